@@ -1,0 +1,80 @@
+"""The command line: verbs only. Nothing heavy is imported before a verb needs it."""
+
+import difflib
+import sys
+from collections.abc import Callable
+
+from dctnet import __version__
+from dctnet.errors import UserError
+
+_HELP = """usage: dctnet VERB [options]
+
+Image classifiers on block-DCT frequency channels, and the channels worth keeping.
+
+  fit            train:                dctnet fit --config configs/quickstart.yaml
+  validate       accuracy on val/:     dctnet validate --ckpt_path C [--data.root DIR]
+  test           accuracy on test/:    dctnet test --ckpt_path C [--data.root DIR]
+  predict        label photographs:    dctnet predict --ckpt_path C --data.root PATH [--out CSV]
+  export-mask    the channels kept:    dctnet export-mask C --out mask.json [--keep K]
+  make-planted   a data set with a known answer:  dctnet make-planted DIR
+
+dctnet VERB --help lists a verb's options.
+"""
+
+
+def _experiment(verb: str) -> Callable[[list[str]], None]:
+    def run(args: list[str]) -> None:
+        from dctnet.cli.experiment import run_experiment
+
+        run_experiment([verb, *args])
+
+    return run
+
+
+def _export_mask(args: list[str]) -> None:
+    from dctnet.cli.parsing import call
+    from dctnet.study.mask import export_mask
+
+    call(export_mask, args)
+
+
+def _make_planted(args: list[str]) -> None:
+    from dctnet.data.planted import make_planted
+    from dctnet.cli.parsing import call
+
+    call(make_planted, args)
+
+
+VERBS: dict[str, Callable[[list[str]], None]] = {
+    **{verb: _experiment(verb) for verb in ("fit", "validate", "test", "predict")},
+    "export-mask": _export_mask,
+    "make-planted": _make_planted,
+}
+
+
+def main(args: list[str] | None = None) -> int:
+    """Runs one verb.
+
+    Args:
+        args: What follows ``dctnet`` on the command line; None reads it from there.
+
+    Returns:
+        The exit status: 0, or 2 for a mistake of the user's, told in one line.
+    """
+    args = sys.argv[1:] if args is None else args
+    if not args or args[0] in ("-h", "--help"):
+        print(_HELP, end="")
+        return 0
+    if args[0] == "--version":
+        print(f"dctnet {__version__}")
+        return 0
+    try:
+        if args[0] not in VERBS:
+            near = difflib.get_close_matches(args[0], VERBS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise UserError(f"no verb {args[0]!r}.{hint} Verbs: {', '.join(VERBS)}")
+        VERBS[args[0]](args[1:])
+    except UserError as error:
+        print(f"dctnet: {error}", file=sys.stderr)
+        return 2
+    return 0

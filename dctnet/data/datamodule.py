@@ -1,0 +1,253 @@
+"""The LightningDataModule: folders of photographs to batches of channels on the training device."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from dctnet.data import folders
+from dctnet.data.dataset import EpochSampler, PlanesDataset, collate
+from dctnet.data.decode import ImageError
+from dctnet.data.download import fetch
+from dctnet.data.transforms import CenterCrop, TrainCrop
+from dctnet.errors import UserError
+from dctnet.frequency.channels import PlanesToChannels
+from dctnet.frequency.color import ycbcr_to_rgb
+from dctnet.frequency.dct import BLOCK
+from dctnet.frequency.maskfile import resolve_channels
+
+# Beyond any epoch that trains: the crops that normalisation sees are drawn apart from those of training.
+_STATISTICS_EPOCH = 2**31 - 1
+
+
+class FrequencyDataModule(pl.LightningDataModule):
+    """Photographs as batches of DCT channels, or of RGB for the baseline.
+
+    Workers decode, crop and hand over uint8 planes; the DCT of the kept channels runs on the training device.
+    A batch is a dict: ``input`` (N, K, S/8, S/8) float channels or (N, 3, S, S) RGB 0 … 255, ``target`` (N,),
+    ``index`` (N,) the place in the split's files, and ``bad``, messages about files left out of this batch.
+
+    Args:
+        root: A folder with ``train/`` and ``val/`` (or ``validation/``), optionally ``test/``, a folder a class; or one
+            folder of classes, with ``val_fraction``. To predict: any folder or a single file.
+        channels: A name (``all``, ``square-24``, ``zigzag-N``, …), a mask file, or a list of indices.
+        input: ``channels``, or ``rgb`` for a network with its stem.
+        image_size: Side of the crop in source pixels, a multiple of 8; channels have image_size / 8.
+        batch_size: Images a batch on each device.
+        num_workers: Decoding processes for each device.
+        val_fraction: Share held out for validation from a root without splits, by a hash of the path.
+        classes: ``imagenette``, ``imagewoof``, ``imagenet100``, a file with one class name a line, or the names.
+        per_class: Cap on training images a class.
+        download: ``imagenette`` downloads it into ``root`` first; ``planted`` generates the sample data set there.
+        min_scale: Smallest share of the area that a training crop takes.
+        crop_fraction: Evaluation square as a share of the short side.
+        on_error: What a file that cannot be used does: ``stop`` the run, or be left out, counted and listed (``skip``).
+        norm_images: Training images from which the normalisation is computed.
+        seed: Seeds order, crops and flips.
+
+    Raises:
+        UserError: An option that cannot be. Says what would be right.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        channels: str | list[int] = "all",
+        input: Literal["channels", "rgb"] = "channels",
+        image_size: int = 224,
+        batch_size: int = 64,
+        num_workers: int = 2,
+        val_fraction: float = 0.0,
+        classes: str | list[str] | None = None,
+        per_class: int | None = None,
+        download: Literal["imagenette", "planted"] | None = None,
+        min_scale: float = 0.08,
+        crop_fraction: float = 0.875,
+        on_error: Literal["stop", "skip"] = "stop",
+        norm_images: int = 2048,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)  # names that the model's have too, with other values: those are logged
+        _check_options(self.hparams)
+        self.channel_set = resolve_channels(channels)
+        self.to_channels = PlanesToChannels(self.channel_set)
+        self.skipped: dict[str, str] = {}
+        self._files: dict[str, folders.Files] = {}
+        self._classes: list[str] | None = None
+
+    @property
+    def root(self) -> Path:
+        """The folder that holds the splits, fetched first if ``download`` asks for it."""
+        root = Path(self.hparams["root"])
+        return fetch(self.hparams["download"], root) if self.hparams["download"] else root
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes; the place in this list is the target."""
+        if self._classes is None:
+            wanted = self.hparams["classes"]
+            # A list, unlike a name or a file, may come from a checkpoint: its order is the network's, folders or not.
+            self._classes = wanted if isinstance(wanted, list) else self._find_classes(wanted)
+        return self._classes
+
+    def _find_classes(self, wanted: str | None) -> list[str]:
+        root = self.root
+        folder = next((f for s in folders.SPLITS if (f := folders.split_folder(root, s))), root)
+        return folders.choose_classes(folders.class_folders(folder), wanted, folder)
+
+    def files(self, split: Literal["train", "val", "test"]) -> folders.Files:
+        """The files of a split, with targets.
+
+        Raises:
+            UserError: The root has no such split, a class of it is unknown, or it holds no file.
+        """
+        if split not in self._files:
+            self._files[split] = self._list(split)
+        return self._files[split]
+
+    def _list(self, split: str) -> folders.Files:
+        root, options = self.root, self.hparams
+        folder = folders.split_folder(root, split)
+        if folder is None:
+            if split == "test" or any(folders.split_folder(root, s) for s in folders.SPLITS):
+                raise UserError(f"{root}: no folder {' or '.join(folders.SPLITS[split])}/ in it")
+            if not options["val_fraction"]:
+                raise UserError(f"{root}: neither train/ nor val/ in it; to hold out a part, --data.val_fraction 0.1")
+        present = folders.class_folders(folder or root)
+        if options["classes"] is None and (unknown := sorted(set(present) - set(self.class_names))):
+            raise UserError(f"{folder}: class {unknown[0]!r} is not among the {len(self.class_names)} of training")
+        found = folders.list_classes(folder or root, self.class_names)
+        if folder is None:
+            found = folders.hold_out(found, root, options["val_fraction"])[split == "val"]
+        if split == "train" and options["per_class"]:
+            found = folders.cap_per_class(found, root, options["per_class"])
+        if not found.paths:
+            raise UserError(f"{folder or root}: no image in any of the {len(self.class_names)} class folders")
+        return found
+
+    def setup(self, stage: str) -> None:
+        """Lists the files that the stage needs, so that a missing folder stops the run before it starts."""
+        for split in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ()):
+            self.files(split)
+
+    def train_dataloader(self) -> DataLoader:
+        """Shuffled random crops; full batches only."""
+        dataset = self._dataset(self.files("train"), train=True)
+        return self._loader(dataset, self._sampler(len(dataset), train=True))
+
+    def val_dataloader(self) -> DataLoader:
+        """Every validation image once, centre crop."""
+        return self._eval_loader(self.files("val"))
+
+    def test_dataloader(self) -> DataLoader:
+        """Every test image once, centre crop."""
+        return self._eval_loader(self.files("test"))
+
+    def predict_files(self) -> folders.Files:
+        """The files to predict: a single file, or all below the root, labelled or not."""
+        root = Path(self.hparams["root"])
+        paths = [str(root)] if root.is_file() else folders.list_files(root)
+        if not paths:
+            folders.class_folders(root)  # names the nearest folder if this one does not exist
+            raise UserError(f"{root}: no file in it")
+        return folders.Files(tuple(paths), (-1,) * len(paths))
+
+    def predict_dataloader(self) -> DataLoader:
+        """Every file once, centre crop; targets are −1."""
+        return self._eval_loader(self.predict_files())
+
+    def _eval_loader(self, files: folders.Files) -> DataLoader:
+        return self._loader(self._dataset(files, train=False), self._sampler(len(files), train=False))
+
+    def _dataset(self, files: folders.Files, train: bool) -> PlanesDataset:
+        options = self.hparams
+        size = options["image_size"]
+        crop = TrainCrop(size, options["min_scale"]) if train else CenterCrop(size, options["crop_fraction"])
+        return PlanesDataset(files, crop, options["seed"])
+
+    def _sampler(self, length: int, train: bool) -> EpochSampler:
+        rank, world = self._rank()
+        return EpochSampler(length, self.hparams["batch_size"] if train else None, train, self.hparams["seed"], rank, world)
+
+    def _rank(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _loader(self, dataset: PlanesDataset, sampler: Any) -> DataLoader:
+        workers = self.hparams["num_workers"]
+        return DataLoader(
+            dataset,
+            batch_size=self.hparams["batch_size"],
+            sampler=sampler,
+            num_workers=workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+        )
+
+    def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Stops at a bad file, or notes it, in the process that trains: a worker could do neither in one line."""
+        for message in batch["bad"]:
+            if self.hparams["on_error"] == "stop":
+                raise ImageError(f"{message} (to leave such files out and list them: --data.on_error skip)")
+            path, _, reason = message.partition(": ")
+            self.skipped[path] = reason
+        return batch
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Turns planes into what the network reads, on the device that they have reached."""
+        planes = batch.pop("planes")
+        rgb = self.hparams["input"] == "rgb"
+        batch["input"] = ycbcr_to_rgb(planes.float()) if rgb else self.to_channels(planes)
+        return batch
+
+    def channel_statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each input channel over training images under the training transform.
+
+        Ranks share the images and add up their sums in float64, so that any number of them finds the same figures.
+
+        Returns:
+            Mean and standard deviation, float32. A channel that never varies has standard deviation 1.
+
+        Shape:
+            - output: (K,), (K,), K channels, or 3 for RGB
+        """
+        files = self.files("train")
+        rank, world = self._rank()
+        count = min(self.hparams["norm_images"], len(files))
+        # Spread over the list, which is sorted by class.
+        chosen = [(_STATISTICS_EPOCH, i * len(files) // count) for i in range(count)][rank::world]
+        num_inputs = 3 if self.hparams["input"] == "rgb" else len(self.channel_set)
+        sums = torch.zeros(3, num_inputs, dtype=torch.float64)
+        for batch in self._loader(self._dataset(files, train=True), chosen):
+            batch = self.on_after_batch_transfer(self.on_before_batch_transfer(batch, 0), 0)
+            if len(batch["target"]):
+                values = batch["input"].double()
+                sums[0] += values.shape[0] * values.shape[-2] * values.shape[-1]
+                sums[1] += values.sum((0, 2, 3))
+                sums[2] += values.square().sum((0, 2, 3))
+        if self.trainer:
+            sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
+        if not sums[0, 0]:
+            raise UserError(f"{self.root}: none of the first {count} training images can be read")
+        mean = sums[1] / sums[0]
+        std = (sums[2] / sums[0] - mean**2).clamp(min=0).sqrt()
+        return mean.float(), torch.where(std < 1e-3, torch.ones_like(std), std).float()
+
+
+def _check_options(options: Any) -> None:
+    for name, low in (("batch_size", 1), ("num_workers", 0), ("norm_images", 1), ("per_class", 1)):
+        if options[name] is not None and options[name] < low:
+            raise UserError(f"--data.{name} must be at least {low}, got {options[name]}")
+    for name in ("min_scale", "crop_fraction"):
+        if not 0 < options[name] <= 1:
+            raise UserError(f"--data.{name} must be above 0 and at most 1, got {options[name]}")
+    if not 0 <= options["val_fraction"] < 1:
+        raise UserError(f"--data.val_fraction must be at least 0 and below 1, got {options['val_fraction']}")
+    size = options["image_size"]
+    if size < BLOCK or size % BLOCK:
+        near = max(BLOCK, round(size / BLOCK) * BLOCK)
+        raise UserError(f"--data.image_size must be a multiple of {BLOCK}, got {size}; the nearest is {near}")

@@ -1,0 +1,162 @@
+"""Folders of class folders: which files belong to which split and class."""
+
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from dctnet.errors import UserError
+
+SPLITS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
+
+
+@dataclass(frozen=True)
+class Files:
+    """Image files of one split.
+
+    Args:
+        paths: The files.
+        targets: The class index of each, −1 where there is no label.
+    """
+
+    paths: tuple[str, ...]
+    targets: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def split_folder(root: Path, split: str) -> Path | None:
+    """The folder of a split (``val/`` or ``validation/`` for ``val``), or None where the root has none."""
+    return next((root / name for name in SPLITS[split] if (root / name).is_dir()), None)
+
+
+def class_folders(folder: Path) -> list[str]:
+    """Names of the class folders, sorted; hidden ones do not count.
+
+    Raises:
+        UserError: The folder does not exist (gives the nearest sibling), or holds no folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder.{_nearest(folder)}")
+    names = sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
+    if not names:
+        raise UserError(f"{folder}: holds no class folder; wanted one folder of images a class")
+    return names
+
+
+def _nearest(path: Path) -> str:
+    siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, siblings, n=1)
+    return f" Did you mean {path.parent / near[0]}?" if near else ""
+
+
+def list_files(folder: Path) -> list[str]:
+    """All files below a folder, sorted; hidden ones and links to folders are not followed."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [os.path.join(parent, name) for name in names if not name.startswith(".")]
+    return sorted(found)
+
+
+def list_classes(folder: Path, classes: Sequence[str]) -> Files:
+    """The files of some classes.
+
+    Args:
+        folder: Holds the class folders.
+        classes: Their names; a file's target is the place of its class here. One without a folder has no files.
+    """
+    paths: list[str] = []
+    targets: list[int] = []
+    for target, name in enumerate(classes):
+        found = list_files(folder / name)
+        paths += found
+        targets += [target] * len(found)
+    return Files(tuple(paths), tuple(targets))
+
+
+def choose_classes(present: Sequence[str], wanted: str | Sequence[str] | None, where: Path) -> list[str]:
+    """The classes to use out of those present.
+
+    Args:
+        present: Names of the class folders.
+        wanted: None for all; ``imagenette``, ``imagewoof``, ``imagenet100``; a file with one name a line; or the names.
+        where: The folder they were found in, for the message.
+
+    Raises:
+        UserError: The list does not exist, or a class has no folder. Gives the nearest name.
+    """
+    if wanted is None:
+        return list(present)
+    names = _read_class_list(wanted) if isinstance(wanted, str) else list(wanted)
+    missing = [name for name in names if name not in set(present)]
+    if missing:
+        near = difflib.get_close_matches(missing[0], present, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise UserError(f"{where}: no class folder {missing[0]!r} ({len(missing)} of {len(names)} missing).{hint}")
+    return names
+
+
+def _read_class_list(spec: str) -> list[str]:
+    subsets = json.loads(resources.files("dctnet.data").joinpath("imagenet_subsets.json").read_text())
+    if spec in subsets:
+        return subsets[spec]
+    if not Path(spec).is_file():
+        near = difflib.get_close_matches(spec, subsets, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise UserError(f"no class list {spec!r}.{hint} Known: {', '.join(subsets)}, or a file with one name a line.")
+    names = [line.strip() for line in Path(spec).read_text().splitlines() if line.strip()]
+    if not names or len(set(names)) < len(names):
+        raise UserError(f"{spec}: wanted a file of distinct class names, one a line; got {len(names)} lines")
+    return names
+
+
+def _rank(path: str, root: Path) -> float:
+    """A number in 0…1 that depends on the path relative to the root and on nothing else."""
+    relative = Path(path).relative_to(root).as_posix()
+    return int.from_bytes(hashlib.sha256(relative.encode("utf-8", "surrogateescape")).digest()[:8], "big") / 2**64
+
+
+def hold_out(files: Files, root: Path, fraction: float) -> tuple[Files, Files]:
+    """Splits files into training and validation, class by class, by a hash of the relative path.
+
+    A file's side does not change when others are added. Each class of two files or more has at least one on each side.
+
+    Args:
+        files: All files.
+        root: What paths are relative to.
+        fraction: Share for validation, 0…1.
+    """
+    held: set[int] = set()
+    for _, members in _by_class(files):
+        ranked = sorted(members, key=lambda i: _rank(files.paths[i], root))
+        count = sum(_rank(files.paths[i], root) < fraction for i in ranked)
+        if len(ranked) > 1:
+            count = min(max(count, 1), len(ranked) - 1)
+        held.update(ranked[:count])
+    keep = [i for i in range(len(files)) if i not in held]
+    return _pick(files, keep), _pick(files, sorted(held))
+
+
+def cap_per_class(files: Files, root: Path, count: int) -> Files:
+    """At most ``count`` files a class, those whose path hashes come first."""
+    kept: list[int] = []
+    for _, members in _by_class(files):
+        kept += sorted(members, key=lambda i: _rank(files.paths[i], root))[:count]
+    return _pick(files, sorted(kept))
+
+
+def _by_class(files: Files) -> list[tuple[int, list[int]]]:
+    groups: dict[int, list[int]] = {}
+    for place, target in enumerate(files.targets):
+        groups.setdefault(target, []).append(place)
+    return sorted(groups.items())
+
+
+def _pick(files: Files, places: Sequence[int]) -> Files:
+    return Files(tuple(files.paths[i] for i in places), tuple(files.targets[i] for i in places))

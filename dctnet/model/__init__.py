@@ -1,0 +1,1 @@
+"""From frequency channels to logits: gates, stem-less backbones, the classifier."""

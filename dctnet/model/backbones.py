@@ -1,0 +1,98 @@
+"""torchvision networks without their stem, for channels at 1/8 resolution."""
+
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from dctnet.errors import UserError
+
+BACKBONES = (
+    "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "wide_resnet50_2", "mobilenet_v2",
+)  # fmt: skip
+
+
+def build_backbone(name: str, num_channels: int, num_classes: int, layer2_stride: int = 2) -> nn.Module:
+    """A network that reads frequency channels.
+
+    The stem (7×7 convolution and pooling; for MobileNetV2 the first 3×3 convolution) gives way to a 1×1 convolution
+    from the channels to the width that the stem handed over; all that follows is torchvision's, so that RGB weights fit.
+
+    Args:
+        name: One of :data:`BACKBONES`.
+        num_channels: Frequency channels that come in, 1…192.
+        num_classes: Logits that go out.
+        layer2_stride: 2, or 1 as the reference released it: 3.3 times the computation.
+
+    Returns:
+        (N, num_channels, H/8, W/8) → (N, num_classes).
+
+    Raises:
+        UserError: ``layer2_stride`` 1 for MobileNetV2, which has no layer2.
+
+    Source: Xu et al., "Learning in the Frequency Domain", CVPR 2020, section 3.2.
+    """
+    network = build_rgb_backbone(name, num_classes)
+    if name == "mobilenet_v2":
+        if layer2_stride != 2:
+            raise UserError("--model.layer2_stride 1 is for ResNets; mobilenet_v2 has no layer2")
+        network.features[0][0] = nn.Conv2d(num_channels, 32, 1, bias=False)
+        return network
+    network.conv1 = nn.Conv2d(num_channels, 64, 1, bias=False)
+    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    network.maxpool = nn.Identity()
+    for module in network.layer2[0].modules():
+        if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
+            module.stride = (layer2_stride, layer2_stride)
+    return network
+
+
+def build_rgb_backbone(name: str, num_classes: int) -> nn.Module:
+    """torchvision's network as it is: (N, 3, H, W) → (N, num_classes)."""
+    return getattr(torchvision.models, name)(weights=None, num_classes=num_classes)
+
+
+def warm_start(network: nn.Module, name: str, weights: str) -> dict[str, list[str]]:
+    """Loads RGB weights into whatever of a network they fit.
+
+    Args:
+        network: The network to fill, in place.
+        name: Its backbone name, to look up torchvision's weights.
+        weights: A name that torchvision knows (``IMAGENET1K_V1``), or a file that ``torch.save`` wrote from a state dict.
+
+    Returns:
+        Names of the tensors ``taken`` and of those ``left new`` (absent there, or of another shape).
+
+    Raises:
+        UserError: No such weights, a file that is no state dict, or one that fits nowhere.
+    """
+    source = _load_weights(name, weights)
+    own = network.state_dict()
+    # The 1×1 entry is new, so the stem's batch norm, fitted to other features, starts anew as well.
+    entry = ("features.0.",) if name == "mobilenet_v2" else ("conv1.", "bn1.")
+    same_entry = all(k in source and source[k].shape == v.shape for k, v in own.items() if k.startswith(entry))
+    taken = {
+        key: value
+        for key, value in source.items()
+        if key in own and own[key].shape == value.shape and (same_entry or not key.startswith(entry))
+    }
+    if not taken:
+        raise UserError(f"--model.weights {weights}: none of its {len(source)} tensors fits {name}")
+    network.load_state_dict(taken, strict=False)
+    return {"taken": sorted(taken), "left new": sorted(own.keys() - taken.keys())}
+
+
+def _load_weights(name: str, weights: str) -> dict[str, Tensor]:
+    known = torchvision.models.get_model_weights(name)
+    if weights in known.__members__:
+        return known[weights].get_state_dict(progress=True, check_hash=True)
+    if not Path(weights).is_file():
+        raise UserError(f"--model.weights {weights}: neither a file nor one of {', '.join(known.__members__)}")
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises nearly anything on a file that is not its own
+        raise UserError(f"{weights}: not a weights file: {str(error).splitlines()[0][:200]}") from error
+    if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UserError(f"{weights}: wanted a state dict, tensors by name")
+    return state

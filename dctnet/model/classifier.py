@@ -1,0 +1,304 @@
+"""The LightningModule: normalisation, gate, backbone; loss, metrics, optimisers."""
+
+import time
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities import rank_zero_info
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics.classification import MulticlassAccuracy
+
+from dctnet.errors import UserError
+from dctnet.model.backbones import BACKBONES, build_backbone, build_rgb_backbone, warm_start
+from dctnet.model.gate import DynamicGate, StaticGate, sample_gate
+from dctnet.model.metrics import GateStatistics, count_gmac
+from dctnet.model.optimizers import JointOptimizer, warmup_cosine
+from dctnet.model.sparsity import SparsityPenalty, ramp
+
+
+class ChannelNorm(nn.Module):
+    """Subtracts each channel's mean and divides by its standard deviation, learned from the training data.
+
+    Args:
+        num_channels: Channels that come in.
+
+    Shape:
+        - channels: (N, C, H, W)
+        - output: (N, C, H, W)
+    """
+
+    mean: Tensor
+    std: Tensor
+    fitted: Tensor
+
+    def __init__(self, num_channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(num_channels))
+        self.register_buffer("std", torch.ones(num_channels))
+        self.register_buffer("fitted", torch.tensor(False))
+
+    def fit(self, mean: Tensor, std: Tensor) -> None:
+        """Sets the statistics, (C,) each; they travel with the checkpoint."""
+        self.mean.copy_(mean)
+        self.std.copy_(std)
+        self.fitted.fill_(True)
+
+    def forward(self, channels: Tensor) -> Tensor:
+        """Normalises a batch."""
+        return (channels - self.mean[:, None, None]) / self.std[:, None, None]
+
+
+class FrequencyClassifier(pl.LightningModule):
+    """Classifies images by their frequency channels, and learns which of them it needs.
+
+    All arguments are plain values, so that a checkpoint loads by itself under weights-only loading. On the command line
+    ``classes``, ``channels`` and ``image_size`` come from the data.
+
+    Args:
+        classes: Class names; the place in the list is the target.
+        channels: Indices of the channels that come in; read for their number and kept for the mask. Empty for RGB.
+        image_size: Side of the crop in source pixels.
+        input: ``channels`` (no stem), or ``rgb`` (the network as torchvision has it, the baseline).
+        backbone: resnet18/34/50/101/152, resnext50_32x4d, wide_resnet50_2 or mobilenet_v2.
+        layer2_stride: 2, or 1 as the reference released it.
+        weights: RGB weights to start from: a name torchvision knows, or a file.
+        gate: ``none``; ``static``, one set of channels for all images; ``dynamic``, one for each image.
+        squeeze: What the dynamic gate reads: ``energy`` of each channel, or its ``mean`` as in the paper.
+        keep: Budget: aim at this many channels. λ is then steered.
+        sparsity_weight: λ, loss per kept channel.
+        gate_lr: Learning rate of the gate's own Adam.
+        gate_warmup: Share of the training before λ bites.
+        tau_start: Gumbel-softmax temperature at the start.
+        tau_end: The same at the end; between them it falls geometrically.
+        optimizer: ``sgd`` (Nesterov) or ``adamw``, for the network.
+        lr: Peak learning rate.
+        momentum: Of SGD.
+        weight_decay: On weights of two dimensions or more; biases and norms have none.
+        warmup: Share of the training in which the learning rate rises.
+        label_smoothing: 0…1.
+        compile: Compile the backbone by ``torch.compile``.
+        channels_last: Memory format of the backbone.
+
+    Shape:
+        - input: (N, K, S/8, S/8), K channels; RGB: (N, 3, S, S), 0 … 255
+        - output: (N, number of classes)
+
+    Raises:
+        UserError: An option that cannot be, or two that cannot be together.
+
+    Source: Xu et al., "Learning in the Frequency Domain", CVPR 2020.
+    """
+
+    def __init__(
+        self,
+        classes: list[str],
+        channels: list[int],
+        image_size: int = 224,
+        input: Literal["channels", "rgb"] = "channels",
+        backbone: Literal[BACKBONES] = "resnet18",  # type: ignore[valid-type]
+        layer2_stride: Literal[1, 2] = 2,
+        weights: str | None = None,
+        gate: Literal["none", "static", "dynamic"] = "none",
+        squeeze: Literal["energy", "mean"] = "energy",
+        keep: int | None = None,
+        sparsity_weight: float = 0.0,
+        gate_lr: float = 0.02,
+        gate_warmup: float = 0.1,
+        tau_start: float = 1.0,
+        tau_end: float = 0.5,
+        optimizer: Literal["sgd", "adamw"] = "sgd",
+        lr: float = 0.1,
+        momentum: float = 0.9,
+        weight_decay: float = 5e-4,
+        warmup: float = 0.1,
+        label_smoothing: float = 0.1,
+        compile: bool = False,
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        _check_options(self.hparams)
+        num_inputs, num_classes = 3 if input == "rgb" else len(channels), len(classes)
+        self.normalisation = ChannelNorm(num_inputs)
+        self.gate: nn.Module | None = None
+        if gate != "none":
+            self.gate = StaticGate(num_inputs) if gate == "static" else DynamicGate(num_inputs, squeeze)
+            self.sparsity = SparsityPenalty(num_inputs, sparsity_weight, keep, gate_warmup)
+            self.gate_statistics = GateStatistics(num_inputs)
+        if input == "rgb":
+            self.backbone = build_rgb_backbone(backbone, num_classes)
+        else:
+            self.backbone = build_backbone(backbone, num_inputs, num_classes, layer2_stride)
+        if channels_last:
+            self.backbone.to(memory_format=torch.channels_last)
+        if compile:
+            self.backbone.compile()
+        self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        accuracy = {f"acc{k}": MulticlassAccuracy(num_classes, min(k, num_classes), "micro") for k in (1, 5)}
+        self.accuracy = nn.ModuleDict(accuracy)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of what comes in."""
+        size = self.hparams["image_size"]
+        return (3, size, size) if self.hparams["input"] == "rgb" else (len(self.hparams["channels"]), size // 8, size // 8)
+
+    def cost(self) -> dict[str, float]:
+        """``gmac`` of one image, counted; ``parameters``; ``values``, how many numbers an image comes in as."""
+        shape = self.input_shape
+        parameters = sum(p.numel() for p in self.parameters())
+        return {"gmac": count_gmac(self.backbone, shape), "parameters": parameters, "values": shape[0] * shape[1] * shape[2]}
+
+    @property
+    def progress(self) -> float:
+        """Share of the training done, 0…1."""
+        return min(1.0, self.trainer.global_step / self.trainer.estimated_stepping_batches)
+
+    @property
+    def tau(self) -> float:
+        """The temperature now."""
+        start, end = self.hparams["tau_start"], self.hparams["tau_end"]
+        return start * (end / start) ** self.progress
+
+    def forward(self, input: Tensor, tau: float = 1.0) -> tuple[Tensor, Tensor | None]:
+        """Logits (N, classes), and the gate's log-odds (N, C) where there is a gate."""
+        normalised = self.normalisation(input)
+        if self.gate is None:
+            return self.backbone(normalised), None
+        # In float32: a probability near one has no bits to move by in bfloat16.
+        with torch.autocast(input.device.type, enabled=False):
+            gate_logits = self.gate(normalised)
+            mask = sample_gate(gate_logits, tau, self.training)
+        return self.backbone(normalised * mask[..., None, None]), gate_logits
+
+    def on_fit_start(self) -> None:
+        """Fits the normalisation unless the checkpoint brought it, and says what this network costs."""
+        if not self.normalisation.fitted:
+            self.normalisation.fit(*self.trainer.datamodule.channel_statistics())  # type: ignore[attr-defined]
+        cost = self.cost()
+        rank_zero_info(
+            f"{self.hparams['backbone']}: {cost['gmac']:.3f} GMAC, {cost['parameters'] / 1e6:.2f} M parameters, "
+            f"{cost['values']:,} input values an image"
+        )
+
+    def setup(self, stage: str) -> None:
+        """Loads RGB weights before a fit; a checkpoint, if one is given, comes after and wins."""
+        if stage == "fit" and self.hparams["weights"]:
+            loaded = warm_start(self.backbone, self.hparams["backbone"], self.hparams["weights"])
+            for what, names in loaded.items():
+                rank_zero_info(f"{self.hparams['weights']}: {len(names)} tensors {what}: {', '.join(names)}")
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Cross-entropy, plus the gate's penalty."""
+        count = len(batch["target"])
+        if count == 0:  # every file of this batch was bad; DDP needs a backward pass from each rank all the same
+            return torch.stack([p.sum() for p in self.parameters()]).sum() * 0.0
+        logits, gate_logits = self(batch["input"], self.tau if self.gate else 1.0)
+        loss = self.loss(logits, batch["target"])
+        self._images += count
+        self.log("train_loss", loss, prog_bar=True, batch_size=count)
+        if gate_logits is None:
+            return loss
+        penalty = self._penalty(gate_logits)
+        self.log("gate_penalty", penalty, batch_size=count)
+        return loss + penalty
+
+    def _penalty(self, gate_logits: Tensor) -> Tensor:
+        expected = gate_logits.sigmoid().sum(1).mean()
+        observed = float(self.trainer.strategy.reduce(expected.detach().clone(), reduce_op="mean"))
+        self.log_dict({"expected_kept": observed, "tau": self.tau, "sparsity_weight": self.sparsity.weight})
+        return self.sparsity(expected, observed, self.progress)
+
+    def on_train_epoch_start(self) -> None:
+        """Starts the clock for images a second."""
+        self._images, self._started = 0, time.perf_counter()
+
+    def on_train_epoch_end(self) -> None:
+        """Logs images a second over all ranks."""
+        rate = self._images / (time.perf_counter() - self._started)
+        self.log("images_per_second", rate, sync_dist=True, reduce_fx="sum")
+
+    def _evaluate(self, batch: dict[str, Any], split: str) -> None:
+        counts = {f"{split}_images": float(len(batch["target"])), f"{split}_skipped": float(len(batch["bad"]))}
+        self.log_dict(counts, on_step=False, on_epoch=True, sync_dist=True, reduce_fx="sum")
+        if not len(batch["target"]):
+            return
+        logits, gate_logits = self(batch["input"])
+        for name, metric in self.accuracy.items():
+            metric.update(logits, batch["target"])
+            self.log(f"{split}_{name}", metric, prog_bar=name == "acc1", on_step=False, on_epoch=True)
+        loss = F.cross_entropy(logits, batch["target"])
+        self.log(f"{split}_loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(logits))
+        if gate_logits is not None:
+            self.gate_statistics.update(gate_logits)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forgets the gate statistics of the last pass; they stay readable until the next."""
+        if self.gate is not None:
+            self.gate_statistics.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the mean number of kept channels."""
+        if self.gate is not None:
+            self.log("num_kept", self.gate_statistics.compute()["num_kept"].float(), prog_bar=True)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Accuracy over the images that could be read, and how many could not."""
+        self._evaluate(batch, "val")
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """The same, on the test images."""
+        self._evaluate(batch, "test")
+
+    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Probabilities and classes of the five likeliest, best first, with the place of each file."""
+        top = self(batch["input"])[0].float().softmax(1).topk(min(5, len(self.hparams["classes"])))
+        return {"index": batch["index"], "probability": top.values, "label": top.indices}
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """SGD or AdamW with warm-up and cosine for the network, Adam at a constant rate for the gate."""
+        total = self.trainer.estimated_stepping_batches
+        if total == float("inf"):
+            raise UserError("the schedule needs an end: set --trainer.max_epochs or --trainer.max_steps")
+        network = self._network_optimizer()
+        optimizer, gates = network, 0
+        if self.gate is not None:
+            adam = torch.optim.Adam(self.gate.parameters(), lr=self.hparams["gate_lr"])
+            optimizer, gates = JointOptimizer(network, adam), len(adam.param_groups)
+        warmup = int(self.hparams["warmup"] * total)
+        cosine = [lambda step: warmup_cosine(step, warmup, int(total))] * len(network.param_groups)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine + [lambda step: 1.0] * gates)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _network_optimizer(self) -> torch.optim.Optimizer:
+        options = self.hparams
+        parameters = list(self.backbone.parameters())
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": options["weight_decay"]},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        if options["optimizer"] == "adamw":
+            return torch.optim.AdamW(groups, lr=options["lr"])
+        return torch.optim.SGD(groups, lr=options["lr"], momentum=options["momentum"], nesterov=options["momentum"] > 0)
+
+
+def _check_options(options: Any) -> None:
+    if len(options["classes"]) < 2:
+        raise UserError(f"a classifier needs at least two classes, got {options['classes']}")
+    gate, keep, weight = options["gate"], options["keep"], options["sparsity_weight"]
+    if gate == "none" and (keep is not None or weight):
+        raise UserError("--model.keep and --model.sparsity_weight need --model.gate static or dynamic")
+    if gate != "none" and options["input"] == "rgb":
+        raise UserError("--model.gate selects frequency channels; with --model.input rgb it must be none")
+    if keep is not None and not 1 <= keep <= len(options["channels"]):
+        raise UserError(f"--model.keep must be 1…{len(options['channels'])}, the channels that come in; got {keep}")
+    for name in ("lr", "gate_lr", "tau_start", "tau_end"):
+        if not options[name] > 0:
+            raise UserError(f"--model.{name} must be above 0, got {options[name]}")
+    for name in ("label_smoothing", "warmup", "gate_warmup"):
+        if not 0 <= options[name] < 1:
+            raise UserError(f"--model.{name} must be at least 0 and below 1, got {options[name]}")
+    if weight < 0:
+        raise UserError(f"--model.sparsity_weight must be at least 0, got {weight}")

@@ -1,0 +1,54 @@
+"""What is counted at evaluation beside accuracy, and what a network costs."""
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from torchmetrics import Metric
+
+
+class GateStatistics(Metric):
+    """Keep probability of each channel and number of kept channels, over images and ranks.
+
+    Args:
+        num_channels: Channels that are gated.
+    """
+
+    probability: Tensor
+    kept: Tensor
+    images: Tensor
+
+    def __init__(self, num_channels: int) -> None:
+        super().__init__()
+        self.add_state("probability", torch.zeros(num_channels, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("kept", torch.zeros(num_channels, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("images", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, gate_logits: Tensor) -> None:
+        """Adds a batch of log-odds (N, C)."""
+        self.probability += gate_logits.double().sigmoid().sum(0)
+        self.kept += (gate_logits > 0).sum(0)
+        self.images += gate_logits.shape[0]
+
+    def compute(self) -> dict[str, Tensor]:
+        """Over all images: ``keep_probability`` (C,), ``kept`` (C,) the share that keeps it, ``num_kept`` ()."""
+        return {
+            "keep_probability": self.probability / self.images,
+            "kept": self.kept / self.images,
+            "num_kept": self.kept.sum() / self.images,
+        }
+
+
+def count_gmac(network: nn.Module, shape: tuple[int, int, int]) -> float:
+    """Multiply-accumulates of one forward pass, in 10⁹, counted by torch's FLOP counter.
+
+    Args:
+        network: What to run; left as it was.
+        shape: Channels, height and width of one input.
+    """
+    training = network.training
+    network.eval()
+    weight = next(network.parameters())
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, *shape, dtype=weight.dtype, device=weight.device))
+    network.train(training)
+    return counter.get_total_flops() / 2 / 1e9

@@ -1,0 +1,68 @@
+"""What pushes gates shut: the paper's penalty, or a budget of channels to aim at."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def ramp(progress: float, start: float, end: float) -> float:
+    """0 before ``start``, 1 after ``end``, half a cosine between; all are shares of the training, 0…1."""
+    if progress <= start:
+        return 0.0
+    if progress >= end:
+        return 1.0
+    return 0.5 - 0.5 * math.cos(math.pi * (progress - start) / (end - start))
+
+
+class SparsityPenalty(nn.Module):
+    """λ·ΣF, with λ either given or steered so that K channels are left.
+
+    F is taken in expectation, ΣP(keep): the same mean as the paper's sampled F, without its noise. With a budget, λ
+    follows the difference between the expected count and a target that sinks from all channels to K between
+    ``warmup`` and 60 % of the training. At rest it is the price that exactly K channels are worth.
+
+    Args:
+        num_channels: Channels that are gated.
+        weight: λ, loss per kept channel; with a budget, where λ starts.
+        keep: The budget K, or None.
+        warmup: Share of the training in which the gates are left alone.
+
+    Source: Xu et al., CVPR 2020, equation 3.
+    """
+
+    # Fractions of λ's range a step: the integral finds the price, the proportional part damps the swing around it.
+    INTEGRAL, PROPORTIONAL, SETTLED = 2e-4, 0.05, 0.6
+
+    weight: Tensor
+
+    def __init__(self, num_channels: int, weight: float, keep: int | None, warmup: float) -> None:
+        super().__init__()
+        self.num_channels = num_channels
+        self.keep = keep
+        self.warmup = warmup
+        self.register_buffer("weight", torch.tensor(float(weight)))
+
+    def target(self, progress: float) -> float:
+        """Channels that should be left at this share of the training; needs a budget."""
+        assert self.keep is not None
+        return self.num_channels + (self.keep - self.num_channels) * ramp(progress, self.warmup, self.SETTLED)
+
+    def forward(self, expected: Tensor, observed: float, progress: float) -> Tensor:
+        """The penalty for one step, and in training one move of the steered λ.
+
+        Args:
+            expected: Expected number of kept channels, differentiable.
+            observed: The same over all ranks, so that each steers alike.
+            progress: Share of the training done, 0…1.
+
+        Shape:
+            - expected: ()
+            - output: ()
+        """
+        if self.keep is None:
+            return self.weight * ramp(progress, self.warmup, 2 * self.warmup) * expected
+        error = (observed - self.target(progress)) / self.num_channels
+        if self.training:
+            self.weight.add_(self.INTEGRAL * error).clamp_(min=0)
+        return (self.weight + self.PROPORTIONAL * error).clamp(min=0) * expected
