@@ -1,66 +1,148 @@
-"""fit, validate, test and predict: LightningCLI with our loggers, checkpoints and closing table."""
+"""fit, validate, test and predict: LightningCLI with our folders, checkpoints and closing table."""
 
 import argparse
 import json
-import re
-import warnings
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
-from dctnet.cli.parsing import one_line, options
+from dctnet.cli.parsing import one_line, option_names
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.errors import UserError
 from dctnet.model.classifier import FrequencyClassifier
-
-# What the model is told by the data, so that the two cannot disagree.
-_LINKED = {"classes": "class_names", "channels": "channel_set.indices", "image_size": "hparams.image_size"}
+from dctnet.study import checkpoint
+from dctnet.study.callbacks import PredictionsCSV, SkippedFiles
+from dctnet.study.mask import write_mask_and_map
 
 
 class ExperimentCLI(LightningCLI):
     """LightningCLI with output in ``checkpoints/<name>/version_N/``.
 
-    Model and data of ``validate``, ``test`` and ``predict`` come from the checkpoint; options on the command line win.
+    ``validate``, ``test`` and ``predict`` take model and data from the checkpoint; what the command line says wins.
     """
 
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds ``--name`` and ``--out_dir``, and links what model and data share."""
-        parser.add_argument("--name", type=str, default="run", help="Folder of this experiment.")
-        parser.add_argument("--out_dir", type=str, default="checkpoints", help="Folder of all experiments.")
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        """Adds what only one of the verbs has; LightningCLI's own hook does not tell which it is called for."""
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         parser.link_arguments("model.input", "data.input")
-        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
-        parser.link_arguments("data.class_names", "model.classes", apply_on="instantiate")
-        parser.link_arguments("data.channel_set", "model.channels", compute_fn=lambda s: list(s.indices), apply_on="instantiate")
-        parser.link_arguments("data.image_size", "model.image_size")
+        if subcommand == "predict":
+            parser.add_argument("--out", default="predictions.csv", help="CSV file to write.")
+        if subcommand == "fit":
+            parser.add_argument("--name", default="run", help="Folder of this experiment.")
+            parser.add_argument("--out_dir", default="checkpoints", help="Folder of all experiments.")
+            parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+            # The data tell the model, so that the two cannot disagree.
+            parser.link_arguments("data.image_size", "model.image_size")
+            parser.link_arguments("data.class_names", "model.classes", apply_on="instantiate")
+            parser.link_arguments("data.channel_set", "model.channels", _indices, apply_on="instantiate")
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Turns what the parser has to say into one line."""
+        try:
+            super().parse_arguments(parser, args)
+        except argparse.ArgumentError as error:
+            raise one_line(error, option_names(self._subcommand_parsers[args[0]])) from error
 
     def _parse_ckpt_path(self) -> None:
-        """Nothing: Lightning's own version lets the checkpoint win over the command line."""
+        """Does nothing: Lightning's own version lets the checkpoint win over the command line."""
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """A trainer whose files all land in one new folder, unless the configuration brings its own logger."""
+        """A trainer whose files land in one new folder, unless the configuration brings its own logger."""
         config = self._get(self.config_init, "trainer")
-        if self.subcommand == "fit" and config.logger is None and not config.fast_dev_run:
+        callbacks = [*(config.callbacks or []), SkippedFiles()]
+        if self.subcommand == "predict":
+            callbacks.append(PredictionsCSV(self._get(self.config_init, "out")))
+        elif self.subcommand == "fit" and config.logger is None and not config.fast_dev_run:
             out_dir, name = self._get(self.config_init, "out_dir"), self._get(self.config_init, "name")
-            csv = CSVLogger(out_dir, name)
-            folder = Path(csv.log_dir)
-            kwargs["logger"] = [csv, TensorBoardLogger(out_dir, name, version=csv.version)]
-            best = ModelCheckpoint(folder, "best", monitor="val_acc1", mode="max", save_last=True, enable_version_counter=False)
-            kwargs["callbacks"] = [*(config.callbacks or []), best]
-        return super().instantiate_trainer(**kwargs)
+            rows = CSVLogger(out_dir, name)
+            kwargs["logger"] = [rows, TensorBoardLogger(out_dir, name, version=rows.version)]
+            callbacks.append(_best_and_last(Path(rows.log_dir)))
+        return super().instantiate_trainer(callbacks=callbacks, **kwargs)
+
+    def after_instantiate_classes(self) -> None:
+        """Gives the data the classes of a trained model, and refuses channels that it was not trained on."""
+        if self.subcommand == "fit":
+            return
+        self.datamodule.class_names = self.model.hparams["classes"]
+        trained, given = self.model.hparams["channels"], list(self.datamodule.channel_set.indices)
+        if self.model.hparams["input"] == "channels" and trained != given:
+            raise UserError(
+                f"the checkpoint was trained on {len(trained)} channels, --data.channels names {len(given)} that differ"
+            )
+
+    def after_fit(self) -> None:
+        """Exports the mask of a gated fit, and closes with a table: what came out and where it is."""
+        if self.trainer.fast_dev_run or self.trainer.log_dir is None or not self.trainer.is_global_zero:
+            return
+        print("\n" + "\n".join(f"{name:<16}{value}" for name, value in self._closing_rows(Path(self.trainer.log_dir))))
+
+    def _closing_rows(self, folder: Path) -> list[tuple[str, str]]:
+        options, metrics, cost = self.model.hparams, self.trainer.callback_metrics, self.model.cost()
+        images, skipped = int(metrics["val_images"]), int(metrics["val_skipped"])
+        left_out = f", {skipped} could not be read: {folder / 'skipped.csv'}" if skipped else ""
+        rows = [("accuracy", f"{metrics['val_acc1']:.3f} top-1 on {images} validation images{left_out}")]
+        last = folder / "last.ckpt"
+        if options["gate"] != "none" and last.is_file():
+            mask = folder / "mask.json"
+            kept = write_mask_and_map(self.model, mask, options["keep"], str(last), str(self.datamodule.hparams["root"]))
+            mean = float(self.model.gate_statistics.compute()["num_kept"])
+            rows.append(("channels kept", f"{mean:.1f} of 192 an image; {len(kept)} in the mask"))
+        elif options["input"] == "channels":
+            rows.append(("channels", f"{len(options['channels'])} of 192"))
+        rows.append(("compute", f"{cost['gmac']:.3f} GMAC, {cost['values']:,} input values an image"))
+        rows += [(what, str(folder / file)) for what, file in _FILES.items() if (folder / file).is_file()]
+        return rows
+
+
+_FILES = {"checkpoint": "last.ckpt", "best": "best.ckpt", "mask": "mask.json", "heat map": "mask.png", "curves": "metrics.csv"}
+
+
+def _indices(channel_set: Any) -> list[int]:
+    return list(channel_set.indices)
+
+
+def _best_and_last(folder: Path) -> ModelCheckpoint:
+    return ModelCheckpoint(folder, "best", monitor="val_acc1", mode="max", save_last=True, enable_version_counter=False)
+
+
+def _from_checkpoint(args: list[str]) -> list[str]:
+    """The options that the checkpoint named in the arguments was trained with, as arguments to put before them."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--ckpt_path")
+    path = parser.parse_known_args(args)[0].ckpt_path
+    if path is None:
+        raise UserError("--ckpt_path is missing: the checkpoint to use, such as checkpoints/quickstart/version_0/last.ckpt")
+    model, data = checkpoint.read_options(path)
+    data.pop("input")
+    if model["input"] == "channels":
+        data["channels"] = model["channels"]  # a mask file need not be where it was
+    return ["--config", json.dumps({"model": model, "data": data})]
 
 
 def run_experiment(args: list[str]) -> ExperimentCLI:
-    cli = ExperimentCLI(
-            FrequencyClassifier,
-            FrequencyDataModule,
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            args=args,
-        )
-    return cli
+    """Runs ``fit``, ``validate``, ``test`` or ``predict``.
+
+    Args:
+        args: The verb and its options.
+
+    Raises:
+        UserError: The options, the configuration file, the data or the checkpoint cannot be used.
+    """
+    verb, rest = args[0], args[1:]
+    if verb != "fit" and not {"-h", "--help"} & set(rest):
+        rest = [*_from_checkpoint(rest), *rest]
+    quiet = {"exit_on_error": False}
+    return ExperimentCLI(
+        FrequencyClassifier,
+        FrequencyDataModule,
+        seed_everything_default=0,
+        auto_configure_optimizers=False,
+        load_from_checkpoint_support=False,
+        parser_kwargs={**quiet, **{each: dict(quiet) for each in ExperimentCLI.subcommands()}},
+        args=[verb, *rest],
+    )

@@ -44,10 +44,10 @@ def call(function: Callable[..., Any], args: list[str]) -> Any:
     try:
         config = parser.parse_args(args)
     except argparse.ArgumentError as error:
-        raise one_line(error, options(parser)) from error
+        raise one_line(error, option_names(parser)) from error
     return function(**config.as_dict())
 
 
-def options(parser: argparse.ArgumentParser) -> list[str]:
+def option_names(parser: argparse.ArgumentParser) -> list[str]:
     """Names of all options of a parser, dotted."""
     return [action.dest for action in parser._actions if action.dest != argparse.SUPPRESS]

@@ -89,15 +89,15 @@ class FrequencyDataModule(pl.LightningDataModule):
     def class_names(self) -> list[str]:
         """Names of the classes; the place in this list is the target."""
         if self._classes is None:
-            wanted = self.hparams["classes"]
-            # A list, unlike a name or a file, may come from a checkpoint: its order is the network's, folders or not.
-            self._classes = wanted if isinstance(wanted, list) else self._find_classes(wanted)
+            root = self.root
+            folder = next((f for s in folders.SPLITS if (f := folders.split_folder(root, s))), root)
+            self._classes = folders.choose_classes(folders.class_folders(folder), self.hparams["classes"], folder)
         return self._classes
 
-    def _find_classes(self, wanted: str | None) -> list[str]:
-        root = self.root
-        folder = next((f for s in folders.SPLITS if (f := folders.split_folder(root, s))), root)
-        return folders.choose_classes(folders.class_folders(folder), wanted, folder)
+    @class_names.setter
+    def class_names(self, names: list[str]) -> None:
+        # A trained network's classes, in its order, whatever folders there are.
+        self._classes = list(names)
 
     def files(self, split: Literal["train", "val", "test"]) -> folders.Files:
         """The files of a split, with targets.

@@ -16,10 +16,11 @@ from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS, PER_COMPONENT, C
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import write_mask
 
-# Luma from DC's neighbours to the middle, so that "keep the lowest" is not the answer; chroma low enough for 4:2:0.
-TRUTH = ChannelSet("planted-truth", (2, 5, 10, 19, 24, 29, 34, 43, 64 + 1, 64 + 16, 128 + 2, 128 + 8))
+# Luma from DC's neighbours to the upper middle, so that "keep the lowest" is not the answer; chroma low enough for 4:2:0.
+# All of even u: a flip negates the odd ones.
+TRUTH = ChannelSet("planted-truth", (2, 10, 20, 24, 34, 38, 44, 48, 64 + 2, 64 + 16, 128 + 8, 128 + 10))
 # As strong as the truth and as variable, but the same for all classes: energy alone does not give the truth away.
-DISTRACTORS = (3, 4, 11, 17, 20, 26, 33, 40, 64 + 2, 64 + 8, 128 + 1, 128 + 16)
+DISTRACTORS = (4, 12, 18, 26, 28, 32, 42, 50, 64 + 8, 64 + 10, 128 + 2, 128 + 16)
 SIDE = 96
 NUM_CLASSES = 8
 
@@ -120,7 +121,7 @@ def _paint(code: np.ndarray, draw: np.random.Generator) -> np.ndarray:
     signs = np.concatenate([code, draw.choice([-1.0, 1.0], len(DISTRACTORS))])
     for channel, sign in zip((*TRUTH.indices, *DISTRACTORS), signs, strict=True):
         amplitude = _AMPLITUDE[channel // PER_COMPONENT] * np.exp(_SIGNAL * sign + _NOISE * draw.normal())
-        coefficients[channel] = amplitude * draw.normal(size=(blocks, blocks))
+        coefficients[channel] = amplitude * np.abs(draw.normal(size=(blocks, blocks)))
     grid = coefficients.reshape(len(COMPONENTS), BLOCK, BLOCK, blocks, blocks)
     texture = idctn(grid, axes=(1, 2), norm="ortho").transpose(0, 3, 1, 4, 2).reshape(len(COMPONENTS), SIDE, SIDE)
     background = np.stack([spread * _one_over_f(draw) for spread in _BACKGROUND])

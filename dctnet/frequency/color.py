@@ -3,13 +3,15 @@
 import torch
 from torch import Tensor
 
+from dctnet.errors import UserError
+
 # Luma weights of ITU-R BT.601, to the digits that T.871 gives.
 _RED, _GREEN, _BLUE = 0.299, 0.587, 0.114
 
 
 def _convert(image: Tensor, rows: list[list[float]]) -> Tensor:
     if image.shape[-3] != 3 or not image.is_floating_point():
-        raise ValueError(f"image must be a floating-point (..., 3, H, W), got {image.dtype} {tuple(image.shape)}")
+        raise UserError(f"image must be a floating-point (..., 3, H, W), got {image.dtype} {tuple(image.shape)}")
     matrix = torch.tensor(rows, dtype=image.dtype, device=image.device)
     return torch.einsum("ij,...jhw->...ihw", matrix, image)
 
@@ -28,7 +30,7 @@ def rgb_to_ycbcr(image: Tensor) -> Tensor:
         - output: (..., 3, H, W)
 
     Raises:
-        ValueError: Not three planes, or not floating point.
+        UserError: Not three planes, or not floating point.
 
     Source: ITU-T T.871 (JFIF, 2011), clause 7.
     """
@@ -56,7 +58,7 @@ def ycbcr_to_rgb(planes: Tensor) -> Tensor:
         - output: (..., 3, H, W)
 
     Raises:
-        ValueError: Not three planes, or not floating point.
+        UserError: Not three planes, or not floating point.
 
     Source: ITU-T T.871 (JFIF, 2011), clause 7.
     """

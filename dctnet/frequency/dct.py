@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dctnet.errors import UserError
+
 BLOCK = 8
 
 
@@ -32,7 +34,7 @@ def _basis_rows(like: Tensor, frequencies: Sequence[int] | None) -> Tensor:
     if frequencies is None:
         return basis
     if any(not 0 <= f < BLOCK**2 for f in frequencies):
-        raise ValueError(f"frequencies must be in 0…63 (8·v + u), got {list(frequencies)}")
+        raise UserError(f"frequencies must be in 0…63 (8·v + u), got {list(frequencies)}")
     return basis[torch.as_tensor(list(frequencies), dtype=torch.long, device=like.device)]
 
 
@@ -56,13 +58,13 @@ def block_dct(planes: Tensor, frequencies: Sequence[int] | None = None) -> Tenso
         - output: (..., F, H/8, W/8), F = 64 (row-major: index 8·v + u) or the number of frequencies
 
     Raises:
-        ValueError: H or W is not a multiple of 8, or a frequency lies outside 0…63. Names what was received.
+        UserError: H or W is not a multiple of 8, or a frequency lies outside 0…63. Names what was received.
 
     Source: ITU-T T.81 (1992), A.3.3.
     """
     height, width = planes.shape[-2:]
     if height % BLOCK or width % BLOCK:
-        raise ValueError(f"planes must have sides that are multiples of {BLOCK}, got {height}×{width}")
+        raise UserError(f"planes must have sides that are multiples of {BLOCK}, got {height}×{width}")
     work = planes.to(_working_dtype(planes.dtype))
     grid = work.unflatten(-1, (width // BLOCK, BLOCK)).unflatten(-3, (height // BLOCK, BLOCK))
     blocks = grid.transpose(-3, -2).flatten(-2)
@@ -85,12 +87,12 @@ def block_idct(coefficients: Tensor) -> Tensor:
         - output: (..., H, W)
 
     Raises:
-        ValueError: There are not 64 coefficients a block. Names the shape received.
+        UserError: There are not 64 coefficients a block. Names the shape received.
 
     Source: ITU-T T.81 (1992), A.3.3.
     """
     if coefficients.shape[-3] != BLOCK**2:
-        raise ValueError(f"coefficients must have shape (..., 64, H/8, W/8), got {tuple(coefficients.shape)}")
+        raise UserError(f"coefficients must have shape (..., 64, H/8, W/8), got {tuple(coefficients.shape)}")
     work = coefficients.to(_working_dtype(coefficients.dtype))
     with torch.autocast(coefficients.device.type, enabled=False):
         blocks = work.movedim(-3, -1) @ dct_basis(work.dtype, work.device)

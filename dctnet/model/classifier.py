@@ -207,9 +207,11 @@ class FrequencyClassifier(pl.LightningModule):
 
     def _penalty(self, gate_logits: Tensor) -> Tensor:
         expected = gate_logits.sigmoid().sum(1).mean()
-        observed = float(self.trainer.strategy.reduce(expected.detach().clone(), reduce_op="mean"))
-        self.log_dict({"expected_kept": observed, "tau": self.tau, "sparsity_weight": self.sparsity.weight})
-        return self.sparsity(expected, observed, self.progress)
+        counts = torch.stack([expected.detach(), (gate_logits > 0).sum(1).float().mean()])
+        expected_kept, kept = self.trainer.strategy.reduce(counts, reduce_op="mean").tolist()
+        penalty = self.sparsity(expected, kept, self.progress)
+        self.log_dict({"expected_kept": expected_kept, "kept": kept, "tau": self.tau, "sparsity_weight": self.sparsity.weight})
+        return penalty
 
     def on_train_epoch_start(self) -> None:
         """Starts the clock for images a second."""

@@ -19,7 +19,7 @@ class SparsityPenalty(nn.Module):
     """λ·ΣF, with λ either given or steered so that K channels are left.
 
     F is taken in expectation, ΣP(keep): the same mean as the paper's sampled F, without its noise. With a budget, λ
-    follows the difference between the expected count and a target that sinks from all channels to K between
+    follows the difference between the count and a target that sinks from all channels to K between
     ``warmup`` and 60 % of the training. At rest it is the price that exactly K channels are worth.
 
     Args:
@@ -31,10 +31,12 @@ class SparsityPenalty(nn.Module):
     Source: Xu et al., CVPR 2020, equation 3.
     """
 
-    # Fractions of λ's range a step: the integral finds the price, the proportional part damps the swing around it.
-    INTEGRAL, PROPORTIONAL, SETTLED = 2e-4, 0.05, 0.6
+    # λ gains INTEGRAL × the relative excess over a whole training, however many steps that has, and finds the price;
+    # PROPORTIONAL × the excess damps the swing around it.
+    INTEGRAL, PROPORTIONAL, SETTLED = 0.05, 0.05, 0.6
 
     weight: Tensor
+    done: Tensor
 
     def __init__(self, num_channels: int, weight: float, keep: int | None, warmup: float) -> None:
         super().__init__()
@@ -42,18 +44,19 @@ class SparsityPenalty(nn.Module):
         self.keep = keep
         self.warmup = warmup
         self.register_buffer("weight", torch.tensor(float(weight)))
+        self.register_buffer("done", torch.tensor(0.0))
 
     def target(self, progress: float) -> float:
         """Channels that should be left at this share of the training; needs a budget."""
         assert self.keep is not None
         return self.num_channels + (self.keep - self.num_channels) * ramp(progress, self.warmup, self.SETTLED)
 
-    def forward(self, expected: Tensor, observed: float, progress: float) -> Tensor:
+    def forward(self, expected: Tensor, kept: float, progress: float) -> Tensor:
         """The penalty for one step, and in training one move of the steered λ.
 
         Args:
             expected: Expected number of kept channels, differentiable.
-            observed: The same over all ranks, so that each steers alike.
+            kept: Mean number of channels that evaluation would keep now, over all ranks, so that each steers alike.
             progress: Share of the training done, 0…1.
 
         Shape:
@@ -62,7 +65,8 @@ class SparsityPenalty(nn.Module):
         """
         if self.keep is None:
             return self.weight * ramp(progress, self.warmup, 2 * self.warmup) * expected
-        error = (observed - self.target(progress)) / self.num_channels
+        excess = (kept - self.target(progress)) / self.num_channels
         if self.training:
-            self.weight.add_(self.INTEGRAL * error).clamp_(min=0)
-        return (self.weight + self.PROPORTIONAL * error).clamp(min=0) * expected
+            self.weight.add_(self.INTEGRAL * excess * (progress - float(self.done))).clamp_(min=0)
+            self.done.fill_(progress)
+        return (self.weight + self.PROPORTIONAL * excess).clamp(min=0) * expected

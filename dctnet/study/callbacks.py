@@ -1,0 +1,81 @@
+"""What a run writes beside its checkpoints: the files left out, and the predictions."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch.distributed
+
+from dctnet.data.datamodule import FrequencyDataModule
+
+
+class SkippedFiles(pl.Callback):
+    """Lists the files that were left out, of all ranks, in ``skipped.csv`` of the run's folder; says how many."""
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        gathered: list[dict[str, str]] = [data.skipped]
+        if trainer.world_size > 1:
+            gathered = [{}] * trainer.world_size
+            torch.distributed.all_gather_object(gathered, data.skipped)
+        skipped = {path: reason for part in gathered for path, reason in part.items()}
+        folder = trainer.log_dir
+        if not trainer.is_global_zero or not skipped or folder is None:
+            return
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with open(Path(folder, "skipped.csv"), "w", newline="") as file:
+            csv.writer(file).writerows([("path", "reason"), *sorted(skipped.items())])
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """After each validation, so that a run that is killed has its list."""
+        self._write(trainer)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """After the test."""
+        self._write(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """After training."""
+        self._write(trainer)
+
+
+class PredictionsCSV(pl.Callback):
+    """Writes predictions batch by batch: path, label, probability, and the five likeliest as JSON.
+
+    Args:
+        path: The CSV file. Written under another name and renamed at the end: one that is there is whole.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._partial = self.path.with_name(f".{self.path.name}.partial")
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Opens the file and writes the header."""
+        data: FrequencyDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        self._paths, self._classes = data.predict_files().paths, pl_module.hparams["classes"]
+        self._file = open(self._partial, "w", newline="", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
+        self._rows = csv.writer(self._file)
+        self._rows.writerow(("path", "label", "probability", "top5"))
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: dict[str, Any],
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Writes a batch."""
+        columns = (outputs[key].tolist() for key in ("index", "probability", "label"))
+        for index, probabilities, labels in zip(*columns, strict=True):
+            top = [(self._classes[label], round(p, 6)) for label, p in zip(labels, probabilities, strict=True)]
+            self._rows.writerow((self._paths[index], *top[0], json.dumps(top, ensure_ascii=False)))
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Closes the file and gives it its name."""
+        self._file.close()
+        self._partial.replace(self.path)

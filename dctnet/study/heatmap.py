@@ -1,0 +1,46 @@
+"""The keep probability of each channel as three 8×8 maps."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from dctnet.frequency.channels import COMPONENTS, PER_COMPONENT, ChannelSet
+from dctnet.frequency.dct import BLOCK
+
+# Orange of Okabe and Ito: told apart from every blue and yellow of the map, also by the colour-blind; in print it is
+# the line that shows.
+_OUTLINE = "#D55E00"
+
+
+def draw_heat_map(path: str | Path, probability: Sequence[float], kept: ChannelSet, offered: Sequence[int]) -> None:
+    """Draws keep probabilities, the kept channels outlined.
+
+    Args:
+        path: PNG file to write.
+        probability: Keep probability of each of the 192 channels.
+        kept: The channels of the mask.
+        offered: The channels that the gate could choose from; the others are hatched.
+    """
+    figure = Figure(figsize=(11, 4.3), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(f"{len(kept)} of {len(offered)} channels kept (outlined)")
+    panels = figure.subplots(1, len(COMPONENTS))
+    for component, (panel, name) in enumerate(zip(panels, COMPONENTS, strict=True)):
+        first = component * PER_COMPONENT
+        values = [[probability[first + BLOCK * v + u] for u in range(BLOCK)] for v in range(BLOCK)]
+        picture = panel.imshow(values, cmap="cividis", vmin=0, vmax=1)
+        for frequency in range(PER_COMPONENT):
+            v, u = divmod(frequency, BLOCK)
+            corner = (u - 0.5, v - 0.5)
+            if first + frequency in kept.indices:
+                panel.add_patch(Rectangle((u - 0.44, v - 0.44), 0.88, 0.88, fill=False, edgecolor=_OUTLINE, linewidth=2.5))
+            elif first + frequency not in offered:
+                panel.add_patch(Rectangle(corner, 1, 1, facecolor="white", edgecolor="0.7", hatch="///", linewidth=0))
+        count = len(kept.frequencies()[component])
+        panel.set(title=f"{name}: {count} kept", xlabel="horizontal frequency u", xticks=range(BLOCK), yticks=range(BLOCK))
+    panels[0].set_ylabel("vertical frequency v")
+    figure.colorbar(picture, ax=panels, label="keep probability", shrink=0.85)
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,44 @@
+"""JFIF conversion against Pillow's, both ways."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dctnet.errors import UserError
+from dctnet.frequency.color import rgb_to_ycbcr, ycbcr_to_rgb
+
+
+def every_colour(step: int = 15) -> np.ndarray:
+    axis = np.arange(0, 256, step, dtype=np.uint8)
+    return np.stack(np.meshgrid(axis, axis, axis), axis=-1).reshape(1, -1, 3)
+
+
+def planes(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(array).permute(2, 0, 1).double()
+
+
+def test_agrees_with_pillow_to_one_level():
+    rgb = every_colour()
+    pillow = planes(np.asarray(Image.fromarray(rgb, mode="RGB").convert("YCbCr")))
+    # Pillow rounds down from 16-bit fixed point.
+    assert (rgb_to_ycbcr(planes(rgb)) - pillow).abs().max() <= 1.0
+
+
+def test_back_agrees_with_pillow_to_one_level():
+    ycbcr = every_colour()
+    pillow = planes(np.asarray(Image.fromarray(ycbcr, mode="YCbCr").convert("RGB")))
+    assert (ycbcr_to_rgb(planes(ycbcr)) - pillow).abs().max() <= 1.0
+
+
+def test_round_trip_and_grey():
+    rgb = planes(every_colour())
+    assert torch.allclose(ycbcr_to_rgb(rgb_to_ycbcr(rgb)), rgb, atol=1e-10)
+    grey = rgb_to_ycbcr(torch.full((2, 3, 1, 1), 77.0))
+    assert torch.allclose(grey[0, :, 0, 0], torch.tensor([77.0, 128.0, 128.0]))
+
+
+@pytest.mark.parametrize("image", [torch.zeros(3, 2, 2, dtype=torch.uint8), torch.zeros(4, 2, 2)])
+def test_wrong_tensor_is_named(image):
+    with pytest.raises(UserError, match="got"):
+        rgb_to_ycbcr(image)
