@@ -55,6 +55,9 @@ class ExperimentCLI(LightningCLI):
         """A trainer whose files land in one new folder, unless the configuration brings its own logger."""
         config = self._get(self.config_init, "trainer")
         callbacks = [*(config.callbacks or []), SkippedFiles()]
+        if self.subcommand != "fit":
+            self.save_config_callback = None  # without a run's folder it would write into the current one
+            kwargs["logger"] = False
         if self.subcommand == "predict":
             callbacks.append(PredictionsCSV(self._get(self.config_init, "out")))
         elif self.subcommand == "fit" and config.logger is None and not config.fast_dev_run:
@@ -77,7 +80,7 @@ class ExperimentCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Exports the mask of a gated fit, and closes with a table: what came out and where it is."""
-        if self.trainer.fast_dev_run or self.trainer.log_dir is None or not self.trainer.is_global_zero:
+        if self.trainer.fast_dev_run or self.trainer.log_dir is None or not self.trainer.is_global_zero:  # type: ignore[attr-defined]
             return
         print("\n" + "\n".join(f"{name:<16}{value}" for name, value in self._closing_rows(Path(self.trainer.log_dir))))
 
@@ -89,7 +92,9 @@ class ExperimentCLI(LightningCLI):
         last = folder / "last.ckpt"
         if options["gate"] != "none" and last.is_file():
             mask = folder / "mask.json"
-            kept = write_mask_and_map(self.model, mask, options["keep"], str(last), str(self.datamodule.hparams["root"]))
+            kept = write_mask_and_map(
+                self.model, mask, options["keep"], str(last), str(self.datamodule.hparams["root"])
+            )
             mean = float(self.model.gate_statistics.compute()["num_kept"])
             rows.append(("channels kept", f"{mean:.1f} of 192 an image; {len(kept)} in the mask"))
         elif options["input"] == "channels":
@@ -99,7 +104,13 @@ class ExperimentCLI(LightningCLI):
         return rows
 
 
-_FILES = {"checkpoint": "last.ckpt", "best": "best.ckpt", "mask": "mask.json", "heat map": "mask.png", "curves": "metrics.csv"}
+_FILES = {
+    "checkpoint": "last.ckpt",
+    "best": "best.ckpt",
+    "mask": "mask.json",
+    "heat map": "mask.png",
+    "curves": "metrics.csv",
+}
 
 
 def _indices(channel_set: Any) -> list[int]:
@@ -116,7 +127,9 @@ def _from_checkpoint(args: list[str]) -> list[str]:
     parser.add_argument("--ckpt_path")
     path = parser.parse_known_args(args)[0].ckpt_path
     if path is None:
-        raise UserError("--ckpt_path is missing: the checkpoint to use, such as checkpoints/quickstart/version_0/last.ckpt")
+        raise UserError(
+            "--ckpt_path is missing: the checkpoint to use, such as checkpoints/quickstart/version_0/last.ckpt"
+        )
     model, data = checkpoint.read_options(path)
     data.pop("input")
     if model["input"] == "channels":

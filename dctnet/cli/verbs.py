@@ -39,8 +39,8 @@ def _export_mask(args: list[str]) -> None:
 
 
 def _make_planted(args: list[str]) -> None:
-    from dctnet.data.planted import make_planted
     from dctnet.cli.parsing import call
+    from dctnet.data.planted import make_planted
 
     call(make_planted, args)
 

@@ -19,6 +19,8 @@ from dctnet.frequency.color import ycbcr_to_rgb
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import resolve_channels
 
+Split = Literal["train", "val", "test"]
+_STAGES: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
 # Beyond any epoch that trains: the crops that normalisation sees are drawn apart from those of training.
 _STATISTICS_EPOCH = 2**31 - 1
 
@@ -99,7 +101,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         # A trained network's classes, in its order, whatever folders there are.
         self._classes = list(names)
 
-    def files(self, split: Literal["train", "val", "test"]) -> folders.Files:
+    def files(self, split: Split) -> folders.Files:
         """The files of a split, with targets.
 
         Raises:
@@ -109,7 +111,7 @@ class FrequencyDataModule(pl.LightningDataModule):
             self._files[split] = self._list(split)
         return self._files[split]
 
-    def _list(self, split: str) -> folders.Files:
+    def _list(self, split: Split) -> folders.Files:
         root, options = self.root, self.hparams
         folder = folders.split_folder(root, split)
         if folder is None:
@@ -131,7 +133,7 @@ class FrequencyDataModule(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Lists the files that the stage needs, so that a missing folder stops the run before it starts."""
-        for split in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ()):
+        for split in _STAGES.get(stage, ()):
             self.files(split)
 
     def train_dataloader(self) -> DataLoader:
@@ -171,7 +173,9 @@ class FrequencyDataModule(pl.LightningDataModule):
 
     def _sampler(self, length: int, train: bool) -> EpochSampler:
         rank, world = self._rank()
-        return EpochSampler(length, self.hparams["batch_size"] if train else None, train, self.hparams["seed"], rank, world)
+        return EpochSampler(
+            length, self.hparams["batch_size"] if train else None, train, self.hparams["seed"], rank, world
+        )
 
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

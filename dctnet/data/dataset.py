@@ -98,7 +98,7 @@ class EpochSampler(DistributedSampler):
     def __len__(self) -> int:
         return len(range(self.rank, self.length, self.num_replicas))
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[tuple[int, int]]:
         total = len(self.dataset)  # type: ignore[arg-type]
         order = np.random.default_rng((self.seed, self.epoch)).permutation(total) if self.shuffle else np.arange(total)
         for index in order[: self.length][self.rank :: self.num_replicas]:

@@ -16,8 +16,8 @@ from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS, PER_COMPONENT, C
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import write_mask
 
-# Luma from DC's neighbours to the upper middle, so that "keep the lowest" is not the answer; chroma low enough for 4:2:0.
-# All of even u: a flip negates the odd ones.
+# Luma from DC's neighbours to the upper middle, so that "keep the lowest" is not the answer; chroma low enough for
+# 4:2:0. All of even u: a flip negates the odd ones.
 TRUTH = ChannelSet("planted-truth", (2, 10, 20, 24, 34, 38, 44, 48, 64 + 2, 64 + 16, 128 + 8, 128 + 10))
 # As strong as the truth and as variable, but the same for all classes: energy alone does not give the truth away.
 DISTRACTORS = (4, 12, 18, 26, 28, 32, 42, 50, 64 + 8, 64 + 10, 128 + 2, 128 + 16)
@@ -37,8 +37,9 @@ def make_planted(root: str | Path, seed: int = 0, train_per_class: int = 150, va
     """Generates photograph-like JPEG files whose class depends on 12 known channels.
 
     Every image is natural-looking 1/f noise with 24 textures laid into its 8×8 blocks, each in one channel. The
-    amplitudes of 12 of them (the truth) differ between classes, those of the other 12 do not. Files differ in size, chroma
-    subsampling and quality; some are grey, one in each class is turned by EXIF. The same seed gives the same pixels.
+    amplitudes of 12 of them (the truth) differ between classes, those of the other 12 do not. Files differ in size,
+    chroma subsampling and quality; some are grey, one in each class is turned by EXIF. The same seed gives the same
+    pixels.
 
     Args:
         root: Where to put ``train/``, ``val/``, ``truth.json`` (a mask file) and ``planted.json`` (what was asked for).
@@ -54,7 +55,13 @@ def make_planted(root: str | Path, seed: int = 0, train_per_class: int = 150, va
         UserError: The folder holds something else, or a count is below 1.
     """
     root = Path(root)
-    asked = {"format": "dctnet-planted", "version": 1, "seed": seed, "train": train_per_class, "val": val_per_class}
+    asked: dict[str, str | int] = {
+        "format": "dctnet-planted",
+        "version": 1,
+        "seed": seed,
+        "train": train_per_class,
+        "val": val_per_class,
+    }
     if min(train_per_class, val_per_class) < 1:
         raise UserError(f"a class needs at least one image; got train {train_per_class}, val {val_per_class}")
     if _already_made(root, asked):
@@ -142,7 +149,7 @@ def _save(path: Path, planes: np.ndarray, draw: np.random.Generator, turned: boo
     image = Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0)), mode="YCbCr")
     side = round(SIDE * draw.choice(_SCALES))
     if side != SIDE:
-        # Whole-image scaling keeps blocks on blocks: the evaluation's downscaling brings each texture back to its channel.
+        # Whole-image scaling keeps blocks on blocks: scaled back to SIDE, each texture is in its channel again.
         image = image.resize((side, side), Image.Resampling.LANCZOS)
     if draw.random() < _GREY_SHARE:
         image = image.getchannel(0)

@@ -34,8 +34,8 @@ class TrainCrop:
             if 0 < w <= width and 0 < h <= height:
                 left, top = draw.integers(width - w, endpoint=True), draw.integers(height - h, endpoint=True)
                 return float(left), float(top), float(left + w), float(top + h)
-        w, h = min(width, height * 4 / 3), min(height, width * 4 / 3)
-        return (width - w) / 2, (height - h) / 2, (width + w) / 2, (height + h) / 2
+        half_w, half_h = min(width, height * 4 / 3) / 2, min(height, width * 4 / 3) / 2
+        return width / 2 - half_w, height / 2 - half_h, width / 2 + half_w, height / 2 + half_h
 
     def __call__(self, image: Image.Image, draw: np.random.Generator) -> np.ndarray:
         """Planes (3, size, size), uint8, of a random crop."""

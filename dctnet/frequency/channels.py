@@ -53,9 +53,7 @@ class ChannelSet:
 
     def frequencies(self) -> list[list[int]]:
         """The kept frequencies, 8·v + u, of each of Y, Cb and Cr."""
-        return [
-            [i % PER_COMPONENT for i in self.indices if i // PER_COMPONENT == c] for c in range(len(COMPONENTS))
-        ]
+        return [[i % PER_COMPONENT for i in self.indices if i // PER_COMPONENT == c] for c in range(len(COMPONENTS))]
 
 
 class PlanesToChannels(nn.Module):

@@ -1,6 +1,7 @@
 """torchvision networks without their stem, for channels at 1/8 resolution."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchvision
@@ -17,7 +18,7 @@ def build_backbone(name: str, num_channels: int, num_classes: int, layer2_stride
     """A network that reads frequency channels.
 
     The stem (7×7 convolution and pooling; for MobileNetV2 the first 3×3 convolution) gives way to a 1×1 convolution
-    from the channels to the width that the stem handed over; all that follows is torchvision's, so that RGB weights fit.
+    from the channels to the width that the stem handed over. All that follows is torchvision's, so RGB weights fit.
 
     Args:
         name: One of :data:`BACKBONES`.
@@ -33,7 +34,7 @@ def build_backbone(name: str, num_channels: int, num_classes: int, layer2_stride
 
     Source: Xu et al., "Learning in the Frequency Domain", CVPR 2020, section 3.2.
     """
-    network = build_rgb_backbone(name, num_classes)
+    network: Any = build_rgb_backbone(name, num_classes)
     if name == "mobilenet_v2":
         if layer2_stride != 2:
             raise UserError("--model.layer2_stride 1 is for ResNets; mobilenet_v2 has no layer2")
@@ -49,7 +50,7 @@ def build_backbone(name: str, num_channels: int, num_classes: int, layer2_stride
 
 
 def build_rgb_backbone(name: str, num_classes: int) -> nn.Module:
-    """torchvision's network as it is: (N, 3, H, W) → (N, num_classes)."""
+    """Torchvision's network as it is: (N, 3, H, W) → (N, num_classes)."""
     return getattr(torchvision.models, name)(weights=None, num_classes=num_classes)
 
 
@@ -59,7 +60,7 @@ def warm_start(network: nn.Module, name: str, weights: str) -> dict[str, list[st
     Args:
         network: The network to fill, in place.
         name: Its backbone name, to look up torchvision's weights.
-        weights: A name that torchvision knows (``IMAGENET1K_V1``), or a file that ``torch.save`` wrote from a state dict.
+        weights: A name that torchvision knows (``IMAGENET1K_V1``), or a file with a state dict.
 
     Returns:
         Names of the tensors ``taken`` and of those ``left new`` (absent there, or of another shape).

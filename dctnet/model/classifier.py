@@ -1,13 +1,14 @@
 """The LightningModule: normalisation, gate, backbone; loss, metrics, optimisers."""
 
 import time
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from dctnet.errors import UserError
@@ -15,7 +16,7 @@ from dctnet.model.backbones import BACKBONES, build_backbone, build_rgb_backbone
 from dctnet.model.gate import DynamicGate, StaticGate, sample_gate
 from dctnet.model.metrics import GateStatistics, count_gmac
 from dctnet.model.optimizers import JointOptimizer, warmup_cosine
-from dctnet.model.sparsity import SparsityPenalty, ramp
+from dctnet.model.sparsity import SparsityPenalty
 
 
 class ChannelNorm(nn.Module):
@@ -143,13 +144,19 @@ class FrequencyClassifier(pl.LightningModule):
     def input_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of what comes in."""
         size = self.hparams["image_size"]
-        return (3, size, size) if self.hparams["input"] == "rgb" else (len(self.hparams["channels"]), size // 8, size // 8)
+        return (
+            (3, size, size) if self.hparams["input"] == "rgb" else (len(self.hparams["channels"]), size // 8, size // 8)
+        )
 
     def cost(self) -> dict[str, float]:
         """``gmac`` of one image, counted; ``parameters``; ``values``, how many numbers an image comes in as."""
         shape = self.input_shape
         parameters = sum(p.numel() for p in self.parameters())
-        return {"gmac": count_gmac(self.backbone, shape), "parameters": parameters, "values": shape[0] * shape[1] * shape[2]}
+        return {
+            "gmac": count_gmac(self.backbone, shape),
+            "parameters": parameters,
+            "values": shape[0] * shape[1] * shape[2],
+        }
 
     @property
     def progress(self) -> float:
@@ -210,7 +217,9 @@ class FrequencyClassifier(pl.LightningModule):
         counts = torch.stack([expected.detach(), (gate_logits > 0).sum(1).float().mean()])
         expected_kept, kept = self.trainer.strategy.reduce(counts, reduce_op="mean").tolist()
         penalty = self.sparsity(expected, kept, self.progress)
-        self.log_dict({"expected_kept": expected_kept, "kept": kept, "tau": self.tau, "sparsity_weight": self.sparsity.weight})
+        self.log_dict(
+            {"expected_kept": expected_kept, "kept": kept, "tau": self.tau, "sparsity_weight": self.sparsity.weight}
+        )
         return penalty
 
     def on_train_epoch_start(self) -> None:
@@ -229,8 +238,8 @@ class FrequencyClassifier(pl.LightningModule):
             return
         logits, gate_logits = self(batch["input"])
         for name, metric in self.accuracy.items():
-            metric.update(logits, batch["target"])
-            self.log(f"{split}_{name}", metric, prog_bar=name == "acc1", on_step=False, on_epoch=True)
+            cast(Metric, metric).update(logits, batch["target"])
+            self.log(f"{split}_{name}", cast(Metric, metric), prog_bar=name == "acc1", on_step=False, on_epoch=True)
         loss = F.cross_entropy(logits, batch["target"])
         self.log(f"{split}_loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(logits))
         if gate_logits is not None:
@@ -259,7 +268,7 @@ class FrequencyClassifier(pl.LightningModule):
         top = self(batch["input"])[0].float().softmax(1).topk(min(5, len(self.hparams["classes"])))
         return {"index": batch["index"], "probability": top.values, "label": top.indices}
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """SGD or AdamW with warm-up and cosine for the network, Adam at a constant rate for the gate."""
         total = self.trainer.estimated_stepping_batches
         if total == float("inf"):

@@ -30,11 +30,12 @@ class GateStatistics(Metric):
         self.images += gate_logits.shape[0]
 
     def compute(self) -> dict[str, Tensor]:
-        """Over all images: ``keep_probability`` (C,), ``kept`` (C,) the share that keeps it, ``num_kept`` ()."""
+        """Over all images: ``keep_probability`` (C,), ``kept`` (C,) the share that keeps it, ``num_kept``, ``images``."""
         return {
             "keep_probability": self.probability / self.images,
             "kept": self.kept / self.images,
             "num_kept": self.kept.sum() / self.images,
+            "images": self.images,
         }
 
 

@@ -20,7 +20,7 @@ class JointOptimizer(Optimizer):
         self.optimizers = optimizers
         super().__init__([group for o in optimizers for group in o.param_groups], {})
 
-    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Any = None) -> Any:
         """Evaluates the closure once, then steps each optimiser."""
         loss = closure() if closure is not None else None
         for optimizer in self.optimizers:

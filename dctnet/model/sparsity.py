@@ -31,9 +31,10 @@ class SparsityPenalty(nn.Module):
     Source: Xu et al., CVPR 2020, equation 3.
     """
 
-    # λ gains INTEGRAL × the relative excess over a whole training, however many steps that has, and finds the price;
-    # PROPORTIONAL × the excess damps the swing around it.
-    INTEGRAL, PROPORTIONAL, SETTLED = 0.05, 0.05, 0.6
+    # λ gains INTEGRAL × the excess over a whole training, however many steps that has, and finds the price;
+    # PROPORTIONAL × the excess damps the swing around it. The excess is a logarithm: 6 channels too many are little
+    # beside 150 and half too much beside 12.
+    INTEGRAL, PROPORTIONAL, SETTLED = 0.1, 0.02, 0.6
 
     weight: Tensor
     done: Tensor
@@ -65,7 +66,7 @@ class SparsityPenalty(nn.Module):
         """
         if self.keep is None:
             return self.weight * ramp(progress, self.warmup, 2 * self.warmup) * expected
-        excess = (kept - self.target(progress)) / self.num_channels
+        excess = math.log(max(kept, 0.5) / self.target(progress))
         if self.training:
             self.weight.add_(self.INTEGRAL * excess * (progress - float(self.done))).clamp_(min=0)
             self.done.fill_(progress)

@@ -36,11 +36,15 @@ def draw_heat_map(path: str | Path, probability: Sequence[float], kept: ChannelS
             v, u = divmod(frequency, BLOCK)
             corner = (u - 0.5, v - 0.5)
             if first + frequency in kept.indices:
-                panel.add_patch(Rectangle((u - 0.44, v - 0.44), 0.88, 0.88, fill=False, edgecolor=_OUTLINE, linewidth=2.5))
+                panel.add_patch(
+                    Rectangle((u - 0.44, v - 0.44), 0.88, 0.88, fill=False, edgecolor=_OUTLINE, linewidth=2.5)
+                )
             elif first + frequency not in offered:
                 panel.add_patch(Rectangle(corner, 1, 1, facecolor="white", edgecolor="0.7", hatch="///", linewidth=0))
         count = len(kept.frequencies()[component])
-        panel.set(title=f"{name}: {count} kept", xlabel="horizontal frequency u", xticks=range(BLOCK), yticks=range(BLOCK))
+        panel.set(
+            title=f"{name}: {count} kept", xlabel="horizontal frequency u", xticks=range(BLOCK), yticks=range(BLOCK)
+        )
     panels[0].set_ylabel("vertical frequency v")
     figure.colorbar(picture, ax=panels, label="keep probability", shrink=0.85)
     figure.savefig(path, dpi=150)

@@ -38,7 +38,9 @@ def export_mask(ckpt: str, out: str = "mask.json", keep: int | None = None, root
     return kept
 
 
-def write_mask_and_map(model: FrequencyClassifier, out: str | Path, keep: int | None, ckpt: str, data: str) -> ChannelSet:
+def write_mask_and_map(
+    model: FrequencyClassifier, out: str | Path, keep: int | None, ckpt: str, data: str
+) -> ChannelSet:
     """Writes mask file and heat map from the gate statistics of the model's last validation pass.
 
     Args:
