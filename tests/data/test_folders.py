@@ -1,0 +1,121 @@
+"""Which files belong to which split and class."""
+
+from pathlib import Path
+
+import pytest
+
+from dctnet.data import folders
+from dctnet.errors import UserError
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for name, count in (("ant", 40), ("bee", 40), ("cat", 1)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            (tmp_path / name / f"{number}.jpg").touch()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "ant" / ".DS_Store").touch()
+    return tmp_path
+
+
+def everything(tree: Path) -> folders.Files:
+    return folders.list_classes(tree, folders.class_folders(tree))
+
+
+def test_classes_are_sorted_and_hidden_names_do_not_count(tree):
+    assert folders.class_folders(tree) == ["ant", "bee", "cat"]
+    files = everything(tree)
+    assert len(files) == 81
+    assert files.targets == (0,) * 40 + (1,) * 40 + (2,)
+
+
+def test_files_in_deeper_folders_belong_to_the_class(tree):
+    (tree / "ant" / "deep" / "er").mkdir(parents=True)
+    (tree / "ant" / "deep" / "er" / "x.png").touch()
+    assert len(folders.list_files(tree / "ant")) == 41
+
+
+def test_validation_is_another_name_for_val(tmp_path):
+    assert folders.split_folder(tmp_path, "val") is None
+    (tmp_path / "validation").mkdir()
+    assert folders.split_folder(tmp_path, "val") == tmp_path / "validation"
+
+
+def test_hold_out_is_a_partition_by_class(tree):
+    files = everything(tree)
+    train, val = folders.hold_out(files, tree, 0.25)
+    assert sorted(train.paths + val.paths) == sorted(files.paths)
+    for target in (0, 1):
+        assert 3 <= val.targets.count(target) <= 18
+    assert train.targets.count(2) == 1
+
+
+def test_hold_out_does_not_move_files_when_others_are_added(tree):
+    before = set(folders.hold_out(everything(tree), tree, 0.25)[1].paths)
+    for number in range(40, 90):
+        (tree / "ant" / f"{number}.jpg").touch()
+    after = set(folders.hold_out(everything(tree), tree, 0.25)[1].paths)
+    assert before < after
+
+
+def test_hold_out_does_not_depend_on_where_the_root_is(tree, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("other") / "moved"
+    names = {Path(p).relative_to(tree) for p in folders.hold_out(everything(tree), tree, 0.25)[1].paths}
+    tree.rename(elsewhere)
+    assert {Path(p).relative_to(elsewhere) for p in folders.hold_out(everything(elsewhere), elsewhere, 0.25)[1].paths} == names
+
+
+def test_each_class_of_two_has_one_on_each_side(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            (tmp_path / name / f"{number}.jpg").touch()
+    for fraction in (0.01, 0.99):
+        train, val = folders.hold_out(everything(tmp_path), tmp_path, fraction)
+        assert sorted(train.targets) == sorted(val.targets) == [0, 1]
+
+
+def test_cap_takes_at_most_so_many_of_each(tree):
+    capped = folders.cap_per_class(everything(tree), tree, 5)
+    assert [capped.targets.count(t) for t in range(3)] == [5, 5, 1]
+    assert set(capped.paths) < set(folders.cap_per_class(everything(tree), tree, 6).paths)
+
+
+def test_class_list_from_a_file_keeps_its_order(tree):
+    listing = tree / "list.txt"
+    listing.write_text("cat\nant\n\n")
+    assert folders.choose_classes(["ant", "bee", "cat"], str(listing), tree) == ["cat", "ant"]
+
+
+@pytest.mark.parametrize(("name", "count"), [("imagenette", 10), ("imagewoof", 10), ("imagenet100", 100)])
+def test_imagenet_subsets_are_there(name, count):
+    from dctnet.data.folders import _read_class_list
+
+    wnids = _read_class_list(name)
+    assert len(set(wnids)) == count
+    assert all(len(w) == 9 and w[0] == "n" and w[1:].isdigit() for w in wnids)
+    assert folders.choose_classes([*wnids, "n99999999"], name, Path("x")) == wnids
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("imagenete", "Did you mean 'imagenette'"),
+        (["ants"], "no class folder 'ants'.*Did you mean 'ant'"),
+        ("imagenette", "10 of 10 missing"),
+    ],
+)
+def test_what_is_missing_gets_the_nearest(tree, wanted, message):
+    with pytest.raises(UserError, match=message):
+        folders.choose_classes(folders.class_folders(tree), wanted, tree)
+
+
+def test_folder_that_is_not_there_gets_its_nearest_sibling(tree):
+    with pytest.raises(UserError, match=f"Did you mean {tree / 'ant'}"):
+        folders.class_folders(tree / "antt")
+
+
+def test_folder_without_folders_is_told(tree):
+    with pytest.raises(UserError, match="no class folder"):
+        folders.class_folders(tree / "ant")
