@@ -32,9 +32,9 @@ class SparsityPenalty(nn.Module):
     """
 
     # λ gains INTEGRAL × the excess over a whole training, however many steps that has, and finds the price;
-    # PROPORTIONAL × the excess damps the swing around it. The excess is a logarithm: 6 channels too many are little
-    # beside 150 and half too much beside 12.
-    INTEGRAL, PROPORTIONAL, SETTLED = 0.1, 0.02, 0.6
+    # PROPORTIONAL × the excess damps the swing around it, and pays for reopening where too many are shut. The excess is
+    # a logarithm: 6 channels too many are little beside 150 and half too much beside 12.
+    INTEGRAL, PROPORTIONAL, SETTLED = 0.1, 0.06, 0.6
 
     weight: Tensor
     done: Tensor
@@ -70,4 +70,4 @@ class SparsityPenalty(nn.Module):
         if self.training:
             self.weight.add_(self.INTEGRAL * excess * (progress - float(self.done))).clamp_(min=0)
             self.done.fill_(progress)
-        return (self.weight + self.PROPORTIONAL * excess).clamp(min=0) * expected
+        return (self.weight + self.PROPORTIONAL * excess) * expected

@@ -1,0 +1,149 @@
+"""Batches, splits, normalisation, and what bad files do."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dctnet.data.datamodule import FrequencyDataModule
+from dctnet.data.decode import ImageError, open_planes, resize_crop
+from dctnet.errors import UserError
+from dctnet.frequency.dct import block_dct
+
+
+def module(root, **options):
+    return FrequencyDataModule(str(root), **{"image_size": 32, "batch_size": 4, "num_workers": 0, **options})
+
+
+def deliver(data, loader):
+    """Batches as the trainer would hand them to the model."""
+    return [data.on_after_batch_transfer(data.on_before_batch_transfer(batch, 0), 0) for batch in loader]
+
+
+def test_batches_are_channels_targets_and_places(photos):
+    data = module(photos, channels="square-24")
+    batch = deliver(data, data.train_dataloader())[0]
+    assert batch["input"].shape == (4, 24, 4, 4)
+    assert batch["input"].dtype == torch.float32
+    assert batch["target"].shape == batch["index"].shape == (4,)
+    assert data.class_names == ["blue", "green", "red"]
+
+
+def test_validation_is_the_dct_of_the_centre_crop_in_order(photos):
+    data = module(photos, crop_fraction=1.0)
+    batches = deliver(data, data.val_dataloader())
+    assert torch.cat([b["index"] for b in batches]).tolist() == list(range(15))
+    path = data.files("val").paths[3]
+    width, height = Image.open(path).size
+    left, top = (width - min(width, height)) / 2, (height - min(width, height)) / 2
+    planes = resize_crop(open_planes(path), (left, top, width - left, height - top), 32, flip=False)
+    expected = block_dct(torch.from_numpy(planes).double() - 128).flatten(0, 1)
+    assert torch.allclose(batches[0]["input"][3].double(), expected, atol=1e-3)
+
+
+def test_rgb_for_the_baseline_is_what_pillow_shows(photos):
+    data = module(photos, input="rgb", crop_fraction=1.0)
+    batch = deliver(data, data.val_dataloader())[0]
+    assert batch["input"].shape == (4, 3, 32, 32)
+    image = Image.open(data.files("val").paths[2]).convert("RGB").resize((32, 32), Image.Resampling.BILINEAR)
+    assert np.abs(batch["input"][2].permute(1, 2, 0).numpy() - np.asarray(image)).max() <= 4
+
+
+@pytest.mark.parametrize("options", [{"channels": "triangle-12"}, {"input": "rgb"}])
+def test_statistics_are_those_of_the_training_crops(photos, options):
+    data = module(photos, norm_images=12, **options)
+    mean, std = data.channel_statistics()
+    # The slow way: the same samples, one by one, in one big tensor.
+    dataset = data._dataset(data.files("train"), train=True)
+    samples = [dataset[2**31 - 1, i * 36 // 12] for i in range(12)]
+    from dctnet.data.dataset import collate
+
+    values = data.on_after_batch_transfer(collate(samples), 0)["input"].double().transpose(0, 1).flatten(1)
+    assert torch.allclose(mean.double(), values.mean(1), atol=1e-3)
+    expected = values.std(1, correction=0)
+    varies = expected > 1e-3
+    assert torch.allclose(std[varies].double(), expected[varies], rtol=1e-4)
+    assert varies.sum() > 2
+
+
+def test_channel_that_never_varies_is_left_unscaled(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        Image.new("L", (32, 32), 90).save(tmp_path / "train" / name / "0.png")
+    mean, std = module(tmp_path, channels="dc").channel_statistics()
+    assert mean.tolist() == [8 * (90 - 128), 0, 0]
+    assert std.tolist() == [1, 1, 1]
+
+
+def test_one_folder_of_classes_needs_a_fraction(photos):
+    with pytest.raises(UserError, match="--data.val_fraction"):
+        module(photos / "train").files("val")
+    data = module(photos / "train", val_fraction=0.25)
+    assert len(data.files("train")) + len(data.files("val")) == 36
+    assert not set(data.files("train").paths) & set(data.files("val").paths)
+
+
+def test_missing_split_and_unknown_class_are_told(own_photos):
+    with pytest.raises(UserError, match="no folder test/"):
+        module(own_photos).setup("test")
+    (own_photos / "val" / "violet").mkdir()
+    with pytest.raises(UserError, match="'violet' is not among the 3"):
+        module(own_photos).setup("fit")
+
+
+def test_classes_chosen_by_name_leave_the_others_out(photos, tmp_path):
+    listing = tmp_path / "two.txt"
+    listing.write_text("red\nblue\n")
+    data = module(photos, classes=str(listing), per_class=5)
+    assert data.class_names == ["red", "blue"]
+    assert len(data.files("train")) == 10
+    assert len(data.files("val")) == 10
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_bad_file_stops_the_run_in_one_line(own_photos, split):
+    bad = own_photos / split / "green" / "1.jpg"
+    bad.write_bytes(bad.read_bytes()[:300])
+    data = module(own_photos)
+    loader = data.train_dataloader() if split == "train" else data.val_dataloader()
+    with pytest.raises(ImageError, match=f"{bad}.*--data.on_error skip") as caught:
+        deliver(data, loader)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_file_can_be_left_out_and_is_counted(own_photos):
+    bad = own_photos / "val" / "green" / "1.jpg"
+    bad.write_bytes(b"")
+    data = module(own_photos, on_error="skip", num_workers=1)
+    batches = deliver(data, data.val_dataloader())
+    assert sum(len(b["target"]) for b in batches) == 8
+    assert sum(len(b["bad"]) for b in batches) == 1
+    assert list(data.skipped) == [str(bad)]
+    assert "cannot identify" in data.skipped[str(bad)]
+
+
+def test_prediction_needs_no_classes(photos, tmp_path):
+    paint = next((photos / "val" / "red").iterdir())
+    assert module(paint).predict_files().paths == (str(paint),)
+    assert len(module(photos).predict_files()) == 51
+    with pytest.raises(UserError, match="no such folder"):
+        module(tmp_path / "none").predict_files()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image_size": 100}, "multiple of 8, got 100; the nearest is 96"),
+        ({"image_size": 0}, "the nearest is 8"),
+        ({"batch_size": 0}, "--data.batch_size must be at least 1"),
+        ({"num_workers": -1}, "--data.num_workers"),
+        ({"val_fraction": 1.0}, "--data.val_fraction"),
+        ({"min_scale": 0.0}, "--data.min_scale"),
+        ({"crop_fraction": 1.5}, "--data.crop_fraction"),
+        ({"per_class": 0}, "--data.per_class"),
+        ({"channels": "squre-24"}, "square-24"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(photos, options, message):
+    with pytest.raises(UserError, match=message):
+        module(photos, **options)

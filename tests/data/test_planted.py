@@ -1,0 +1,101 @@
+"""The generated data set: real files, known answer, the same for a seed."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dctnet.data.decode import open_planes
+from dctnet.data.planted import DISTRACTORS, TRUTH, make_planted
+from dctnet.errors import UserError
+from dctnet.frequency.maskfile import read_mask
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    return make_planted(tmp_path_factory.mktemp("planted") / "set", train_per_class=12, val_per_class=1)
+
+
+def files(root):
+    return sorted(p.relative_to(root) for p in root.rglob("*") if p.is_file())
+
+
+def test_truth_is_a_mask_file_beside_it(planted):
+    kept, probability = read_mask(planted / "truth.json")
+    assert kept.indices == TRUTH.indices
+    assert [i for i, p in enumerate(probability) if p == 1] == list(TRUTH.indices)
+    assert not set(TRUTH.indices) & set(DISTRACTORS)
+
+
+def test_files_vary_as_photographs_do(planted):
+    images = [Image.open(p) for p in (planted / "train").rglob("*.jpg")]
+    assert {i.format for i in images} == {"JPEG"}
+    assert len({i.size for i in images}) == 3
+    assert {i.mode for i in images} == {"RGB", "L"}
+    assert sum(i.getexif().get(274) == 6 for i in images) == 8
+    assert len({tuple(i.quantization[0]) for i in images}) == 4
+
+
+def test_turned_file_is_upright_like_the_others(planted):
+    # The background's slope of energy is the same both ways; the textures are not: class0's channel 2 is (v=0, u=2).
+    turned = np.asarray(open_planes(planted / "train" / "class0" / "00000.jpg"))
+    assert turned.shape[0] == turned.shape[1]
+
+
+def test_same_seed_same_files_other_seed_others(planted, tmp_path):
+    again = make_planted(tmp_path / "again", train_per_class=12, val_per_class=1)
+    other = make_planted(tmp_path / "other", seed=1, train_per_class=12, val_per_class=1)
+    assert files(planted) == files(again) == files(other)
+    one = files(planted)[5]
+    assert (planted / one).read_bytes() == (again / one).read_bytes() != (other / one).read_bytes()
+
+
+def test_class_decides_the_truth_and_nothing_else():
+    from dctnet.data.planted import _class_codes, _paint
+    from dctnet.data.planted import NUM_CLASSES as classes
+    from dctnet.frequency.channels import PlanesToChannels, named_channels
+
+    import torch
+
+    codes, draw = _class_codes(), np.random.default_rng(0)
+    planes = torch.from_numpy(np.stack([_paint(codes[t], draw) for t in range(classes) for _ in range(40)]))
+    energy = PlanesToChannels(named_channels("all"))(planes).square().mean((2, 3)).log().unflatten(0, (classes, 40))
+    # Variance between class means against that expected by chance: an F statistic for each channel.
+    ratio = energy.mean(1).var(0) / (energy.var(1).mean(0) / 40)
+    assert ratio[list(TRUTH.indices)].min() > 10
+    others = [i for i in range(192) if i not in TRUTH.indices]
+    assert ratio[others].max() < 6
+
+
+def test_finished_folder_is_left_alone(planted):
+    before = (planted / "planted.json").stat().st_mtime_ns
+    assert make_planted(planted, train_per_class=12, val_per_class=1) == planted
+    assert (planted / "planted.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("content", [{"seed": 5}, None])
+def test_folder_with_something_else_is_not_touched(tmp_path, content):
+    (tmp_path / ("planted.json" if content else "letter.txt")).write_text(json.dumps(content))
+    with pytest.raises(UserError, match="cannot put the planted data set there"):
+        make_planted(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_interruption_leaves_no_half_folder(tmp_path, monkeypatch):
+    calls = []
+
+    def stop(*args, turned):
+        calls.append(args)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("dctnet.data.planted._save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        make_planted(tmp_path / "set", train_per_class=2, val_per_class=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_counts_below_one_are_refused(tmp_path):
+    with pytest.raises(UserError, match="at least one"):
+        make_planted(tmp_path / "set", train_per_class=0)

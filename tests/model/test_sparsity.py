@@ -1,0 +1,54 @@
+"""The penalty is the paper's; the budget is met, whatever channels are worth and however long training is."""
+
+import pytest
+import torch
+
+from dctnet.model.sparsity import SparsityPenalty, ramp
+
+
+def test_ramp_goes_from_nothing_to_all():
+    assert [ramp(p, 0.2, 0.6) for p in (0.0, 0.2, 0.4, 0.6, 1.0)] == pytest.approx([0, 0, 0.5, 1, 1])
+
+
+def test_penalty_is_lambda_times_the_expected_count_after_warm_up():
+    penalty = SparsityPenalty(192, 0.005, None, warmup=0.1)
+    expected = torch.tensor(40.0)
+    assert float(penalty(expected, 40.0, 0.05)) == 0
+    assert float(penalty(expected, 40.0, 0.5)) == pytest.approx(0.005 * 40)
+
+
+def train(steps: int, lr: float, keep: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gates of channels whose worth spans three orders of magnitude, under noisy gradients."""
+    torch.manual_seed(seed)
+    worth = torch.exp(torch.randn(192) * 1.3 - 6.5)
+    logits = torch.full((192,), 1.9, requires_grad=True)
+    penalty, optimizer = SparsityPenalty(192, 0.0, keep, warmup=0.1), torch.optim.Adam([logits], lr)
+    for step in range(steps):
+        probability = logits.sigmoid()
+        gain = (worth * torch.exp(torch.randn(192)) + 0.01 * torch.randn(192)) * probability
+        loss = penalty(probability.sum(), float((logits > 0).sum()), step / steps) - gain.sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return logits.detach(), worth
+
+
+@pytest.mark.parametrize(("steps", "lr"), [(300, 0.05), (1200, 0.02)])
+@pytest.mark.parametrize("keep", [6, 24, 64])
+def test_budget_is_met_by_the_channels_worth_most(steps, lr, keep):
+    logits, worth = train(steps, lr, keep, seed=0)
+    kept = logits > 0
+    assert abs(int(kept.sum()) - keep) <= 2
+    # All but a few on the border, where the noise decides.
+    assert kept[worth.topk(keep).indices].float().mean() >= 0.8
+
+
+def test_gates_take_sides():
+    probability = train(1200, 0.02, 24, seed=0)[0].sigmoid()
+    assert ((probability < 0.05) | (probability > 0.95)).float().mean() >= 0.9
+
+
+def test_evaluation_does_not_move_lambda():
+    penalty = SparsityPenalty(10, 0.1, 5, warmup=0.0).eval()
+    penalty(torch.tensor(9.0), 9.0, 0.9)
+    assert float(penalty.weight) == pytest.approx(0.1)
