@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ class ExperimentCLI(LightningCLI):
             out_dir, name = self._get(self.config_init, "out_dir"), self._get(self.config_init, "name")
             rows = CSVLogger(out_dir, name)
             kwargs["logger"] = [rows, TensorBoardLogger(out_dir, name, version=rows.version)]
-            callbacks.append(_best_and_last(Path(rows.log_dir)))
+            callbacks += _best_and_last(Path(rows.log_dir))
         return super().instantiate_trainer(callbacks=callbacks, **kwargs)
 
     def after_instantiate_classes(self) -> None:
@@ -104,6 +105,13 @@ class ExperimentCLI(LightningCLI):
         return rows
 
 
+# Of Lightning and for its own developers, or untrue here.
+_NOISE = (
+    r".*isinstance\(treespec, LeafSpec\)",
+    r"Checkpoint directory .* exists and is not empty",
+    r"The number of training batches .* is smaller than the logging interval",
+    r".*does not have many workers",
+)
 _FILES = {
     "checkpoint": "last.ckpt",
     "best": "best.ckpt",
@@ -117,8 +125,12 @@ def _indices(channel_set: Any) -> list[int]:
     return list(channel_set.indices)
 
 
-def _best_and_last(folder: Path) -> ModelCheckpoint:
-    return ModelCheckpoint(folder, "best", monitor="val_acc1", mode="max", save_last=True, enable_version_counter=False)
+def _best_and_last(folder: Path) -> list[ModelCheckpoint]:
+    # Two callbacks: with save_last=True one alone writes last.ckpt only when the best improves.
+    return [
+        ModelCheckpoint(folder, "best", monitor="val_acc1", mode="max", enable_version_counter=False),
+        ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False),
+    ]
 
 
 def _from_checkpoint(args: list[str]) -> list[str]:
@@ -149,11 +161,14 @@ def run_experiment(args: list[str]) -> ExperimentCLI:
     verb, rest = args[0], args[1:]
     if verb != "fit" and not {"-h", "--help"} & set(rest):
         rest = [*_from_checkpoint(rest), *rest]
+    for message in _NOISE:
+        warnings.filterwarnings("ignore", message)
     quiet = {"exit_on_error": False}
     return ExperimentCLI(
         FrequencyClassifier,
         FrequencyDataModule,
         seed_everything_default=0,
+        trainer_defaults={"enable_model_summary": False},
         auto_configure_optimizers=False,
         load_from_checkpoint_support=False,
         parser_kwargs={**quiet, **{each: dict(quiet) for each in ExperimentCLI.subcommands()}},

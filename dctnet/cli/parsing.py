@@ -3,7 +3,7 @@
 import argparse
 import difflib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jsonargparse
@@ -20,32 +20,44 @@ def one_line(error: argparse.ArgumentError, known: Iterable[str]) -> UserError:
     """
     text = " ".join(str(error.message).split())
     text = text.removeprefix("Parser key ")
-    found = re.search(r"unrecognized arguments: (?:--)?([\w.-]+)|Option '([\w.-]+)' is not accepted", text)
-    if not found:
-        return UserError(text[:600])
-    wrong = (found[1] or found[2]).replace("-", "_")
+    if found := re.search(r"(?:unrecognized arguments: |[Oo]ption ')(?:--)?([\w.-]+)", text):
+        return UserError(f"no option {found[1]!r}.{_nearest(found[1], known)}")
+    if found := re.search(r'"([\w.]+)": Expected a typing.Literal\[(.*?)\]\. Got value: (.*)', text):
+        choices = [choice.strip("' ") for choice in found[2].split(",")]
+        return UserError(f"--{found[1]} {found[3]}: not one of {', '.join(choices)}.{_nearest(found[3], choices)}")
+    if found := re.search(r'"([\w.]+)": Does not validate .*Subtypes: \[(.*?)\] Errors.*Given value: (.*)', text):
+        kinds = " or ".join(re.findall(r"'(\w+)'", found[2])).replace("NoneType", "null")
+        return UserError(f"--{found[1]} {found[3]}: wanted {kinds or found[2]}")
+    return UserError(text[:600])
+
+
+def _nearest(wrong: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return UserError(f"no option {wrong!r}.{hint}")
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
-def call(function: Callable[..., Any], args: list[str]) -> Any:
+def call(function: Callable[..., Any], args: list[str], dotted: Mapping[str, str] | None = None) -> Any:
     """Runs a function with arguments parsed by its signature.
 
     Args:
         function: Annotated and documented; its name is the verb.
         args: The command line after the verb.
+        dotted: Parameters that have another name on the command line, such as ``{"root": "data.root"}``, and are text.
 
     Raises:
         UserError: The command line does not fit the signature.
     """
     parser = jsonargparse.ArgumentParser(prog=f"dctnet {function.__name__.replace('_', '-')}", exit_on_error=False)
-    parser.add_function_arguments(function, as_positional=True)
+    dotted = dotted or {}
+    parser.add_function_arguments(function, as_positional=True, skip=set(dotted))
+    for name in dotted.values():
+        parser.add_argument(f"--{name}", type=str | None)
     try:
         config = parser.parse_args(args)
     except argparse.ArgumentError as error:
         raise one_line(error, option_names(parser)) from error
-    return function(**config.as_dict())
+    renamed = {parameter: config.pop(name) for parameter, name in dotted.items()}
+    return function(**{key: config[key] for key in config.keys() if "." not in key}, **renamed)
 
 
 def option_names(parser: argparse.ArgumentParser) -> list[str]:

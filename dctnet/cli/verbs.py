@@ -35,7 +35,7 @@ def _export_mask(args: list[str]) -> None:
     from dctnet.cli.parsing import call
     from dctnet.study.mask import export_mask
 
-    call(export_mask, args)
+    call(export_mask, args, {"root": "data.root"})
 
 
 def _make_planted(args: list[str]) -> None:

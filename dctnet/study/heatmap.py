@@ -41,6 +41,10 @@ def draw_heat_map(path: str | Path, probability: Sequence[float], kept: ChannelS
                 )
             elif first + frequency not in offered:
                 panel.add_patch(Rectangle(corner, 1, 1, facecolor="white", edgecolor="0.7", hatch="///", linewidth=0))
+        panel.set_xticks([u - 0.5 for u in range(1, BLOCK)], minor=True)
+        panel.set_yticks([v - 0.5 for v in range(1, BLOCK)], minor=True)
+        panel.grid(which="minor", color="white", linewidth=0.8)
+        panel.tick_params(which="minor", length=0)
         count = len(kept.frequencies()[component])
         panel.set(
             title=f"{name}: {count} kept", xlabel="horizontal frequency u", xticks=range(BLOCK), yticks=range(BLOCK)

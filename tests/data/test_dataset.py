@@ -16,7 +16,9 @@ def test_evaluation_sees_each_sample_once(length, world):
     assert [len(EpochSampler(length, None, False, 0, rank, world)) for rank in range(world)] == [len(d) for d in dealt]
 
 
-@pytest.mark.parametrize(("length", "batch", "world", "kept"), [(10, 4, 1, 8), (21, 4, 2, 16), (3, 4, 1, 3), (7, 4, 2, 6)])
+@pytest.mark.parametrize(
+    ("length", "batch", "world", "kept"), [(10, 4, 1, 8), (21, 4, 2, 16), (3, 4, 1, 3), (7, 4, 2, 6)]
+)
 def test_training_gives_every_rank_the_same_number(length, batch, world, kept):
     dealt = [list(EpochSampler(length, batch, True, 0, rank, world)) for rank in range(world)]
     assert {len(d) for d in dealt} == {kept // world}

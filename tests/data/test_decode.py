@@ -37,7 +37,14 @@ def test_grey_has_neutral_chroma(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "mode", "tolerance"),
-    [("a.png", "RGB", 0), ("a.webp", "RGB", 0), ("a.gif", "P", 0), ("a.bmp", "1", 0), ("a.jpg", "CMYK", 0), ("a.tga", "RGB", 0)],
+    [
+        ("a.png", "RGB", 0),
+        ("a.webp", "RGB", 0),
+        ("a.gif", "P", 0),
+        ("a.bmp", "1", 0),
+        ("a.jpg", "CMYK", 0),
+        ("a.tga", "RGB", 0),
+    ],
 )
 def test_other_formats_and_modes(tmp_path, name, mode, tolerance):
     path = tmp_path / name

@@ -63,7 +63,9 @@ def test_hold_out_does_not_depend_on_where_the_root_is(tree, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("other") / "moved"
     names = {Path(p).relative_to(tree) for p in folders.hold_out(everything(tree), tree, 0.25)[1].paths}
     tree.rename(elsewhere)
-    assert {Path(p).relative_to(elsewhere) for p in folders.hold_out(everything(elsewhere), elsewhere, 0.25)[1].paths} == names
+    assert {
+        Path(p).relative_to(elsewhere) for p in folders.hold_out(everything(elsewhere), elsewhere, 0.25)[1].paths
+    } == names
 
 
 def test_each_class_of_two_has_one_on_each_side(tmp_path):

@@ -19,10 +19,17 @@ def test_channels_in_logits_out(name, num_channels):
 
 @pytest.mark.parametrize(
     ("name", "channels", "side", "stride", "gmac"),
-    [("resnet50", 192, 56, 2, 3.97), ("resnet50", 192, 56, 1, 13.56), ("resnet18", 192, 28, 2, 0.465), ("resnet18", 24, 28, 2, 0.457)],
+    [
+        ("resnet50", 192, 56, 2, 3.97),
+        ("resnet50", 192, 56, 1, 13.56),
+        ("resnet18", 192, 28, 2, 0.465),
+        ("resnet18", 24, 28, 2, 0.457),
+    ],
 )
 def test_cost_is_the_published_one(name, channels, side, stride, gmac):
-    assert count_gmac(build_backbone(name, channels, 1000, stride), (channels, side, side)) == pytest.approx(gmac, rel=0.015)
+    assert count_gmac(build_backbone(name, channels, 1000, stride), (channels, side, side)) == pytest.approx(
+        gmac, rel=0.015
+    )
 
 
 def test_rgb_network_is_torchvisions():

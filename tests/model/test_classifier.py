@@ -13,7 +13,9 @@ CLASSES = ["blue", "green", "red"]
 
 def classifier(**options):
     torch.manual_seed(0)
-    return FrequencyClassifier(**{"classes": CLASSES, "channels": list(range(24)), "image_size": 32, "lr": 0.05, **options})
+    return FrequencyClassifier(
+        **{"classes": CLASSES, "channels": list(range(24)), "image_size": 32, "lr": 0.05, **options}
+    )
 
 
 def trainer(folder, **options):
@@ -24,7 +26,9 @@ def trainer(folder, **options):
 
 
 def data(photos, **options):
-    return FrequencyDataModule(str(photos), **{"channels": "square-24", "image_size": 32, "batch_size": 12, "num_workers": 0, **options})
+    return FrequencyDataModule(
+        str(photos), **{"channels": "square-24", "image_size": 32, "batch_size": 12, "num_workers": 0, **options}
+    )
 
 
 @pytest.mark.parametrize("options", [{}, {"gate": "static", "keep": 6}, {"gate": "dynamic", "sparsity_weight": 0.01}])
@@ -136,7 +140,10 @@ def test_empty_batch_trains_nothing_and_counts_nothing(own_photos, tmp_path):
 def test_compiled_and_adamw_train(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
     compiled = []
-    run, model = trainer(tmp_path, max_epochs=1), classifier(optimizer="adamw", lr=1e-3, compile=True, channels_last=False)
+    run, model = (
+        trainer(tmp_path, max_epochs=1),
+        classifier(optimizer="adamw", lr=1e-3, compile=True, channels_last=False),
+    )
     run.fit(model, data(photos))
     assert compiled == [model.backbone]
 

@@ -1,0 +1,236 @@
+"""The command line, from a folder of photographs to a mask and predictions."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from dctnet.cli import main
+from dctnet.frequency.maskfile import read_mask
+from tests.conftest import make_photos
+
+TINY = {
+    "seed_everything": 0,
+    "name": "tiny",
+    "data": {"channels": "square-24", "image_size": 64, "batch_size": 6, "num_workers": 0},
+    "model": {"gate": "static", "keep": 6, "gate_lr": 0.3, "lr": 0.05},
+    "trainer": {"max_epochs": 8, "accelerator": "cpu", "enable_progress_bar": False},
+}
+
+
+@pytest.fixture(autouse=True)
+def plain_arguments(monkeypatch):
+    # LightningCLI warns when it is given arguments while the process has some of its own.
+    monkeypatch.setattr(sys, "argv", ["dctnet"])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A fitted tiny experiment: the folder it was run in."""
+    folder = tmp_path_factory.mktemp("run")
+    make_photos(folder / "photos", 12, 5)
+    config = folder / "tiny.yaml"
+    config.write_text(yaml.safe_dump(TINY))
+    sys.argv = ["dctnet"]
+    assert (
+        main(["fit", "--config", str(config), "--data.root", str(folder / "photos"), "--out_dir", str(folder / "out")])
+        == 0
+    )
+    return folder
+
+
+def fails(capsys, *args: object) -> str:
+    """Runs a command that must end with status 2 and one line on standard error; returns the line."""
+    capsys.readouterr()
+    assert main([str(a) for a in args]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("dctnet: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_help_is_there_without_torch():
+    code = "import sys; from dctnet.cli import main; assert main(['--help']) == 0; assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for verb in ("fit", "validate", "test", "predict", "export-mask", "make-planted"):
+        assert verb in done.stdout
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("dctnet 0.")
+
+
+def test_fit_leaves_everything_in_one_folder(run):
+    folder = run / "out" / "tiny" / "version_0"
+    found = {p.name for p in folder.iterdir()}
+    assert {"config.yaml", "metrics.csv", "last.ckpt", "best.ckpt", "mask.json", "mask.png"} <= found
+    assert any(name.startswith("events.out.tfevents") for name in found)
+    rows = list(csv.DictReader(open(folder / "metrics.csv")))
+    assert {"train_loss", "val_acc1", "val_acc5", "num_kept", "gate_penalty", "images_per_second"} <= rows[0].keys()
+
+
+def test_mask_meets_the_budget_and_says_where_it_comes_from(run):
+    folder = run / "out" / "tiny" / "version_0"
+    kept, probability = read_mask(folder / "mask.json")
+    assert len(kept) == 6
+    assert sum(p > 0 for p in probability) == 24
+    source = json.loads((folder / "mask.json").read_text())["source"]
+    assert source["gate"] == "static"
+    assert source["images"] == 15
+    assert len(source["checkpoint_sha256"]) == 64
+
+
+def test_second_run_gets_its_own_folder_and_the_mask_removes_channels(run, capsys):
+    mask = run / "out" / "tiny" / "version_0" / "mask.json"
+    options = [
+        "--data.root",
+        run / "photos",
+        "--out_dir",
+        run / "out",
+        "--data.channels",
+        mask,
+        "--trainer.max_epochs",
+        1,
+    ]
+    config = {**TINY, "model": {"lr": 0.05}}
+    (run / "static.yaml").write_text(yaml.safe_dump(config))
+    assert main([str(a) for a in ["fit", "--config", run / "static.yaml", *options]]) == 0
+    out = capsys.readouterr().out
+    assert "version_1" in out
+    assert "6 of 192" in out
+    state = torch.load(run / "out" / "tiny" / "version_1" / "last.ckpt", weights_only=True)
+    assert state["state_dict"]["backbone.conv1.weight"].shape == (64, 6, 1, 1)
+    assert state["hyper_parameters"]["channels"] == list(read_mask(mask)[0].indices)
+
+
+def test_validate_takes_all_from_the_checkpoint(run, capsys, monkeypatch):
+    monkeypatch.chdir(run)
+    before = set(run.iterdir())
+    assert (
+        main(["validate", "--ckpt_path", "out/tiny/version_0/last.ckpt", "--trainer.enable_progress_bar", "false"]) == 0
+    )
+    assert "val_acc1" in capsys.readouterr().out
+    assert set(run.iterdir()) == before
+
+
+def test_option_of_the_command_line_wins_over_the_checkpoint(run, capsys):
+    (run / "other").mkdir()
+    make_photos(run / "other" / "photos", 1, 2)
+    args = ["validate", "--ckpt_path", run / "out/tiny/version_0/last.ckpt", "--data.root", run / "other" / "photos"]
+    assert main([str(a) for a in args]) == 0
+    assert "6.0" in capsys.readouterr().out  # val_images
+
+
+@pytest.mark.parametrize("what", ["photos/val", "photos/val/red/0.jpg"])
+def test_predict_writes_a_row_a_file(run, tmp_path, what):
+    out = tmp_path / "p.csv"
+    args = ["predict", "--ckpt_path", run / "out/tiny/version_0/last.ckpt", "--data.root", run / what, "--out", out]
+    assert main([str(a) for a in args]) == 0
+    rows = list(csv.DictReader(open(out)))
+    assert len(rows) == (1 if what.endswith("jpg") else 15)
+    assert list(rows[0]) == ["path", "label", "probability", "top5"]
+    for row in rows:
+        top = json.loads(row["top5"])
+        assert [row["label"], float(row["probability"])] == top[0]
+        assert sum(p for _, p in top) == pytest.approx(1, abs=1e-4)
+        assert [p for _, p in top] == sorted((p for _, p in top), reverse=True)
+    if len(rows) == 15:
+        assert sum(Path(r["path"]).parent.name == r["label"] for r in rows) > 9
+
+
+def test_export_mask_counts_anew_and_keeps_k(run, tmp_path):
+    out = tmp_path / "m.json"
+    ckpt = run / "out/tiny/version_0/last.ckpt"
+    assert main(["export-mask", str(ckpt), "--out", str(out), "--keep", "3"]) == 0
+    three, probability = read_mask(out)
+    six, fitted = read_mask(run / "out/tiny/version_0/mask.json")
+    assert set(three.indices) < set(six.indices)
+    assert probability == pytest.approx(fitted, abs=1e-5)
+    assert out.with_suffix(".png").is_file()
+
+
+def test_export_mask_asks_another_data_set(run, tmp_path):
+    (tmp_path / "more").mkdir()
+    make_photos(tmp_path / "more" / "photos", 1, 1)
+    args = ["export-mask", run / "out/tiny/version_0/last.ckpt", "--out", tmp_path / "m.json"]
+    assert main([str(a) for a in [*args, "--data.root", tmp_path / "more" / "photos"]]) == 0
+    assert json.loads((tmp_path / "m.json").read_text())["source"]["images"] == 3
+
+
+def test_make_planted(tmp_path):
+    args = ["make-planted", str(tmp_path / "set"), "--train_per_class", "1", "--val_per_class", "1", "--seed", "3"]
+    assert main(args) == 0
+    assert len(list((tmp_path / "set").rglob("*.jpg"))) == 16
+
+
+def test_skipped_files_are_listed_and_counted(own_photos, tmp_path, capsys):
+    bad = own_photos / "val" / "red" / "1.jpg"
+    bad.write_bytes(b"no image")
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump({**TINY, "trainer": {**TINY["trainer"], "max_epochs": 1}}))
+    args = ["fit", "--config", tmp_path / "c.yaml", "--data.root", own_photos, "--out_dir", tmp_path / "out"]
+    line = fails(capsys, *args)
+    assert str(bad) in line
+    assert main([str(a) for a in [*args, "--data.on_error", "skip"]]) == 0
+    assert "1 could not be read" in capsys.readouterr().out
+    listed = next((tmp_path / "out" / "tiny").rglob("skipped.csv"))
+    assert [row["path"] for row in csv.DictReader(open(listed))] == [str(bad)]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["fitt"], "no verb 'fitt'. Did you mean 'fit'?"),
+        (["fit", "--model.gaet", "static", "--data.root", "x"], "Did you mean 'model.gate'"),
+        (["fit", "--modl.gate", "static"], "Did you mean 'model.gate'"),
+        (["fit", "--model.gate", "statc", "--data.root", "x"], "Did you mean 'static'"),
+        (["fit", "--data.root", "x", "--model.keep", "many"], "--model.keep many: wanted int or null"),
+        (["fit", "--trainer.maxepochs", "3"], "Did you mean 'trainer.max_epochs'"),
+        (["fit", "--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["fit"], "data.root"),
+        (["fit", "--data.root", "x", "--data.channels", "squar-24"], "Did you mean 'square-24'"),
+        (["fit", "--data.root", "x", "--data.channels", "none.json"], "none.json"),
+        (["fit", "--data.root", "/no/such/folder"], "/no/such/folder"),
+        (["validate"], "--ckpt_path is missing"),
+        (["predict", "--ckpt_path", "none.ckpt", "--data.root", "x"], "none.ckpt: no such checkpoint"),
+        (["export-mask", "none.ckpt"], "none.ckpt: no such checkpoint"),
+        (["export-mask", "none.ckpt", "--kep", "3"], "Did you mean 'keep'"),
+        (["export-mask"], "ckpt"),
+        (["make-planted", "x", "--train_per_class", "many"], "many"),
+    ],
+)
+def test_mistakes_get_one_line(capsys, args, message):
+    assert message in fails(capsys, *args)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "nearest"),
+    [("data", "imagesize", "data.image_size"), ("model", "sparsity", "sparsity_weight"), (None, "trainr", "trainer")],
+)
+def test_misspelt_key_of_a_file_gets_the_nearest(capsys, tmp_path, section, key, nearest):
+    config = {**TINY, "data": dict(TINY["data"]), "model": dict(TINY["model"])}
+    (config[section] if section else config)[key] = 1
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    line = fails(capsys, "fit", "--config", tmp_path / "c.yaml", "--data.root", "x")
+    assert nearest in line
+
+
+def test_checkpoint_that_is_none_is_refused_in_one_line(capsys, tmp_path):
+    (tmp_path / "a.ckpt").write_bytes(b"text")
+    assert "not a checkpoint of dctnet" in fails(capsys, "validate", "--ckpt_path", tmp_path / "a.ckpt")
+    torch.save({"state_dict": {}}, tmp_path / "b.ckpt")
+    assert "not a checkpoint of dctnet" in fails(capsys, "export-mask", tmp_path / "b.ckpt")
+
+
+def test_checkpoint_without_gate_and_foreign_channels_are_refused(run, capsys, tmp_path):
+    config = {**TINY, "model": {"lr": 0.05}, "trainer": {**TINY["trainer"], "max_epochs": 1}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    args = ["fit", "--config", tmp_path / "c.yaml", "--data.root", run / "photos", "--out_dir", tmp_path]
+    assert main([str(a) for a in args]) == 0
+    ckpt = tmp_path / "tiny" / "version_0" / "last.ckpt"
+    assert "trained without a gate" in fails(capsys, "export-mask", ckpt)
+    assert "trained on 24 channels" in fails(capsys, "validate", "--ckpt_path", ckpt, "--data.channels", "dc")
