@@ -19,7 +19,7 @@ TINY = {
     "name": "tiny",
     "data": {"channels": "square-24", "image_size": 64, "batch_size": 6, "num_workers": 0},
     "model": {"gate": "static", "keep": 6, "gate_lr": 0.3, "lr": 0.05},
-    "trainer": {"max_epochs": 8, "accelerator": "cpu", "enable_progress_bar": False},
+    "trainer": {"max_epochs": 8, "accelerator": "cpu", "enable_progress_bar": False, "log_every_n_steps": 5},
 }
 
 

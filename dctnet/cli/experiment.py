@@ -81,9 +81,10 @@ class ExperimentCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Exports the mask of a gated fit, and closes with a table: what came out and where it is."""
-        if self.trainer.fast_dev_run or self.trainer.log_dir is None or not self.trainer.is_global_zero:  # type: ignore[attr-defined]
+        folder = self.trainer.log_dir  # asked on every rank: it is broadcast
+        if self.trainer.fast_dev_run or folder is None or not self.trainer.is_global_zero:  # type: ignore[attr-defined]
             return
-        print("\n" + "\n".join(f"{name:<16}{value}" for name, value in self._closing_rows(Path(self.trainer.log_dir))))
+        print("\n" + "\n".join(f"{name:<16}{value}" for name, value in self._closing_rows(Path(folder))))
 
     def _closing_rows(self, folder: Path) -> list[tuple[str, str]]:
         options, metrics, cost = self.model.hparams, self.trainer.callback_metrics, self.model.cost()
@@ -111,6 +112,7 @@ _NOISE = (
     r"Checkpoint directory .* exists and is not empty",
     r"The number of training batches .* is smaller than the logging interval",
     r".*does not have many workers",
+    r"LightningCLI's args parameter is intended to run from within Python",
 )
 _FILES = {
     "checkpoint": "last.ckpt",

@@ -30,7 +30,7 @@ class GateStatistics(Metric):
         self.images += gate_logits.shape[0]
 
     def compute(self) -> dict[str, Tensor]:
-        """Over all images: ``keep_probability`` (C,), ``kept`` (C,) the share that keeps it, ``num_kept``, ``images``."""
+        """``keep_probability`` (C,), ``kept`` (C,) the share of images that keep it, ``num_kept`` (), ``images`` ()."""
         return {
             "keep_probability": self.probability / self.images,
             "kept": self.kept / self.images,

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from dctnet.data.datamodule import FrequencyDataModule
 
 
 class SkippedFiles(pl.Callback):
-    """Lists the files that were left out, of all ranks, in ``skipped.csv`` of the run's folder; says how many."""
+    """Lists the files that all ranks left out: in ``skipped.csv`` of the run's folder, else on standard error."""
 
     def _write(self, trainer: pl.Trainer) -> None:
         data = trainer.datamodule  # type: ignore[attr-defined]
@@ -21,8 +22,11 @@ class SkippedFiles(pl.Callback):
             gathered = [{}] * trainer.world_size
             torch.distributed.all_gather_object(gathered, data.skipped)
         skipped = {path: reason for part in gathered for path, reason in part.items()}
-        folder = trainer.log_dir
-        if not trainer.is_global_zero or not skipped or folder is None:
+        folder = trainer.log_dir  # asked on every rank: it is broadcast
+        if not trainer.is_global_zero or not skipped:
+            return
+        if folder is None or not trainer.loggers:
+            print("\n".join(f"left out {path}: {reason}" for path, reason in sorted(skipped.items())), file=sys.stderr)
             return
         Path(folder).mkdir(parents=True, exist_ok=True)
         with open(Path(folder, "skipped.csv"), "w", newline="") as file:
@@ -30,6 +34,10 @@ class SkippedFiles(pl.Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """After each validation, so that a run that is killed has its list."""
+        self._write(trainer)
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """After predicting."""
         self._write(trainer)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

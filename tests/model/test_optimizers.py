@@ -1,6 +1,7 @@
 """Two optimisers behind one do what two do, and resume."""
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -60,7 +61,7 @@ def test_resumed_run_is_the_run():
 
 
 def test_closure_runs_once():
-    net, gate, sgd, adam = problem()
+    _, _, sgd, adam = problem()
     calls = []
     joint = JointOptimizer(sgd, adam)
     assert joint.step(lambda: calls.append(1) or 3.0) == 3.0
@@ -72,6 +73,6 @@ def test_schedule_rises_then_falls_to_nothing():
     assert factors[0] == pytest.approx(1 / 25)
     assert factors[10] == pytest.approx(1)
     assert factors[100] == pytest.approx(0)
-    assert all(a < b for a, b in zip(factors[:10], factors[1:11], strict=True))
-    assert all(a > b for a, b in zip(factors[10:100], factors[11:101], strict=True))
+    assert all(a < b for a, b in itertools.pairwise(factors[:11]))
+    assert all(a > b for a, b in itertools.pairwise(factors[10:]))
     assert warmup_cosine(0, 0, 10) == 1

@@ -1,0 +1,69 @@
+"""Two CPU processes find what one finds on the same data: normalisation, metrics, gate statistics."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+
+CONFIG = {
+    "seed_everything": 0,
+    "data": {"channels": "square-24", "image_size": 64, "batch_size": 3, "num_workers": 0, "on_error": "skip"},
+    "model": {"gate": "dynamic", "keep": 6, "lr": 0.02},
+    "trainer": {"max_epochs": 2, "accelerator": "cpu", "enable_progress_bar": False},
+}
+
+
+def dctnet(*args: object) -> str:
+    """Runs a command in processes of its own, as a launcher needs it; returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dctnet", *map(str, args)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The same fit by one process and by two; a validation image is spoilt."""
+    from tests.conftest import make_photos
+
+    folder = tmp_path_factory.mktemp("ddp")
+    make_photos(folder / "photos", 12, 5)
+    (folder / "photos" / "val" / "red" / "3.jpg").write_bytes(b"no image")
+    (folder / "c.yaml").write_text(yaml.safe_dump(CONFIG))
+    common = ["fit", "--config", folder / "c.yaml", "--data.root", folder / "photos", "--out_dir", folder]
+    dctnet(*common, "--name", "one", "--data.batch_size", 6)
+    dctnet(*common, "--name", "two", "--trainer.devices", 2, "--trainer.strategy", "ddp")
+    return folder
+
+
+def load(folder, name):
+    return torch.load(folder / name / "version_0" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_normalisation_agrees(runs):
+    one, two = load(runs, "one"), load(runs, "two")
+    assert torch.allclose(one["normalisation.mean"], two["normalisation.mean"], rtol=1e-6)
+    assert torch.allclose(one["normalisation.std"], two["normalisation.std"], rtol=1e-6)
+
+
+def test_metrics_and_gate_statistics_agree(runs):
+    checkpoint = runs / "two" / "version_0" / "last.ckpt"
+    common = ["validate", "--ckpt_path", checkpoint, "--trainer.accelerator", "cpu"]
+    one = dctnet(*common)
+    two = dctnet(*common, "--trainer.devices", 2, "--trainer.strategy", "ddp")
+    for name in ("val_acc1", "val_acc5", "val_loss", "val_images", "val_skipped", "num_kept"):
+        values = [float(re.search(rf"{name}\W+([\d.]+)", out)[1]) for out in (one, two)]
+        assert values[0] == pytest.approx(values[1], rel=1e-5), name
+    assert re.search(r"val_images\W+14\.0", two)
+    assert re.search(r"val_skipped\W+1\.0", two)
+
+
+def test_mask_of_two_processes_is_over_all_images(runs):
+    source = json.loads((runs / "two" / "version_0" / "mask.json").read_text())["source"]
+    assert source["images"] == 14
+    assert "3.jpg" in (runs / "two" / "version_0" / "skipped.csv").read_text()
