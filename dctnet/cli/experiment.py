@@ -32,6 +32,7 @@ class ExperimentCLI(LightningCLI):
         parser.link_arguments("model.input", "data.input")
         if subcommand == "predict":
             parser.add_argument("--out", default="predictions.csv", help="CSV file to write.")
+            parser.set_defaults({"trainer.devices": 1})
         if subcommand == "fit":
             parser.add_argument("--name", default="run", help="Folder of this experiment.")
             parser.add_argument("--out_dir", default="checkpoints", help="Folder of all experiments.")
@@ -88,17 +89,16 @@ class ExperimentCLI(LightningCLI):
 
     def _closing_rows(self, folder: Path) -> list[tuple[str, str]]:
         options, metrics, cost = self.model.hparams, self.trainer.callback_metrics, self.model.cost()
-        images, skipped = int(metrics["val_images"]), int(metrics["val_skipped"])
-        left_out = f", {skipped} could not be read: {folder / 'skipped.csv'}" if skipped else ""
-        rows = [("accuracy", f"{metrics['val_acc1']:.3f} top-1 on {images} validation images{left_out}")]
+        rows = []
+        if "val_images" in metrics:  # unless validation was turned off
+            images, skipped = int(metrics["val_images"]), int(metrics["val_skipped"])
+            left_out = f", {skipped} could not be read: {folder / 'skipped.csv'}" if skipped else ""
+            rows.append(("accuracy", f"{metrics['val_acc1']:.3f} top-1 on {images} validation images{left_out}"))
         last = folder / "last.ckpt"
-        if options["gate"] != "none" and last.is_file():
-            mask = folder / "mask.json"
-            kept = write_mask_and_map(
-                self.model, mask, options["keep"], str(last), str(self.datamodule.hparams["root"])
-            )
-            mean = float(self.model.gate_statistics.compute()["num_kept"])
-            rows.append(("channels kept", f"{mean:.1f} of 192 an image; {len(kept)} in the mask"))
+        if "num_kept" in metrics and last.is_file():
+            root = str(self.datamodule.hparams["root"])
+            kept = write_mask_and_map(self.model, folder / "mask.json", options["keep"], str(last), root)
+            rows.append(("channels kept", f"{metrics['num_kept']:.1f} of 192 an image; {len(kept)} in the mask"))
         elif options["input"] == "channels":
             rows.append(("channels", f"{len(options['channels'])} of 192"))
         rows.append(("compute", f"{cost['gmac']:.3f} GMAC, {cost['values']:,} input values an image"))

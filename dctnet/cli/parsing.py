@@ -57,7 +57,7 @@ def call(function: Callable[..., Any], args: list[str], dotted: Mapping[str, str
     except argparse.ArgumentError as error:
         raise one_line(error, option_names(parser)) from error
     renamed = {parameter: config.pop(name) for parameter, name in dotted.items()}
-    return function(**{key: config[key] for key in config if "." not in key}, **renamed)
+    return function(**{key: value for key, value in config.items() if "." not in key}, **renamed)
 
 
 def option_names(parser: argparse.ArgumentParser) -> list[str]:

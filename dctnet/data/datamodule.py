@@ -98,7 +98,7 @@ class FrequencyDataModule(pl.LightningDataModule):
 
     @class_names.setter
     def class_names(self, names: list[str]) -> None:
-        # A trained network's classes, in its order, whatever folders there are.
+        """Sets a trained network's classes, in its order, whatever folders there are."""
         self._classes = list(names)
 
     def files(self, split: Split) -> folders.Files:

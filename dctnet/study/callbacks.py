@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch.distributed
 
 from dctnet.data.datamodule import FrequencyDataModule
+from dctnet.errors import UserError
 
 
 class SkippedFiles(pl.Callback):
@@ -62,6 +63,10 @@ class PredictionsCSV(pl.Callback):
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Opens the file and writes the header."""
+        if trainer.world_size > 1:
+            raise UserError(
+                f"predictions go to one file from one device; got {trainer.world_size}: --trainer.devices 1"
+            )
         data: FrequencyDataModule = trainer.datamodule  # type: ignore[attr-defined]
         self._paths, self._classes = data.predict_files().paths, pl_module.hparams["classes"]
         self._file = open(self._partial, "w", newline="", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
