@@ -1,4 +1,8 @@
-"""The one exception that stands for a mistake in what the user gave."""
+"""The one exception that stands for a mistake in what the user gave, and the hint that goes with it."""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(ValueError):
@@ -7,3 +11,24 @@ class UserError(ValueError):
     Its message is one line: what was asked, what came, where, what would be right. The command line prints it and ends
     with status 2; any other exception is a defect of ours and keeps its traceback.
     """
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` with the nearest known word, or nothing; to be put behind a message."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def did_you_mean_path(path: str | Path) -> str:
+    """The same with the nearest name that lies beside a path that does not exist."""
+    parent = Path(path).parent
+    if not parent.is_dir():
+        return f" There is no folder {parent} either.{did_you_mean_path(parent) if parent.name else ''}"
+    near = difflib.get_close_matches(Path(path).name, [entry.name for entry in parent.iterdir()], n=1, cutoff=0.5)
+    return f" Did you mean {parent / near[0]}?" if near else ""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's message, cut to a readable length."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

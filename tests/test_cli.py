@@ -19,7 +19,7 @@ TINY = {
     "name": "tiny",
     "data": {"channels": "square-24", "image_size": 64, "batch_size": 6, "num_workers": 0},
     "model": {"gate": "static", "keep": 6, "gate_lr": 0.3, "lr": 0.05},
-    "trainer": {"max_epochs": 8, "accelerator": "cpu", "enable_progress_bar": False, "log_every_n_steps": 5},
+    "trainer": {"max_epochs": 16, "accelerator": "cpu", "enable_progress_bar": False, "log_every_n_steps": 5},
 }
 
 
@@ -81,6 +81,9 @@ def test_mask_meets_the_budget_and_says_where_it_comes_from(run):
     assert sum(p > 0 for p in probability) == 24
     source = json.loads((folder / "mask.json").read_text())["source"]
     assert source["gate"] == "static"
+    # The budget is what the gate meets by itself; the mask has six in any case.
+    assert abs(source["num_kept"] - 6) <= 2
+    assert sum(0.05 < p < 0.95 for p in probability) <= 0.1 * 192
     assert source["images"] == 15
     assert len(source["checkpoint_sha256"]) == 64
 
@@ -106,6 +109,47 @@ def test_second_run_gets_its_own_folder_and_the_mask_removes_channels(run, capsy
     state = torch.load(run / "out" / "tiny" / "version_1" / "last.ckpt", weights_only=True)
     assert state["state_dict"]["backbone.conv1.weight"].shape == (64, 6, 1, 1)
     assert state["hyper_parameters"]["channels"] == list(read_mask(mask)[0].indices)
+
+
+def test_resumed_run_goes_on_from_the_last_epoch(run, tmp_path, capsys):
+    args = ["fit", "--config", run / "tiny.yaml", "--data.root", run / "photos", "--out_dir", tmp_path]
+    ckpt = run / "out" / "tiny" / "version_0" / "last.ckpt"
+    assert torch.load(ckpt, weights_only=True)["epoch"] == 15
+    assert main([str(a) for a in [*args, "--ckpt_path", ckpt, "--trainer.max_epochs", 17]]) == 0
+    rows = list(csv.DictReader(open(tmp_path / "tiny" / "version_0" / "metrics.csv")))
+    assert {row["epoch"] for row in rows} == {"16"}
+    assert "cannot be resumed" in fails(capsys, *args, "--ckpt_path", ckpt, "--data.channels", "dc", "--model.keep", 2)
+
+
+def test_accuracy_and_mask_are_those_of_the_last_weights(run, tmp_path, capsys):
+    args = ["fit", "--config", run / "tiny.yaml", "--data.root", run / "photos", "--out_dir", tmp_path]
+    assert main([str(a) for a in [*args, "--trainer.max_epochs", 3, "--trainer.check_val_every_n_epoch", 2]]) == 0
+    folder = tmp_path / "tiny" / "version_0"
+    logits = torch.load(folder / "last.ckpt", weights_only=True)["state_dict"]["gate.logits"]
+    probability = read_mask(folder / "mask.json")[1]
+    assert sorted(p for p in probability if p) == pytest.approx(sorted(logits.sigmoid().tolist()), abs=1e-5)
+
+
+def test_gated_fit_without_validation_says_that_there_is_no_mask(run, tmp_path, capsys):
+    args = ["fit", "--config", run / "tiny.yaml", "--data.root", run / "photos", "--out_dir", tmp_path]
+    assert main([str(a) for a in [*args, "--trainer.max_epochs", 1, "--trainer.limit_val_batches", 0]]) == 0
+    assert "export-mask counts later" in capsys.readouterr().out
+
+
+def test_two_runs_at_once_get_folders_of_their_own(tmp_path):
+    from dctnet.cli.experiment import _new_version
+
+    assert [_new_version(tmp_path / "x").name for _ in range(3)] == ["version_0", "version_1", "version_2"]
+
+
+def test_download_of_the_training_does_not_follow_to_another_root(run, tmp_path, capsys):
+    args = ["fit", "--config", run / "tiny.yaml", "--data.root", tmp_path / "set", "--data.download", "planted"]
+    small = ["--trainer.max_epochs", 1, "--trainer.limit_train_batches", 1, "--out_dir", tmp_path]
+    assert main([str(a) for a in [*args, *small]]) == 0
+    ckpt = tmp_path / "tiny" / "version_0" / "last.ckpt"
+    line = fails(capsys, "validate", "--ckpt_path", ckpt, "--data.root", tmp_path / "sett")
+    assert f"Did you mean {tmp_path / 'set'}" in line
+    assert not (tmp_path / "sett").exists()
 
 
 def test_validate_takes_all_from_the_checkpoint(run, capsys, monkeypatch):
@@ -152,6 +196,31 @@ def test_export_mask_counts_anew_and_keeps_k(run, tmp_path):
     assert set(three.indices) < set(six.indices)
     assert probability == pytest.approx(fitted, abs=1e-5)
     assert out.with_suffix(".png").is_file()
+
+
+def test_export_mask_tells_what_it_skipped(run, tmp_path, capsys):
+    (tmp_path / "more").mkdir()
+    photos = make_photos(tmp_path / "more" / "photos", 1, 2)
+    (photos / "val" / "red" / "0.jpg").write_bytes(b"")
+    args = ["export-mask", run / "out/tiny/version_0/last.ckpt", "--out", tmp_path / "m.json", "--data.root", photos]
+    assert str(photos / "val" / "red" / "0.jpg") in fails(capsys, *args)
+
+
+def test_predict_of_one_bad_file_writes_no_row(run, tmp_path, capsys):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"")
+    args = [
+        "predict",
+        "--ckpt_path",
+        run / "out/tiny/version_0/last.ckpt",
+        "--data.root",
+        bad,
+        "--out",
+        tmp_path / "p.csv",
+    ]
+    assert main([str(a) for a in [*args, "--data.on_error", "skip"]]) == 0
+    assert len((tmp_path / "p.csv").read_text().splitlines()) == 1
+    assert f"left out {bad}" in capsys.readouterr().err
 
 
 def test_export_mask_asks_another_data_set(run, tmp_path):
@@ -201,6 +270,10 @@ def test_skipped_files_are_listed_and_counted(own_photos, tmp_path, capsys):
         (["export-mask", "none.ckpt", "--kep", "3"], "Did you mean 'keep'"),
         (["export-mask"], "ckpt"),
         (["make-planted", "x", "--train_per_class", "many"], "many"),
+        (["make-planted", "x", "--seed", "-1"], "seed must not be negative"),
+        (["make-planted", "/proc/nope"], "/proc/nope: cannot be made"),
+        (["fit", "--data.root", "x", "--seed_everything", "-1"], "--seed_everything must be"),
+        (["fit", "--config", "/dev/null/x.yaml"], "x.yaml"),
     ],
 )
 def test_mistakes_get_one_line(capsys, args, message):
@@ -217,6 +290,30 @@ def test_misspelt_key_of_a_file_gets_the_nearest(capsys, tmp_path, section, key,
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
     line = fails(capsys, "fit", "--config", tmp_path / "c.yaml", "--data.root", "x")
     assert nearest in line
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--ckpt_path", "nowhere.ckpt"],
+        ["--trainer.accelerator", "gpuu"],
+        ["--trainer.strategy", "dpp"],
+        ["--trainer.devices", "0"],
+    ],
+)
+def test_run_that_cannot_start_says_so_in_one_line(run, capsys, tmp_path, options):
+    args = ["fit", "--config", run / "tiny.yaml", "--data.root", run / "photos", "--out_dir", tmp_path]
+    assert fails(capsys, *args, *options)
+
+
+def test_predictions_without_a_folder_to_go_to_are_refused_at_once(run, capsys, tmp_path):
+    args = ["predict", "--ckpt_path", run / "out/tiny/version_0/last.ckpt", "--data.root", run / "photos"]
+    assert "cannot write there" in fails(capsys, *args, "--out", tmp_path / "none" / "p.csv")
+
+
+def test_configuration_that_is_no_text_is_refused(capsys, tmp_path):
+    (tmp_path / "c.yaml").write_bytes(b"\xff\xfe\x00\x01")
+    fails(capsys, "fit", "--config", tmp_path / "c.yaml")
 
 
 def test_checkpoint_that_is_none_is_refused_in_one_line(capsys, tmp_path):

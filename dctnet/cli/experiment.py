@@ -1,6 +1,8 @@
 """fit, validate, test and predict: LightningCLI with our folders, checkpoints and closing table."""
 
 import argparse
+import contextlib
+import itertools
 import json
 import warnings
 from pathlib import Path
@@ -10,10 +12,12 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from dctnet.cli.parsing import one_line, option_names
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.errors import UserError
+from dctnet.errors import UserError, first_line
 from dctnet.model.classifier import FrequencyClassifier
 from dctnet.study import checkpoint
 from dctnet.study.callbacks import PredictionsCSV, SkippedFiles
@@ -30,6 +34,7 @@ class ExperimentCLI(LightningCLI):
         """Adds what only one of the verbs has; LightningCLI's own hook does not tell which it is called for."""
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         parser.link_arguments("model.input", "data.input")
+        parser.set_defaults({"weights_only": True})
         if subcommand == "predict":
             parser.add_argument("--out", default="predictions.csv", help="CSV file to write.")
             parser.set_defaults({"trainer.devices": 1})
@@ -49,6 +54,11 @@ class ExperimentCLI(LightningCLI):
             super().parse_arguments(parser, args)
         except argparse.ArgumentError as error:
             raise one_line(error, option_names(self._subcommand_parsers[args[0]])) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"the configuration cannot be read: {first_line(error)}") from error
+        seed = self.config[args[0]]["seed_everything"]
+        if not 0 <= int(seed) < 2**32:
+            raise UserError(f"--seed_everything must be at least 0 and below 2³², got {seed}")
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: Lightning's own version lets the checkpoint win over the command line."""
@@ -64,14 +74,19 @@ class ExperimentCLI(LightningCLI):
             callbacks.append(PredictionsCSV(self._get(self.config_init, "out")))
         elif self.subcommand == "fit" and config.logger is None and not config.fast_dev_run:
             out_dir, name = self._get(self.config_init, "out_dir"), self._get(self.config_init, "name")
-            rows = CSVLogger(out_dir, name)
-            kwargs["logger"] = [rows, TensorBoardLogger(out_dir, name, version=rows.version)]
-            callbacks += _best_and_last(Path(rows.log_dir))
-        return super().instantiate_trainer(callbacks=callbacks, **kwargs)
+            folder = _new_version(Path(out_dir, name))
+            version = int(folder.name.removeprefix("version_"))
+            kwargs["logger"] = [logger(out_dir, name, version=version) for logger in (CSVLogger, TensorBoardLogger)]
+            callbacks += _best_and_last(folder)
+        try:
+            return super().instantiate_trainer(callbacks=callbacks, **kwargs)
+        except (ValueError, MisconfigurationException) as error:
+            raise UserError(f"--trainer: {first_line(error)}") from error
 
     def after_instantiate_classes(self) -> None:
-        """Gives the data the classes of a trained model, and refuses channels that it was not trained on."""
+        """Gives the data the classes of a trained model, and refuses a checkpoint that does not fit."""
         if self.subcommand == "fit":
+            _check_resumed(self._get(self.config, "ckpt_path"), self.model)
             return
         self.datamodule.class_names = self.model.hparams["classes"]
         trained, given = self.model.hparams["channels"], list(self.datamodule.channel_set.indices)
@@ -82,6 +97,9 @@ class ExperimentCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Exports the mask of a gated fit, and closes with a table: what came out and where it is."""
+        if 0 <= self.model.validated_at != self.trainer.global_step:
+            # Training went on after the last validation; accuracy and mask must be of the weights that were saved.
+            self.trainer.validate(self.model, self.datamodule, verbose=False)
         folder = self.trainer.log_dir  # asked on every rank: it is broadcast
         if self.trainer.fast_dev_run or folder is None or not self.trainer.is_global_zero:  # type: ignore[attr-defined]
             return
@@ -94,16 +112,29 @@ class ExperimentCLI(LightningCLI):
             images, skipped = int(metrics["val_images"]), int(metrics["val_skipped"])
             left_out = f", {skipped} could not be read: {folder / 'skipped.csv'}" if skipped else ""
             rows.append(("accuracy", f"{metrics['val_acc1']:.3f} top-1 on {images} validation images{left_out}"))
-        last = folder / "last.ckpt"
-        if "num_kept" in metrics and last.is_file():
-            root = str(self.datamodule.hparams["root"])
-            kept = write_mask_and_map(self.model, folder / "mask.json", options["keep"], str(last), root)
-            rows.append(("channels kept", f"{metrics['num_kept']:.1f} of 192 an image; {len(kept)} in the mask"))
+        if options["gate"] != "none":
+            rows.append(("channels kept", self._export_mask(folder)))
         elif options["input"] == "channels":
             rows.append(("channels", f"{len(options['channels'])} of 192"))
         rows.append(("compute", f"{cost['gmac']:.3f} GMAC, {cost['values']:,} input values an image"))
         rows += [(what, str(folder / file)) for what, file in _FILES.items() if (folder / file).is_file()]
         return rows
+
+    def _export_mask(self, folder: Path) -> str:
+        metrics, last, offered = (
+            self.trainer.callback_metrics,
+            folder / "last.ckpt",
+            len(self.model.hparams["channels"]),
+        )
+        if "num_kept" not in metrics or not last.is_file():
+            return "not counted, for want of a validation or of last.ckpt; dctnet export-mask counts later"
+        count = f"{metrics['num_kept']:.1f} of {offered} an image"
+        try:
+            keep, root = self.model.hparams["keep"], str(self.datamodule.hparams["root"])
+            kept = write_mask_and_map(self.model, folder / "mask.json", keep, str(last), root)
+        except UserError as error:
+            return f"{count}; no mask: {error}"
+        return f"{count}; {len(kept)} in the mask"
 
 
 # Of Lightning and for its own developers, or untrue here.
@@ -123,6 +154,30 @@ _FILES = {
 }
 
 
+def _new_version(experiment: Path) -> Path:
+    """Makes the next ``version_N``; whoever makes a folder has it, so two runs never share one."""
+    if getattr(rank_zero_only, "rank", 0):
+        return experiment / "version_0"  # rank 0 chooses; Lightning broadcasts what it chose
+    experiment.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count():
+        with contextlib.suppress(FileExistsError):
+            folder = experiment / f"version_{number}"
+            folder.mkdir()
+            return folder
+    raise AssertionError("unreachable")
+
+
+def _check_resumed(path: str | None, model: FrequencyClassifier) -> None:
+    """Refuses to resume from a checkpoint of another network."""
+    if path is None:
+        return
+    trained = checkpoint.read_options(path)[0]
+    for name in ("classes", "channels", "input", "backbone", "layer2_stride", "gate", "squeeze"):
+        if trained.get(name) != model.hparams[name]:
+            was, now = (str(options[name])[:60] for options in (trained, model.hparams))
+            raise UserError(f"{path} cannot be resumed: it was trained with {name} {was}, asked for {now}")
+
+
 def _indices(channel_set: Any) -> list[int]:
     return list(channel_set.indices)
 
@@ -139,13 +194,17 @@ def _from_checkpoint(args: list[str]) -> list[str]:
     """The options that the checkpoint named in the arguments was trained with, as arguments to put before them."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--ckpt_path")
-    path = parser.parse_known_args(args)[0].ckpt_path
+    parser.add_argument("--data.root", dest="root")
+    given = parser.parse_known_args(args)[0]
+    path = given.ckpt_path
     if path is None:
         raise UserError(
             "--ckpt_path is missing: the checkpoint to use, such as checkpoints/quickstart/version_0/last.ckpt"
         )
     model, data = checkpoint.read_options(path)
     data.pop("input")
+    if given.root is not None:
+        data["download"] = None  # what the training downloaded has no place in another root
     if model["input"] == "channels":
         data["channels"] = model["channels"]  # a mask file need not be where it was
     return ["--config", json.dumps({"model": model, "data": data})]

@@ -1,14 +1,13 @@
 """Parsing with errors of one line that name the nearest right option."""
 
 import argparse
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jsonargparse
 
-from dctnet.errors import UserError
+from dctnet.errors import UserError, did_you_mean
 
 
 def one_line(error: argparse.ArgumentError, known: Iterable[str]) -> UserError:
@@ -21,19 +20,14 @@ def one_line(error: argparse.ArgumentError, known: Iterable[str]) -> UserError:
     text = " ".join(str(error.message).split())
     text = text.removeprefix("Parser key ")
     if found := re.search(r"(?:unrecognized arguments: |[Oo]ption ')(?:--)?([\w.-]+)", text):
-        return UserError(f"no option {found[1]!r}.{_nearest(found[1], known)}")
+        return UserError(f"no option {found[1]!r}.{did_you_mean(found[1], known)}")
     if found := re.search(r'"([\w.]+)": Expected a typing.Literal\[(.*?)\]\. Got value: (.*)', text):
         choices = [choice.strip("' ") for choice in found[2].split(",")]
-        return UserError(f"--{found[1]} {found[3]}: not one of {', '.join(choices)}.{_nearest(found[3], choices)}")
+        return UserError(f"--{found[1]} {found[3]}: not one of {', '.join(choices)}.{did_you_mean(found[3], choices)}")
     if found := re.search(r'"([\w.]+)": Does not validate .*Subtypes: \[(.*?)\] Errors.*Given value: (.*)', text):
         kinds = " or ".join(re.findall(r"'(\w+)'", found[2])).replace("NoneType", "null")
         return UserError(f"--{found[1]} {found[3]}: wanted {kinds or found[2]}")
     return UserError(text[:600])
-
-
-def _nearest(wrong: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.5)
-    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def call(function: Callable[..., Any], args: list[str], dotted: Mapping[str, str] | None = None) -> Any:

@@ -1,11 +1,10 @@
 """The command line: verbs only. Nothing heavy is imported before a verb needs it."""
 
-import difflib
 import sys
 from collections.abc import Callable
 
 from dctnet import __version__
-from dctnet.errors import UserError
+from dctnet.errors import UserError, did_you_mean
 
 _HELP = """usage: dctnet VERB [options]
 
@@ -70,9 +69,7 @@ def main(args: list[str] | None = None) -> int:
         return 0
     try:
         if args[0] not in VERBS:
-            near = difflib.get_close_matches(args[0], VERBS, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise UserError(f"no verb {args[0]!r}.{hint} Verbs: {', '.join(VERBS)}")
+            raise UserError(f"no verb {args[0]!r}.{did_you_mean(args[0], VERBS)} Verbs: {', '.join(VERBS)}")
         VERBS[args[0]](args[1:])
     except UserError as error:
         print(f"dctnet: {error}", file=sys.stderr)

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -13,7 +14,7 @@ from dctnet.data.dataset import EpochSampler, PlanesDataset, collate
 from dctnet.data.decode import ImageError
 from dctnet.data.download import fetch
 from dctnet.data.transforms import CenterCrop, TrainCrop
-from dctnet.errors import UserError
+from dctnet.errors import UserError, did_you_mean_path
 from dctnet.frequency.channels import PlanesToChannels
 from dctnet.frequency.color import ycbcr_to_rgb
 from dctnet.frequency.dct import BLOCK
@@ -30,7 +31,7 @@ class FrequencyDataModule(pl.LightningDataModule):
 
     Workers decode, crop and hand over uint8 planes; the DCT of the kept channels runs on the training device.
     A batch is a dict: ``input`` (N, K, S/8, S/8) float channels or (N, 3, S, S) RGB 0 … 255, ``target`` (N,),
-    ``index`` (N,) the place in the split's files, and ``bad``, messages about files left out of this batch.
+    ``index`` (N,) the place in the split's files, and ``bad``, path and reason of files left out of this batch.
 
     Args:
         root: A folder with ``train/`` and ``val/`` (or ``validation/``), optionally ``test/``, a folder a class; or one
@@ -83,9 +84,17 @@ class FrequencyDataModule(pl.LightningDataModule):
 
     @property
     def root(self) -> Path:
-        """The folder that holds the splits, fetched first if ``download`` asks for it."""
+        """The folder that holds the splits, fetched first if ``download`` asks for it.
+
+        Raises:
+            UserError: There is no such folder. Gives the nearest.
+        """
         root = Path(self.hparams["root"])
-        return fetch(self.hparams["download"], root) if self.hparams["download"] else root
+        if self.hparams["download"]:
+            return fetch(self.hparams["download"], root)
+        if not root.is_dir():
+            raise UserError(f"{root}: no such folder.{did_you_mean_path(root)}")
+        return root
 
     @property
     def class_names(self) -> list[str]:
@@ -120,6 +129,10 @@ class FrequencyDataModule(pl.LightningDataModule):
             if not options["val_fraction"]:
                 raise UserError(f"{root}: neither train/ nor val/ in it; to hold out a part, --data.val_fraction 0.1")
         present = folders.class_folders(folder or root)
+        if folder is not None and options["val_fraction"]:
+            rank_zero_warn(f"{root} has splits of its own: --data.val_fraction {options['val_fraction']} is not used")
+        if absent := sorted(set(self.class_names) - set(present)):
+            rank_zero_warn(f"{folder or root}: no folder for {len(absent)} of the classes, such as {absent[0]!r}")
         if options["classes"] is None and (unknown := sorted(set(present) - set(self.class_names))):
             raise UserError(f"{folder}: class {unknown[0]!r} is not among the {len(self.class_names)} of training")
         found = folders.list_classes(folder or root, self.class_names)
@@ -163,6 +176,9 @@ class FrequencyDataModule(pl.LightningDataModule):
         return self._eval_loader(self.predict_files())
 
     def _eval_loader(self, files: folders.Files) -> DataLoader:
+        world = self._rank()[1]
+        if len(files) < world:
+            raise UserError(f"{len(files)} images cannot be shared out among {world} processes: --trainer.devices 1")
         return self._loader(self._dataset(files, train=False), self._sampler(len(files), train=False))
 
     def _dataset(self, files: folders.Files, train: bool) -> PlanesDataset:
@@ -194,10 +210,9 @@ class FrequencyDataModule(pl.LightningDataModule):
 
     def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Stops at a bad file, or notes it, in the process that trains: a worker could do neither in one line."""
-        for message in batch["bad"]:
+        for path, reason in batch["bad"]:
             if self.hparams["on_error"] == "stop":
-                raise ImageError(f"{message} (to leave such files out and list them: --data.on_error skip)")
-            path, _, reason = message.partition(": ")
+                raise ImageError(path, f"{reason} (to leave such files out and list them: --data.on_error skip)")
             self.skipped[path] = reason
         return batch
 
@@ -233,8 +248,9 @@ class FrequencyDataModule(pl.LightningDataModule):
                 sums[0] += values.shape[0] * values.shape[-2] * values.shape[-1]
                 sums[1] += values.sum((0, 2, 3))
                 sums[2] += values.square().sum((0, 2, 3))
-        if self.trainer:
-            sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
+        if world > 1:
+            strategy = self.trainer.strategy  # type: ignore[union-attr]
+            sums = strategy.reduce(sums.to(strategy.root_device), reduce_op="sum").cpu()  # NCCL adds on GPUs only
         if not sums[0, 0]:
             raise UserError(f"{self.root}: none of the first {count} training images can be read")
         mean = sums[1] / sums[0]
@@ -243,7 +259,7 @@ class FrequencyDataModule(pl.LightningDataModule):
 
 
 def _check_options(options: Any) -> None:
-    for name, low in (("batch_size", 1), ("num_workers", 0), ("norm_images", 1), ("per_class", 1)):
+    for name, low in (("batch_size", 1), ("num_workers", 0), ("norm_images", 1), ("per_class", 1), ("seed", 0)):
         if options[name] is not None and options[name] < low:
             raise UserError(f"--data.{name} must be at least {low}, got {options[name]}")
     for name in ("min_scale", "crop_fraction"):

@@ -17,12 +17,12 @@ Transform = Callable[[Image.Image, np.random.Generator], np.ndarray]
 
 @dataclass(frozen=True)
 class Sample:
-    """What a worker makes of one file: planes, or the reason why there are none."""
+    """What a worker makes of one file: planes, or its path and the reason why there are none."""
 
     index: int
     target: int
     planes: torch.Tensor | None
-    error: str | None = None
+    error: tuple[str, str] | None = None
 
 
 class PlanesDataset(Dataset[Sample]):
@@ -51,15 +51,15 @@ class PlanesDataset(Dataset[Sample]):
         try:
             planes = self.transform(open_planes(self.files.paths[index]), draw)
         except ImageError as error:
-            return Sample(index, target, None, str(error))
+            return Sample(index, target, None, (self.files.paths[index], error.reason))
         return Sample(index, target, torch.from_numpy(planes))
 
 
 def collate(samples: list[Sample]) -> dict[str, Any]:
-    """Stacks the samples that have planes; the others stand beside them by index and reason.
+    """Stacks the samples that have planes; the others stand beside them.
 
     Returns:
-        ``planes`` (N, 3, H, W) uint8, ``target`` (N,), ``index`` (N,), and ``bad``, a list of messages.
+        ``planes`` (N, 3, H, W) uint8, ``target`` (N,), ``index`` (N,), and ``bad``, a list of (path, reason).
     """
     good = [s for s in samples if s.planes is not None]
     planes = [s.planes for s in good if s.planes is not None]

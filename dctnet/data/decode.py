@@ -5,14 +5,23 @@ import os
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from dctnet.errors import UserError
+from dctnet.errors import UserError, first_line
 
 # 134 megapixels: more than any camera's single shot, 400 MB as planes. Pillow itself only warns from 89 to 179.
 MAX_PIXELS = 1 << 27
 
 
 class ImageError(UserError):
-    """A file that cannot be used as an image; the message names the file and the reason."""
+    """A file that cannot be used as an image.
+
+    Args:
+        path: The file.
+        reason: Why, in one line.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.reason = reason
 
 
 def open_planes(path: str | os.PathLike[str]) -> Image.Image:
@@ -33,20 +42,26 @@ def open_planes(path: str | os.PathLike[str]) -> Image.Image:
     try:
         with Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise ImageError(f"{path}: {image.width}×{image.height} pixels; at most {MAX_PIXELS:,} are decoded")
-            image.draft("YCbCr", None)
+                raise ImageError(path, f"{image.width}×{image.height} pixels; at most {MAX_PIXELS:,} are decoded")
+            if not _is_rgb_jpeg(image):
+                image.draft("YCbCr", None)
             # Before any conversion: a converted copy may lose the EXIF block.
             orientation = _orientation(image)
             planes = _to_ycbcr(image)
     except ImageError:
         raise
     except FileNotFoundError as error:
-        raise ImageError(f"{path}: no such file") from error
+        raise ImageError(path, "no such file") from error
     # Pillow's plug-ins raise nearly anything on a damaged file: OSError, SyntaxError, struct.error, IndexError, …
     except Exception as error:
-        reason = str(error).replace(str(path), "file").splitlines() or [""]
-        raise ImageError(f"{path}: {type(error).__name__}: {reason[0][:200]}") from error
+        raise ImageError(path, first_line(error).replace(str(path), "file")) from error
     return planes.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else planes
+
+
+def _is_rgb_jpeg(image: Image.Image) -> bool:
+    # libjpeg reads these marks as "stored as RGB", and converts YCbCr to RGB but not RGB to YCbCr.
+    components = [layer[0] for layer in getattr(image, "layer", [])]
+    return image.info.get("adobe_transform") == 0 or components == list(b"RGB")
 
 
 _UPRIGHT = {

@@ -1,11 +1,13 @@
 """Data sets that can be had by name."""
 
+import shutil
 from pathlib import Path
 
 from torchvision.datasets import Imagenette
 
+from dctnet.data.folders import whole_folder
 from dctnet.data.planted import make_planted
-from dctnet.errors import UserError
+from dctnet.errors import UserError, first_line
 
 
 def fetch(name: str, root: Path) -> Path:
@@ -24,10 +26,15 @@ def fetch(name: str, root: Path) -> Path:
     if name == "planted":
         return make_planted(root)
     folder = root / "imagenette2"
-    if not (folder / "train").is_dir():
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            Imagenette(root, "train", "full", download=True)
-        except (OSError, RuntimeError) as error:
-            raise UserError(f"imagenette could not be downloaded to {root}: {error}") from error
+    if not folder.is_dir():
+        with whole_folder(folder) as unfinished:
+            try:
+                Imagenette(unfinished, "train", "full", download=True)
+            except (OSError, RuntimeError) as error:
+                raise UserError(f"imagenette could not be downloaded to {root}: {first_line(error)}") from error
+            # torchvision unpacks into a folder of its own and leaves the archive beside it.
+            for split in ("train", "val"):
+                (unfinished / folder.name / split).rename(unfinished / split)
+            shutil.rmtree(unfinished / folder.name)
+            (unfinished / "imagenette2.tgz").unlink()
     return folder

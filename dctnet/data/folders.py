@@ -1,15 +1,16 @@
 """Folders of class folders: which files belong to which split and class."""
 
-import difflib
+import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from dctnet.errors import UserError
+from dctnet.errors import UserError, did_you_mean, did_you_mean_path, first_line
 
 SPLITS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
 
@@ -42,17 +43,11 @@ def class_folders(folder: Path) -> list[str]:
         UserError: The folder does not exist (gives the nearest sibling), or holds no folder.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder.{_nearest(folder)}")
+        raise UserError(f"{folder}: no such folder.{did_you_mean_path(folder)}")
     names = sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
     if not names:
         raise UserError(f"{folder}: holds no class folder; wanted one folder of images a class")
     return names
-
-
-def _nearest(path: Path) -> str:
-    siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, siblings, n=1)
-    return f" Did you mean {path.parent / near[0]}?" if near else ""
 
 
 def list_files(folder: Path) -> list[str]:
@@ -96,9 +91,8 @@ def choose_classes(present: Sequence[str], wanted: str | Sequence[str] | None, w
     names = _read_class_list(wanted) if isinstance(wanted, str) else list(wanted)
     missing = [name for name in names if name not in set(present)]
     if missing:
-        near = difflib.get_close_matches(missing[0], present, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise UserError(f"{where}: no class folder {missing[0]!r} ({len(missing)} of {len(names)} missing).{hint}")
+        count = f"{len(missing)} of {len(names)} missing"
+        raise UserError(f"{where}: no class folder {missing[0]!r} ({count}).{did_you_mean(missing[0], present)}")
     return names
 
 
@@ -107,10 +101,12 @@ def _read_class_list(spec: str) -> list[str]:
     if spec in subsets:
         return subsets[spec]
     if not Path(spec).is_file():
-        near = difflib.get_close_matches(spec, subsets, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(spec, subsets) or did_you_mean_path(spec)
         raise UserError(f"no class list {spec!r}.{hint} Known: {', '.join(subsets)}, or a file with one name a line.")
-    names = [line.strip() for line in Path(spec).read_text().splitlines() if line.strip()]
+    try:
+        names = [line.strip() for line in Path(spec).read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{spec}: wanted class names, one a line: {first_line(error)}") from error
     if not names or len(set(names)) < len(names):
         raise UserError(f"{spec}: wanted a file of distinct class names, one a line; got {len(names)} lines")
     return names
@@ -125,7 +121,8 @@ def _rank(path: str, root: Path) -> float:
 def hold_out(files: Files, root: Path, fraction: float) -> tuple[Files, Files]:
     """Splits files into training and validation, class by class, by a hash of the relative path.
 
-    A file's side does not change when others are added. Each class of two files or more has at least one on each side.
+    A file's side does not change when others are added, with one exception: a class of two files or more has at least
+    one on each side, so in a class so small that its share comes to none or all, that one file may change sides.
 
     Args:
         files: All files.
@@ -160,3 +157,31 @@ def _by_class(files: Files) -> list[tuple[int, list[int]]]:
 
 def _pick(files: Files, places: Sequence[int]) -> Files:
     return Files(tuple(files.paths[i] for i in places), tuple(files.targets[i] for i in places))
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill that gets its name only when it is full, so that one that is there is whole.
+
+    Two processes may fill one at the same time: the first to finish wins.
+
+    Args:
+        path: The folder to make; must not exist, or be empty.
+
+    Raises:
+        UserError: It cannot be made there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be made: {first_line(error)}") from error
+    try:
+        yield temporary
+        try:
+            temporary.rename(path)
+        except OSError:
+            if not path.is_dir():
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -2,8 +2,6 @@
 
 import itertools
 import json
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ from PIL import ExifTags, Image
 from scipy.fft import idctn
 from tqdm import tqdm
 
+from dctnet.data.folders import whole_folder
 from dctnet.errors import UserError
 from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS, PER_COMPONENT, ChannelSet
 from dctnet.frequency.dct import BLOCK
@@ -39,7 +38,7 @@ def make_planted(root: str | Path, seed: int = 0, train_per_class: int = 150, va
     Every image is natural-looking 1/f noise with 24 textures laid into its 8×8 blocks, each in one channel. The
     amplitudes of 12 of them (the truth) differ between classes, those of the other 12 do not. Files differ in size,
     chroma subsampling and quality; some are grey, one in each class is turned by EXIF. The same seed gives the same
-    pixels.
+    files, under the same versions of NumPy, SciPy and Pillow.
 
     Args:
         root: Where to put ``train/``, ``val/``, ``truth.json`` (a mask file) and ``planted.json`` (what was asked for).
@@ -62,21 +61,15 @@ def make_planted(root: str | Path, seed: int = 0, train_per_class: int = 150, va
         "train": train_per_class,
         "val": val_per_class,
     }
-    if min(train_per_class, val_per_class) < 1:
-        raise UserError(f"a class needs at least one image; got train {train_per_class}, val {val_per_class}")
+    if min(train_per_class, val_per_class) < 1 or seed < 0:
+        counts = f"train {train_per_class}, val {val_per_class}"
+        raise UserError(
+            f"a class needs at least one image and the seed must not be negative; got {counts}, seed {seed}"
+        )
     if _already_made(root, asked):
         return root
-    root.parent.mkdir(parents=True, exist_ok=True)
-    # Beside its place and renamed at the end: a folder that is there is whole, also when two ranks make it at once.
-    temporary = root.with_name(f".{root.name}.{os.getpid()}")
-    try:
-        _write_files(temporary, asked)
-        if root.is_dir() and not any(root.iterdir()):
-            root.rmdir()
-        if not root.exists():
-            temporary.rename(root)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with whole_folder(root) as folder:
+        _write_files(folder, asked)
     return root
 
 

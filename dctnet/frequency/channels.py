@@ -1,6 +1,5 @@
 """The 192-channel layout, and named selections of it."""
 
-import difflib
 import random
 import re
 from collections.abc import Sequence
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dctnet.errors import UserError
+from dctnet.errors import UserError, did_you_mean
 from dctnet.frequency.dct import BLOCK, block_dct
 
 COMPONENTS = ("Y", "Cb", "Cr")
@@ -161,6 +160,5 @@ def named_channels(name: str) -> ChannelSet:
     if name in simple:
         return ChannelSet(name, tuple(simple[name]))
     known = [*simple, *_FIXED]
-    near = difflib.get_close_matches(name, [*known, "zigzag-24", "random-24"], n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(name, [*known, "zigzag-24", "random-24"])
     raise UserError(f"no channel set is called {name!r}.{hint} Known: {', '.join(known)}, {_PATTERNS}, a mask file.")

@@ -1,5 +1,6 @@
 """Planes to 8×8 block-DCT coefficients and back."""
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -22,20 +23,19 @@ def dct_basis(dtype: torch.dtype = torch.float64, device: torch.device | None = 
 
     Source: ITU-T T.81 (1992), A.3.3, whose factors ¼·C(u)·C(v) are the orthonormal ones.
     """
-    k = torch.arange(BLOCK, dtype=torch.float64, device=device)
-    # Angles in float64 whatever the result's dtype: the cosines are then right to the last bit.
+    # In float64 whatever the result's dtype, so that the cosines are right to the last bit; on the CPU, because not
+    # every device has float64.
+    k = torch.arange(BLOCK, dtype=torch.float64)
     one = torch.cos(torch.pi / BLOCK * k[:, None] * (k[None, :] + 0.5)) * (2 / BLOCK) ** 0.5
     one[0] /= 2**0.5
-    return torch.kron(one, one).to(dtype)
+    return torch.kron(one, one).to(device, dtype)
 
 
-def _basis_rows(like: Tensor, frequencies: Sequence[int] | None) -> Tensor:
-    basis = dct_basis(like.dtype, like.device)
-    if frequencies is None:
-        return basis
-    if any(not 0 <= f < BLOCK**2 for f in frequencies):
-        raise UserError(f"frequencies must be in 0…63 (8·v + u), got {list(frequencies)}")
-    return basis[torch.as_tensor(list(frequencies), dtype=torch.long, device=like.device)]
+@functools.lru_cache(maxsize=32)
+def _basis_rows(dtype: torch.dtype, device: torch.device, frequencies: tuple[int, ...]) -> Tensor:
+    # A batch asks for the same rows as the last one. Kept outside inference mode, whose tensors cannot be trained with.
+    with torch.inference_mode(False), torch.no_grad():
+        return dct_basis()[list(frequencies)].to(device, dtype)
 
 
 def _working_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -65,11 +65,14 @@ def block_dct(planes: Tensor, frequencies: Sequence[int] | None = None) -> Tenso
     height, width = planes.shape[-2:]
     if height % BLOCK or width % BLOCK:
         raise UserError(f"planes must have sides that are multiples of {BLOCK}, got {height}×{width}")
+    wanted = tuple(range(BLOCK**2) if frequencies is None else frequencies)
+    if any(not 0 <= f < BLOCK**2 for f in wanted):
+        raise UserError(f"frequencies must be in 0…63 (8·v + u), got {list(wanted)}")
     work = planes.to(_working_dtype(planes.dtype))
     grid = work.unflatten(-1, (width // BLOCK, BLOCK)).unflatten(-3, (height // BLOCK, BLOCK))
     blocks = grid.transpose(-3, -2).flatten(-2)
     with torch.autocast(planes.device.type, enabled=False):
-        coefficients = blocks @ _basis_rows(work, frequencies).mT
+        coefficients = blocks @ _basis_rows(work.dtype, work.device, wanted).mT
     return coefficients.movedim(-1, -3).to(planes.dtype)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dctnet.errors import UserError
+from dctnet.errors import UserError, did_you_mean_path
 from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS, ChannelSet, named_channels
 from dctnet.frequency.dct import BLOCK
 
@@ -38,7 +38,8 @@ def write_mask(
     Args:
         path: Where to write.
         channel_set: The channels kept.
-        keep_probability: How often a gate keeps each of the 192 channels, 0…1; None where no gate was asked.
+        keep_probability: How likely a gate keeps each of the 192 channels, 0…1, mean over the images that it was
+            asked about; None where no gate was asked.
         source: Where the mask comes from, for the reader: versions, checkpoint hash, data.
 
     Raises:
@@ -77,7 +78,8 @@ def read_mask(path: str | Path) -> tuple[ChannelSet, list[float] | None]:
             raw = file.read(_MAX_BYTES + 1)
         content = json.loads(raw, parse_constant=_refuse_constant, object_pairs_hook=_unique)
     except OSError as error:
-        raise MaskFileError(f"{path}: cannot be read: {error.strerror}") from error
+        hint = did_you_mean_path(path) if isinstance(error, FileNotFoundError) else ""
+        raise MaskFileError(f"{path}: cannot be read: {error.strerror}.{hint}") from error
     except MaskFileError:
         raise
     except (ValueError, RecursionError) as error:
@@ -97,7 +99,7 @@ def resolve_channels(spec: str | Sequence[int]) -> ChannelSet:
     """
     if not isinstance(spec, str):
         return ChannelSet("listed", tuple(spec))
-    if spec.endswith(".json") or os.sep in spec:
+    if "." in spec or os.sep in spec:  # no name has either
         return read_mask(spec)[0]
     return named_channels(spec)
 

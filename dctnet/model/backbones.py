@@ -7,7 +7,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from dctnet.errors import UserError
+from dctnet.errors import UserError, did_you_mean, did_you_mean_path, first_line
 
 BACKBONES = (
     "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "wide_resnet50_2", "mobilenet_v2",
@@ -38,15 +38,20 @@ def build_backbone(name: str, num_channels: int, num_classes: int, layer2_stride
     if name == "mobilenet_v2":
         if layer2_stride != 2:
             raise UserError("--model.layer2_stride 1 is for ResNets; mobilenet_v2 has no layer2")
-        network.features[0][0] = nn.Conv2d(num_channels, 32, 1, bias=False)
+        network.features[0][0] = _entry(num_channels, 32)
         return network
-    network.conv1 = nn.Conv2d(num_channels, 64, 1, bias=False)
-    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    network.conv1 = _entry(num_channels, 64)
     network.maxpool = nn.Identity()
     for module in network.layer2[0].modules():
         if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
             module.stride = (layer2_stride, layer2_stride)
     return network
+
+
+def _entry(num_channels: int, width: int) -> nn.Conv2d:
+    entry = nn.Conv2d(num_channels, width, 1, bias=False)
+    nn.init.kaiming_normal_(entry.weight, mode="fan_out", nonlinearity="relu")  # as torchvision starts its convolutions
+    return entry
 
 
 def build_rgb_backbone(name: str, num_classes: int) -> nn.Module:
@@ -63,7 +68,8 @@ def warm_start(network: nn.Module, name: str, weights: str) -> dict[str, list[st
         weights: A name that torchvision knows (``IMAGENET1K_V1``), or a file with a state dict.
 
     Returns:
-        Names of the tensors ``taken`` and of those ``left new`` (absent there, or of another shape).
+        Names of the tensors ``taken`` and of those ``left new`` (entry, head for other classes). None is adapted: the
+        entry reads frequencies, to which no RGB weight corresponds.
 
     Raises:
         UserError: No such weights, a file that is no state dict, or one that fits nowhere.
@@ -87,13 +93,17 @@ def warm_start(network: nn.Module, name: str, weights: str) -> dict[str, list[st
 def _load_weights(name: str, weights: str) -> dict[str, Tensor]:
     known = torchvision.models.get_model_weights(name)
     if weights in known.__members__:
-        return known[weights].get_state_dict(progress=True, check_hash=True)
+        try:
+            return known[weights].get_state_dict(progress=True, check_hash=True)
+        except (OSError, RuntimeError) as error:
+            raise UserError(f"--model.weights {weights} could not be downloaded: {first_line(error)}") from error
     if not Path(weights).is_file():
-        raise UserError(f"--model.weights {weights}: neither a file nor one of {', '.join(known.__members__)}")
+        hint = did_you_mean(weights, known.__members__) or did_you_mean_path(weights)
+        raise UserError(f"--model.weights {weights}: neither a file nor one of {', '.join(known.__members__)}.{hint}")
     try:
         state = torch.load(weights, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises nearly anything on a file that is not its own
-        raise UserError(f"{weights}: not a weights file: {str(error).splitlines()[0][:200]}") from error
+        raise UserError(f"{weights}: not a weights file: {first_line(error)}") from error
     if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         raise UserError(f"{weights}: wanted a state dict, tensors by name")
     return state

@@ -1,14 +1,15 @@
 """The LightningModule: normalisation, gate, backbone; loss, metrics, optimisers."""
 
+import math
 import time
 from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities import rank_zero_info
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import Metric
+from torchmetrics import MeanMetric, Metric, SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from dctnet.errors import UserError
@@ -59,7 +60,7 @@ class FrequencyClassifier(pl.LightningModule):
 
     Args:
         classes: Class names; the place in the list is the target.
-        channels: Indices of the channels that come in; read for their number and kept for the mask. Empty for RGB.
+        channels: Indices of the channels that come in; read for their number and kept for the mask. Not read for RGB.
         image_size: Side of the crop in source pixels.
         input: ``channels`` (no stem), or ``rgb`` (the network as torchvision has it, the baseline).
         backbone: resnet18/34/50/101/152, resnext50_32x4d, wide_resnet50_2 or mobilenet_v2.
@@ -137,8 +138,14 @@ class FrequencyClassifier(pl.LightningModule):
         if compile:
             self.backbone.compile()
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
-        accuracy = {f"acc{k}": MulticlassAccuracy(num_classes, min(k, num_classes), "micro") for k in (1, 5)}
-        self.accuracy = nn.ModuleDict(accuracy)
+        self.evaluation = nn.ModuleDict({
+            "acc1": MulticlassAccuracy(num_classes, 1, "micro"),
+            "acc5": MulticlassAccuracy(num_classes, min(5, num_classes), "micro"),
+            "loss": MeanMetric(),
+            "images": SumMetric(),
+            "skipped": SumMetric(),
+        })  # fmt: skip
+        self.validated_at = -1
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -152,11 +159,7 @@ class FrequencyClassifier(pl.LightningModule):
         """``gmac`` of one image, counted; ``parameters``; ``values``, how many numbers an image comes in as."""
         shape = self.input_shape
         parameters = sum(p.numel() for p in self.parameters())
-        return {
-            "gmac": count_gmac(self.backbone, shape),
-            "parameters": parameters,
-            "values": shape[0] * shape[1] * shape[2],
-        }
+        return {"gmac": count_gmac(self.backbone, shape), "parameters": parameters, "values": math.prod(shape)}
 
     @property
     def progress(self) -> float:
@@ -200,31 +203,48 @@ class FrequencyClassifier(pl.LightningModule):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Cross-entropy, plus the gate's penalty."""
         count = len(batch["target"])
-        if count == 0:  # every file of this batch was bad; DDP needs a backward pass from each rank all the same
+        self._images += count
+        if count < 2:
+            # Bad files left too little for batch statistics. All ranks must take part in what follows all the same.
+            rank_zero_warn(f"a batch with {count} readable images is not trained on")
+            self._steer(None)
             return torch.stack([p.sum() for p in self.parameters()]).sum() * 0.0
         logits, gate_logits = self(batch["input"], self.tau if self.gate else 1.0)
         loss = self.loss(logits, batch["target"])
-        self._images += count
         self.log("train_loss", loss, prog_bar=True, batch_size=count)
+        self._steer(gate_logits)
         if gate_logits is None:
             return loss
-        penalty = self._penalty(gate_logits)
+        penalty = self.sparsity(gate_logits.sigmoid().sum(1).mean())
         self.log("gate_penalty", penalty, batch_size=count)
         return loss + penalty
 
-    def _penalty(self, gate_logits: Tensor) -> Tensor:
-        expected = gate_logits.sigmoid().sum(1).mean()
-        counts = torch.stack([expected.detach(), (gate_logits > 0).sum(1).float().mean()])
-        expected_kept, kept = self.trainer.strategy.reduce(counts, reduce_op="mean").tolist()
-        penalty = self.sparsity(expected, kept, self.progress)
-        self.log_dict(
-            {"expected_kept": expected_kept, "kept": kept, "tau": self.tau, "sparsity_weight": self.sparsity.weight}
-        )
-        return penalty
+    def _steer(self, gate_logits: Tensor | None) -> None:
+        """Steers λ by the images of all ranks; without logits, by those of the others."""
+        if self.gate is None:
+            return
+        totals = torch.zeros(3, device=self.device)
+        if gate_logits is not None:
+            detached = gate_logits.detach().float()
+            totals = torch.stack([detached.sigmoid().sum(), (detached > 0).sum(), detached.new_tensor(len(detached))])
+        expected, kept, images = self.trainer.strategy.reduce(totals, reduce_op="sum").tolist()
+        if images:
+            self.sparsity.steer(kept / images, self.progress)
+            logged = {"expected_kept": expected / images, "kept": kept / images, "tau": self.tau}
+            self.log_dict({**logged, "sparsity_weight": self.sparsity.weight})
 
     def on_train_epoch_start(self) -> None:
         """Starts the clock for images a second."""
         self._images, self._started = 0, time.perf_counter()
+
+    def on_validation_start(self) -> None:
+        """Stops that clock: validation lies within the training epoch."""
+        self._paused = time.perf_counter()
+
+    def on_validation_end(self) -> None:
+        """Lets it go on."""
+        if self.trainer.state.fn == "fit" and not self.trainer.sanity_checking:
+            self._started += time.perf_counter() - self._paused
 
     def on_train_epoch_end(self) -> None:
         """Logs images a second over all ranks."""
@@ -232,18 +252,23 @@ class FrequencyClassifier(pl.LightningModule):
         self.log("images_per_second", rate, sync_dist=True, reduce_fx="sum")
 
     def _evaluate(self, batch: dict[str, Any], split: str) -> None:
-        counts = {f"{split}_images": float(len(batch["target"])), f"{split}_skipped": float(len(batch["bad"]))}
-        self.log_dict(counts, on_step=False, on_epoch=True, sync_dist=True, reduce_fx="sum")
-        if not len(batch["target"]):
-            return
-        logits, gate_logits = self(batch["input"])
-        for name, metric in self.accuracy.items():
-            cast(Metric, metric).update(logits, batch["target"])
-            self.log(f"{split}_{name}", cast(Metric, metric), prog_bar=name == "acc1", on_step=False, on_epoch=True)
-        loss = F.cross_entropy(logits, batch["target"])
-        self.log(f"{split}_loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(logits))
-        if gate_logits is not None:
-            self.gate_statistics.update(gate_logits)
+        # Metric objects, logged also for an empty batch: at the end of the epoch each rank must have the same ones.
+        metrics = cast(dict[str, Metric], self.evaluation)
+        metrics["images"].update(float(len(batch["target"])))
+        metrics["skipped"].update(float(len(batch["bad"])))
+        if len(batch["target"]):
+            logits, gate_logits = self(batch["input"])
+            metrics["acc1"].update(logits, batch["target"])
+            metrics["acc5"].update(logits, batch["target"])
+            metrics["loss"].update(F.cross_entropy(logits, batch["target"]), len(logits))
+            if gate_logits is not None:
+                self.gate_statistics.update(gate_logits)
+        for name, metric in metrics.items():
+            self.log(f"{split}_{name}", metric, prog_bar=name == "acc1", on_step=False, on_epoch=True)
+
+    def _refuse_nothing(self, split: str) -> None:
+        if not cast(SumMetric, self.evaluation["images"]).compute():
+            raise UserError(f"none of the {split} images can be read, so there is no accuracy")
 
     def on_validation_epoch_start(self) -> None:
         """Forgets the gate statistics of the last pass; they stay readable until the next."""
@@ -251,9 +276,15 @@ class FrequencyClassifier(pl.LightningModule):
             self.gate_statistics.reset()
 
     def on_validation_epoch_end(self) -> None:
-        """Logs the mean number of kept channels."""
+        """Logs the mean number of kept channels; refuses a validation over no image."""
+        self._refuse_nothing("validation")
+        self.validated_at = self.trainer.global_step
         if self.gate is not None:
-            self.log("num_kept", self.gate_statistics.compute()["num_kept"].float(), prog_bar=True)
+            self.log("num_kept", self.gate_statistics.compute()["num_kept"], prog_bar=True)
+
+    def on_test_epoch_end(self) -> None:
+        """Refuses a test over no image."""
+        self._refuse_nothing("test")
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Accuracy over the images that could be read, and how many could not."""
@@ -265,7 +296,10 @@ class FrequencyClassifier(pl.LightningModule):
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Probabilities and classes of the five likeliest, best first, with the place of each file."""
-        top = self(batch["input"])[0].float().softmax(1).topk(min(5, len(self.hparams["classes"])))
+        classes = len(self.hparams["classes"])
+        # An empty batch, all of whose files are bad, passes through no convolution.
+        logits = self(batch["input"])[0] if len(batch["index"]) else torch.empty(0, classes)
+        top = logits.float().softmax(1).topk(min(5, classes))
         return {"index": batch["index"], "probability": top.values, "label": top.indices}
 
     def configure_optimizers(self) -> Any:
@@ -305,6 +339,11 @@ def _check_options(options: Any) -> None:
         raise UserError("--model.gate selects frequency channels; with --model.input rgb it must be none")
     if keep is not None and not 1 <= keep <= len(options["channels"]):
         raise UserError(f"--model.keep must be 1…{len(options['channels'])}, the channels that come in; got {keep}")
+    if options["weight_decay"] < 0 or not 0 <= options["momentum"] < 1:
+        given = f"{options['weight_decay']} and {options['momentum']}"
+        raise UserError(
+            f"--model.weight_decay must be at least 0, --model.momentum at least 0 and below 1; got {given}"
+        )
     for name in ("lr", "gate_lr", "tau_start", "tau_end"):
         if not options[name] > 0:
             raise UserError(f"--model.{name} must be above 0, got {options[name]}")

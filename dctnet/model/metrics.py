@@ -19,28 +19,30 @@ class GateStatistics(Metric):
 
     def __init__(self, num_channels: int) -> None:
         super().__init__()
-        self.add_state("probability", torch.zeros(num_channels, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("kept", torch.zeros(num_channels, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("images", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("probability", torch.zeros(num_channels), dist_reduce_fx="sum")
+        self.add_state("kept", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("images", torch.zeros(()), dist_reduce_fx="sum")
 
     def update(self, gate_logits: Tensor) -> None:
         """Adds a batch of log-odds (N, C)."""
-        self.probability += gate_logits.double().sigmoid().sum(0)
-        self.kept += (gate_logits > 0).sum(0)
+        self.probability += gate_logits.float().sigmoid().sum(0)
+        self.kept += (gate_logits > 0).sum()
         self.images += gate_logits.shape[0]
 
     def compute(self) -> dict[str, Tensor]:
-        """``keep_probability`` (C,), ``kept`` (C,) the share of images that keep it, ``num_kept`` (), ``images`` ()."""
+        """``keep_probability`` (C,), ``num_kept`` () at evaluation, both means over the images, and ``images`` ()."""
         return {
             "keep_probability": self.probability / self.images,
-            "kept": self.kept / self.images,
-            "num_kept": self.kept.sum() / self.images,
+            "num_kept": self.kept / self.images,
             "images": self.images,
         }
 
 
 def count_gmac(network: nn.Module, shape: tuple[int, int, int]) -> float:
     """Multiply-accumulates of one forward pass, in 10⁹, counted by torch's FLOP counter.
+
+    What runs before the network is not in it: the DCT takes 64 for each value that comes in, 0.0096 GMAC for 192
+    channels at 224 px; a gate takes 0.00004.
 
     Args:
         network: What to run; left as it was.

@@ -37,6 +37,7 @@ class SparsityPenalty(nn.Module):
     INTEGRAL, PROPORTIONAL, SETTLED = 0.1, 0.06, 0.6
 
     weight: Tensor
+    price: Tensor
     done: Tensor
 
     def __init__(self, num_channels: int, weight: float, keep: int | None, warmup: float) -> None:
@@ -44,7 +45,9 @@ class SparsityPenalty(nn.Module):
         self.num_channels = num_channels
         self.keep = keep
         self.warmup = warmup
+        # λ, what a kept channel costs in this step, and the share of the training that λ has seen.
         self.register_buffer("weight", torch.tensor(float(weight)))
+        self.register_buffer("price", torch.tensor(0.0))
         self.register_buffer("done", torch.tensor(0.0))
 
     def target(self, progress: float) -> float:
@@ -52,22 +55,21 @@ class SparsityPenalty(nn.Module):
         assert self.keep is not None
         return self.num_channels + (self.keep - self.num_channels) * ramp(progress, self.warmup, self.SETTLED)
 
-    def forward(self, expected: Tensor, kept: float, progress: float) -> Tensor:
-        """The penalty for one step, and in training one move of the steered λ.
+    def steer(self, kept: float, progress: float) -> None:
+        """Sets the price for one step, and with a budget moves λ.
 
         Args:
-            expected: Expected number of kept channels, differentiable.
             kept: Mean number of channels that evaluation would keep now, over all ranks, so that each steers alike.
             progress: Share of the training done, 0…1.
-
-        Shape:
-            - expected: ()
-            - output: ()
         """
         if self.keep is None:
-            return self.weight * ramp(progress, self.warmup, 2 * self.warmup) * expected
+            self.price.copy_(self.weight * ramp(progress, self.warmup, 2 * self.warmup))
+            return
         excess = math.log(max(kept, 0.5) / self.target(progress))
-        if self.training:
-            self.weight.add_(self.INTEGRAL * excess * (progress - float(self.done))).clamp_(min=0)
-            self.done.fill_(progress)
-        return (self.weight + self.PROPORTIONAL * excess) * expected
+        self.weight.add_(self.INTEGRAL * excess * (progress - float(self.done))).clamp_(min=0)
+        self.price.copy_(self.weight + self.PROPORTIONAL * excess)
+        self.done.fill_(progress)
+
+    def forward(self, expected: Tensor) -> Tensor:
+        """The penalty, (), for an expected number of kept channels, ()."""
+        return self.price * expected

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch.distributed
 
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.errors import UserError
+from dctnet.errors import UserError, did_you_mean_path
 
 
 class SkippedFiles(pl.Callback):
@@ -30,7 +30,7 @@ class SkippedFiles(pl.Callback):
             print("\n".join(f"left out {path}: {reason}" for path, reason in sorted(skipped.items())), file=sys.stderr)
             return
         Path(folder).mkdir(parents=True, exist_ok=True)
-        with open(Path(folder, "skipped.csv"), "w", newline="") as file:
+        with open(Path(folder, "skipped.csv"), "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             csv.writer(file).writerows([("path", "reason"), *sorted(skipped.items())])
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -59,6 +59,8 @@ class PredictionsCSV(pl.Callback):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        if not self.path.parent.is_dir():
+            raise UserError(f"{path}: cannot write there.{did_you_mean_path(self.path.parent)}")
         self._partial = self.path.with_name(f".{self.path.name}.partial")
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

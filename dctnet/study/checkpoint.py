@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.errors import UserError
+from dctnet.errors import UserError, did_you_mean_path, first_line
 from dctnet.model.classifier import FrequencyClassifier
 
 
@@ -24,13 +24,15 @@ def read_options(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         UserError: There is no such file, or it is not a checkpoint of dctnet.
     """
     if not Path(path).is_file():
-        raise UserError(f"{path}: no such checkpoint")
+        raise UserError(f"{path}: no such checkpoint.{did_you_mean_path(path)}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        return dict(content["hyper_parameters"]), dict(content["datamodule_hyper_parameters"])
+        model, data = dict(content["hyper_parameters"]), dict(content["datamodule_hyper_parameters"])
     except Exception as error:  # torch raises nearly anything on a file that is not its own
-        first = (str(error).splitlines() or [""])[0]
-        raise UserError(f"{path}: not a checkpoint of dctnet: {type(error).__name__}: {first[:200]}") from error
+        raise UserError(f"{path}: not a checkpoint of dctnet: {first_line(error)}") from error
+    if missing := {"classes", "channels", "input", "gate", "image_size"} - model.keys():
+        raise UserError(f"{path}: not a checkpoint of dctnet: it has no {', '.join(sorted(missing))}")
+    return model, data
 
 
 def load(path: str | Path, **data_options: Any) -> tuple[FrequencyClassifier, FrequencyDataModule]:
@@ -45,6 +47,8 @@ def load(path: str | Path, **data_options: Any) -> tuple[FrequencyClassifier, Fr
     """
     model_options, options = read_options(path)
     options.update({key: value for key, value in data_options.items() if value is not None})
+    if data_options.get("root") is not None:
+        options["download"] = None  # what the training downloaded has no place in another root
     if model_options["input"] == "channels":
         options["channels"] = model_options["channels"]  # a mask file need not be where it was
     data = FrequencyDataModule(**options)

@@ -11,6 +11,7 @@ from dctnet.frequency.channels import NUM_CHANNELS, ChannelSet
 from dctnet.frequency.maskfile import write_mask
 from dctnet.model.classifier import FrequencyClassifier
 from dctnet.study import checkpoint
+from dctnet.study.callbacks import SkippedFiles
 from dctnet.study.heatmap import draw_heat_map
 
 
@@ -20,7 +21,7 @@ def export_mask(ckpt: str, out: str = "mask.json", keep: int | None = None, root
     Args:
         ckpt: A checkpoint of a fit with a gate.
         out: The mask file to write.
-        keep: Take this many channels, the most kept; otherwise those kept more often than not.
+        keep: Take this many channels, the likeliest kept; otherwise those that are likelier kept than not.
         root: Data set whose validation images are asked; otherwise the one trained on.
 
     Raises:
@@ -31,10 +32,16 @@ def export_mask(ckpt: str, out: str = "mask.json", keep: int | None = None, root
         raise UserError(f"{ckpt}: trained without a gate, so it keeps all its channels; fit with --model.gate first")
     if not Path(out).parent.is_dir():
         raise UserError(f"{out}: the folder {Path(out).parent} does not exist")
-    trainer = pl.Trainer(devices=1, logger=False, enable_checkpointing=False, enable_model_summary=False)
+    offered = len(model.hparams["channels"])
+    if keep is not None and not 1 <= keep <= offered:
+        raise UserError(f"--keep must be 1…{offered}, the channels of this checkpoint; got {keep}")
+    trainer = pl.Trainer(
+        devices=1, logger=False, enable_checkpointing=False, enable_model_summary=False, callbacks=[SkippedFiles()]
+    )
     trainer.validate(model, data, verbose=False)
     kept = write_mask_and_map(model, out, keep, ckpt, str(data.hparams["root"]))
-    print(f"{kept} -> {out}, {Path(out).with_suffix('.png')}")
+    images, skipped = (int(trainer.callback_metrics[f"val_{what}"]) for what in ("images", "skipped"))
+    print(f"{kept}, over {images} images, {skipped} skipped -> {out}, {Path(out).with_suffix('.png')}")
     return kept
 
 
@@ -76,16 +83,16 @@ def choose_kept(probability: Sequence[float], offered: Sequence[int], keep: int 
     Args:
         probability: Keep probability of each of the 192 channels.
         offered: The channels that the gate could choose from.
-        keep: Take this many, the most kept; None takes those kept more often than not.
+        keep: Take this many, the likeliest kept; None takes those likelier kept than not, mean over the images.
 
     Raises:
-        UserError: ``keep`` is not 1 … the number offered, or no channel is kept more often than not.
+        UserError: ``keep`` is not 1 … the number offered, or no channel is likelier kept than not.
     """
     ranked = sorted(offered, key=lambda i: -probability[i])
     if keep is None:
         chosen = [i for i in ranked if probability[i] > 0.5]
         if not chosen:
-            raise UserError("the gate keeps no channel more often than not; --keep K takes the K most kept")
+            raise UserError("no channel is likelier kept than not; --keep K takes the K likeliest")
     elif 1 <= keep <= len(offered):
         chosen = ranked[:keep]
     else:

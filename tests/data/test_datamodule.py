@@ -122,6 +122,26 @@ def test_bad_file_can_be_left_out_and_is_counted(own_photos):
     assert "cannot identify" in data.skipped[str(bad)]
 
 
+def test_path_with_a_colon_is_listed_whole(own_photos, tmp_path):
+    root = own_photos.rename(tmp_path / "a: b")
+    bad = [root / "val" / "red" / "0.jpg", root / "val" / "red" / "1.jpg"]
+    for path in bad:
+        path.write_bytes(b"")
+    data = module(root, on_error="skip")
+    deliver(data, data.val_dataloader())
+    assert sorted(data.skipped) == [str(path) for path in bad]
+
+
+def test_class_that_validation_lacks_and_fraction_that_is_not_used_are_told(own_photos):
+    import shutil
+
+    shutil.rmtree(own_photos / "val" / "red")
+    with pytest.warns(UserWarning, match="no folder for 1 of the classes, such as 'red'"):
+        module(own_photos).files("val")
+    with pytest.warns(UserWarning, match="val_fraction 0.2 is not used"):
+        module(own_photos, val_fraction=0.2).files("train")
+
+
 def test_prediction_needs_no_classes(photos, tmp_path):
     paint = next((photos / "val" / "red").iterdir())
     assert module(paint).predict_files().paths == (str(paint),)
@@ -141,6 +161,8 @@ def test_prediction_needs_no_classes(photos, tmp_path):
         ({"min_scale": 0.0}, "--data.min_scale"),
         ({"crop_fraction": 1.5}, "--data.crop_fraction"),
         ({"per_class": 0}, "--data.per_class"),
+        ({"seed": -1}, "--data.seed"),
+        ({"channels": "mask.jsn"}, "mask.jsn: cannot be read"),
         ({"channels": "squre-24"}, "square-24"),
     ],
 )

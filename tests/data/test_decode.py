@@ -27,6 +27,13 @@ def test_jpeg_is_what_pillow_shows_without_the_detour_over_rgb(tmp_path, subsamp
     assert difference(planes, Image.open(path)) <= 2
 
 
+@pytest.mark.parametrize("quality", [50, 95])
+def test_jpeg_stored_as_rgb(tmp_path, quality):
+    path = tmp_path / "a.jpg"
+    RGB.save(path, quality=quality, keep_rgb=True)
+    assert difference(open_planes(path), Image.open(path)) == 0
+
+
 def test_grey_has_neutral_chroma(tmp_path):
     path = tmp_path / "a.jpg"
     RGB.convert("L").save(path)

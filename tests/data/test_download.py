@@ -43,6 +43,11 @@ def archive(tmp_path, monkeypatch):
 def test_download_unpacks_once_and_gives_the_splits(archive, tmp_path):
     root = tmp_path / "data"
     assert fetch("imagenette", root) == root / "imagenette2"
+    assert sorted(p.name for p in root.rglob("*") if p.is_dir() and p.parent == root / "imagenette2") == [
+        "train",
+        "val",
+    ]
+    assert [p.name for p in root.iterdir()] == ["imagenette2"]
     archive.unlink()
     assert fetch("imagenette", root) == root / "imagenette2"
     data = FrequencyDataModule(str(root), download="imagenette", classes="imagenette", image_size=32)
@@ -50,7 +55,8 @@ def test_download_unpacks_once_and_gives_the_splits(archive, tmp_path):
     assert len(data.files("train")) == len(data.files("val")) == 10
 
 
-def test_broken_download_is_told(archive, tmp_path):
+def test_broken_download_is_told_and_leaves_nothing(archive, tmp_path):
     archive.write_bytes(b"other bytes")
     with pytest.raises(UserError, match="could not be downloaded"):
         fetch("imagenette", tmp_path / "data")
+    assert list((tmp_path / "data").iterdir()) == []

@@ -130,14 +130,36 @@ def test_empty_batch_trains_nothing_and_counts_nothing(own_photos, tmp_path):
         for file in (own_photos / split / "blue").iterdir():
             file.write_bytes(b"")
     run, model = trainer(tmp_path, max_epochs=1), classifier(image_size=128)
-    run.fit(model, data(own_photos, on_error="skip", batch_size=1, image_size=128))
-    assert run.global_step == 18
+    run.fit(model, data(own_photos, on_error="skip", batch_size=2, image_size=128))
+    assert run.global_step == 9
     assert run.callback_metrics["val_images"] == 6
     assert run.callback_metrics["val_skipped"] == 3
     assert all(p.isfinite().all() for p in model.parameters())
 
 
-def test_compiled_and_adamw_train(photos, tmp_path, monkeypatch):
+def test_validation_over_no_image_is_refused(own_photos, tmp_path):
+    for file in (own_photos / "val").rglob("*.jpg"):
+        file.write_bytes(b"")
+    with pytest.raises(UserError, match="none of the validation images can be read"):
+        trainer(tmp_path).validate(classifier(), data(own_photos, on_error="skip"), verbose=False)
+
+
+def test_clock_stops_while_validating(photos, tmp_path):
+    import time
+
+    class Slow(pl.Callback):
+        def on_validation_epoch_end(self, trainer, pl_module):
+            time.sleep(2)
+
+    run = trainer(tmp_path, max_epochs=1, callbacks=[Slow()], num_sanity_val_steps=0)
+    started = time.perf_counter()
+    run.fit(classifier(), data(photos))
+    # 36 images in an epoch that takes two seconds more than its training.
+    training = 36 / float(run.callback_metrics["images_per_second"])
+    assert training < time.perf_counter() - started - 2
+
+
+def test_adamw_trains_and_compile_is_asked_for(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
     compiled = []
     run, model = (
@@ -165,6 +187,8 @@ def test_averaged_weights_callback_of_lightning_works(photos, tmp_path):
         ({"gate": "static", "keep": 25}, "1…24"),
         ({"gate": "static", "input": "rgb"}, "must be none"),
         ({"lr": 0.0}, "--model.lr"),
+        ({"weight_decay": -1.0}, "--model.weight_decay"),
+        ({"momentum": 1.0}, "--model.momentum"),
         ({"gate": "static", "tau_end": 0.0}, "--model.tau_end"),
         ({"label_smoothing": 1.0}, "--model.label_smoothing"),
         ({"gate": "static", "sparsity_weight": -1.0}, "--model.sparsity_weight"),

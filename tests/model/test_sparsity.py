@@ -13,8 +13,10 @@ def test_ramp_goes_from_nothing_to_all():
 def test_penalty_is_lambda_times_the_expected_count_after_warm_up():
     penalty = SparsityPenalty(192, 0.005, None, warmup=0.1)
     expected = torch.tensor(40.0)
-    assert float(penalty(expected, 40.0, 0.05)) == 0
-    assert float(penalty(expected, 40.0, 0.5)) == pytest.approx(0.005 * 40)
+    penalty.steer(40.0, 0.05)
+    assert float(penalty(expected)) == 0
+    penalty.steer(40.0, 0.5)
+    assert float(penalty(expected)) == pytest.approx(0.005 * 40)
 
 
 def train(steps: int, lr: float, keep: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -26,7 +28,8 @@ def train(steps: int, lr: float, keep: int, seed: int) -> tuple[torch.Tensor, to
     for step in range(steps):
         probability = logits.sigmoid()
         gain = (worth * torch.exp(torch.randn(192)) + 0.01 * torch.randn(192)) * probability
-        loss = penalty(probability.sum(), float((logits > 0).sum()), step / steps) - gain.sum()
+        penalty.steer(float((logits > 0).sum()), step / steps)
+        loss = penalty(probability.sum()) - gain.sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -48,7 +51,9 @@ def test_gates_take_sides():
     assert ((probability < 0.05) | (probability > 0.95)).float().mean() >= 0.9
 
 
-def test_evaluation_does_not_move_lambda():
-    penalty = SparsityPenalty(10, 0.1, 5, warmup=0.0).eval()
-    penalty(torch.tensor(9.0), 9.0, 0.9)
-    assert float(penalty.weight) == pytest.approx(0.1)
+def test_lambda_moves_with_the_share_of_the_training_not_with_the_steps():
+    short, long = (SparsityPenalty(192, 0.0, 24, warmup=0.1) for _ in range(2))
+    for penalty, steps in ((short, 10), (long, 1000)):
+        for step in range(steps + 1):
+            penalty.steer(100.0, 0.6 + 0.4 * step / steps)
+    assert float(short.weight) == pytest.approx(float(long.weight), rel=0.01)
