@@ -215,7 +215,7 @@ class FrequencyClassifier(pl.LightningModule):
         self._steer(gate_logits)
         if gate_logits is None:
             return loss
-        penalty = self.sparsity(gate_logits.sigmoid().sum(1).mean())
+        penalty = self.sparsity(gate_logits)
         self.log("gate_penalty", penalty, batch_size=count)
         return loss + penalty
 

@@ -20,7 +20,8 @@ class SparsityPenalty(nn.Module):
 
     F is taken in expectation, ΣP(keep): the same mean as the paper's sampled F, without its noise. With a budget, λ
     follows the difference between the count and a target that sinks from all channels to K between
-    ``warmup`` and 60 % of the training. At rest it is the price that exactly K channels are worth.
+    ``warmup`` and 60 % of the training. At rest it is the price that exactly K channels are worth. In the last 40 %
+    doubt is penalised too, Σ min(P, 1 − P), so that each gate takes a side.
 
     Args:
         num_channels: Channels that are gated.
@@ -35,9 +36,13 @@ class SparsityPenalty(nn.Module):
     # PROPORTIONAL × the excess damps the swing around it, and pays for reopening where too many are shut. The excess is
     # a logarithm: 6 channels too many are little beside 150 and half too much beside 12.
     INTEGRAL, PROPORTIONAL, SETTLED = 0.1, 0.06, 0.6
+    # Loss per channel in doubt, once the count is settled: a channel that nothing speaks for or against would else stay
+    # at the probability where λ left it, drawn in training and dropped at evaluation.
+    DOUBT = 0.01
 
     weight: Tensor
     price: Tensor
+    doubt: Tensor
     done: Tensor
 
     def __init__(self, num_channels: int, weight: float, keep: int | None, warmup: float) -> None:
@@ -45,9 +50,10 @@ class SparsityPenalty(nn.Module):
         self.num_channels = num_channels
         self.keep = keep
         self.warmup = warmup
-        # λ, what a kept channel costs in this step, and the share of the training that λ has seen.
+        # λ; what a kept channel and what one in doubt cost in this step; the share of the training that λ has seen.
         self.register_buffer("weight", torch.tensor(float(weight)))
         self.register_buffer("price", torch.tensor(0.0))
+        self.register_buffer("doubt", torch.tensor(0.0))
         self.register_buffer("done", torch.tensor(0.0))
 
     def target(self, progress: float) -> float:
@@ -62,6 +68,7 @@ class SparsityPenalty(nn.Module):
             kept: Mean number of channels that evaluation would keep now, over all ranks, so that each steers alike.
             progress: Share of the training done, 0…1.
         """
+        self.doubt.fill_(self.DOUBT * ramp(progress, self.SETTLED, 1.0))
         if self.keep is None:
             self.price.copy_(self.weight * ramp(progress, self.warmup, 2 * self.warmup))
             return
@@ -70,6 +77,13 @@ class SparsityPenalty(nn.Module):
         self.price.copy_(self.weight + self.PROPORTIONAL * excess)
         self.done.fill_(progress)
 
-    def forward(self, expected: Tensor) -> Tensor:
-        """The penalty, (), for an expected number of kept channels, ()."""
-        return self.price * expected
+    def forward(self, gate_logits: Tensor) -> Tensor:
+        """The penalty for log-odds of keeping, mean over the images.
+
+        Shape:
+            - gate_logits: (N, C)
+            - output: ()
+        """
+        probability = gate_logits.sigmoid()
+        in_doubt = torch.minimum(probability, 1 - probability)
+        return (self.price * probability + self.doubt * in_doubt).sum(1).mean()

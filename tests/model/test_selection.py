@@ -35,7 +35,7 @@ def select(gate: nn.Module, keep: int | None = None, weight: float = 0.0) -> dic
         penalty.steer(float((logits > 0).sum(1).float().mean()), step / STEPS)
         loss = F.cross_entropy(network((channels * mask[..., None, None]).mean((2, 3))), target)
         optimizer.zero_grad()
-        (loss + penalty(logits.sigmoid().sum(1).mean())).backward()
+        (loss + penalty(logits)).backward()
         optimizer.step()
     statistics = GateStatistics(CHANNELS)
     with torch.no_grad():

@@ -12,11 +12,21 @@ def test_ramp_goes_from_nothing_to_all():
 
 def test_penalty_is_lambda_times_the_expected_count_after_warm_up():
     penalty = SparsityPenalty(192, 0.005, None, warmup=0.1)
-    expected = torch.tensor(40.0)
+    gate_logits = torch.randn(3, 192)
+    expected = float(gate_logits.sigmoid().sum(1).mean())
     penalty.steer(40.0, 0.05)
-    assert float(penalty(expected)) == 0
+    assert float(penalty(gate_logits)) == 0
     penalty.steer(40.0, 0.5)
-    assert float(penalty(expected)) == pytest.approx(0.005 * 40)
+    assert float(penalty(gate_logits)) == pytest.approx(0.005 * expected)
+
+
+def test_doubt_costs_once_the_count_is_settled():
+    penalty = SparsityPenalty(192, 0.0, None, warmup=0.1)
+    in_doubt, decided = torch.zeros(1, 192), torch.full((1, 192), 9.0)
+    penalty.steer(192.0, 0.6)
+    assert float(penalty(in_doubt)) == 0
+    penalty.steer(192.0, 1.0)
+    assert float(penalty(in_doubt)) > 100 * float(penalty(decided))
 
 
 def train(steps: int, lr: float, keep: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,7 +39,7 @@ def train(steps: int, lr: float, keep: int, seed: int) -> tuple[torch.Tensor, to
         probability = logits.sigmoid()
         gain = (worth * torch.exp(torch.randn(192)) + 0.01 * torch.randn(192)) * probability
         penalty.steer(float((logits > 0).sum()), step / steps)
-        loss = penalty(probability.sum()) - gain.sum()
+        loss = penalty(logits[None]) - gain.sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
