@@ -52,8 +52,8 @@ class SparsityPenalty(nn.Module):
         self.warmup = warmup
         # λ; what a kept channel and what one in doubt cost in this step; the share of the training that λ has seen.
         self.register_buffer("weight", torch.tensor(float(weight)))
-        self.register_buffer("price", torch.tensor(0.0))
-        self.register_buffer("doubt", torch.tensor(0.0))
+        self.register_buffer("price", torch.tensor(0.0), persistent=False)
+        self.register_buffer("doubt", torch.tensor(0.0), persistent=False)
         self.register_buffer("done", torch.tensor(0.0))
 
     def target(self, progress: float) -> float:
