@@ -21,7 +21,7 @@ class SparsityPenalty(nn.Module):
     F is taken in expectation, ΣP(keep): the same mean as the paper's sampled F, without its noise. With a budget, λ
     follows the difference between the count and a target that sinks from all channels to K between
     ``warmup`` and 60 % of the training. At rest it is the price that exactly K channels are worth. In the last 40 %
-    doubt is penalised too, Σ min(P, 1 − P), so that each gate takes a side.
+    what is left of P(keep) of the dropped channels is penalised too, so that each gate takes a side.
 
     Args:
         num_channels: Channels that are gated.
@@ -36,8 +36,8 @@ class SparsityPenalty(nn.Module):
     # PROPORTIONAL × the excess damps the swing around it, and pays for reopening where too many are shut. The excess is
     # a logarithm: 6 channels too many are little beside 150 and half too much beside 12.
     INTEGRAL, PROPORTIONAL, SETTLED = 0.1, 0.06, 0.6
-    # Loss per channel in doubt, once the count is settled: a channel that nothing speaks for or against would else stay
-    # at the probability where λ left it, drawn in training and dropped at evaluation.
+    # Loss per dropped channel that is still drawn now and then, once the count is settled: one that nothing speaks for or
+    # against would else stay at the probability where λ left it, and training would see what evaluation does not.
     DOUBT = 0.01
 
     weight: Tensor
@@ -50,7 +50,7 @@ class SparsityPenalty(nn.Module):
         self.num_channels = num_channels
         self.keep = keep
         self.warmup = warmup
-        # λ; what a kept channel and what one in doubt cost in this step; the share of the training that λ has seen.
+        # λ; what a kept channel and what a dropped one in doubt cost in this step; the share of the training that λ has seen.
         self.register_buffer("weight", torch.tensor(float(weight)))
         self.register_buffer("price", torch.tensor(0.0), persistent=False)
         self.register_buffer("doubt", torch.tensor(0.0), persistent=False)
@@ -85,5 +85,5 @@ class SparsityPenalty(nn.Module):
             - output: ()
         """
         probability = gate_logits.sigmoid()
-        in_doubt = torch.minimum(probability, 1 - probability)
+        in_doubt = probability * (gate_logits < 0)
         return (self.price * probability + self.doubt * in_doubt).sum(1).mean()

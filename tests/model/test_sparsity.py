@@ -20,13 +20,14 @@ def test_penalty_is_lambda_times_the_expected_count_after_warm_up():
     assert float(penalty(gate_logits)) == pytest.approx(0.005 * expected)
 
 
-def test_doubt_costs_once_the_count_is_settled():
+def test_doubt_about_the_dropped_costs_once_the_count_is_settled():
     penalty = SparsityPenalty(192, 0.0, None, warmup=0.1)
-    in_doubt, decided = torch.zeros(1, 192), torch.full((1, 192), 9.0)
+    in_doubt, decided = torch.full((1, 192), -0.1), torch.full((1, 192), -9.0)
     penalty.steer(192.0, 0.6)
     assert float(penalty(in_doubt)) == 0
     penalty.steer(192.0, 1.0)
     assert float(penalty(in_doubt)) > 100 * float(penalty(decided))
+    assert float(penalty(torch.full((1, 192), 0.1))) == 0  # what is kept pays λ alone
 
 
 def train(steps: int, lr: float, keep: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
