@@ -36,8 +36,8 @@ class SparsityPenalty(nn.Module):
     # PROPORTIONAL × the excess damps the swing around it, and pays for reopening where too many are shut. The excess is
     # a logarithm: 6 channels too many are little beside 150 and half too much beside 12.
     INTEGRAL, PROPORTIONAL, SETTLED = 0.1, 0.06, 0.6
-    # Loss per dropped channel that is still drawn now and then, once the count is settled: one that nothing speaks for or
-    # against would else stay at the probability where λ left it, and training would see what evaluation does not.
+    # Loss per dropped channel that is still drawn now and then, once the count is settled: one that nothing speaks for
+    # or against would else stay at the probability where λ left it, and training see what evaluation does not.
     DOUBT = 0.01
 
     weight: Tensor
@@ -50,7 +50,7 @@ class SparsityPenalty(nn.Module):
         self.num_channels = num_channels
         self.keep = keep
         self.warmup = warmup
-        # λ; what a kept channel and what a dropped one in doubt cost in this step; the share of the training that λ has seen.
+        # λ; what a kept channel and a dropped one in doubt cost in this step; the share of the training λ has seen.
         self.register_buffer("weight", torch.tensor(float(weight)))
         self.register_buffer("price", torch.tensor(0.0), persistent=False)
         self.register_buffer("doubt", torch.tensor(0.0), persistent=False)
