@@ -1,6 +1,7 @@
 """The command line, from a folder of photographs to a mask and predictions."""
 
 import csv
+import functools
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import torch
 import yaml
 
 from dctnet.cli import main
+from dctnet.data.planted import make_planted
 from dctnet.frequency.maskfile import read_mask
 from tests.conftest import make_photos
 
@@ -139,7 +141,9 @@ def test_two_runs_at_once_get_folders_of_their_own(tmp_path):
     assert [_new_version(tmp_path / "x").name for _ in range(3)] == ["version_0", "version_1", "version_2"]
 
 
-def test_download_of_the_training_does_not_follow_to_another_root(run, tmp_path, capsys):
+def test_download_of_the_training_does_not_follow_to_another_root(run, tmp_path, capsys, monkeypatch):
+    small_set = functools.partial(make_planted, train_per_class=2, val_per_class=1)
+    monkeypatch.setattr("dctnet.data.download.make_planted", small_set)
     args = ["fit", "--config", run / "tiny.yaml", "--data.root", tmp_path / "set", "--data.download", "planted"]
     small = ["--trainer.max_epochs", 1, "--trainer.limit_train_batches", 1, "--out_dir", tmp_path]
     assert main([str(a) for a in [*args, *small]]) == 0
