@@ -151,6 +151,8 @@ class FrequencyDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled random crops; full batches only."""
+        if self.hparams["batch_size"] < 2:
+            raise UserError("--data.batch_size must be at least 2 to train: batch statistics need two images")
         dataset = self._dataset(self.files("train"), train=True)
         return self._loader(dataset, self._sampler(len(dataset), train=True))
 

@@ -83,6 +83,11 @@ def test_one_folder_of_classes_needs_a_fraction(photos):
     assert not set(data.files("train").paths) & set(data.files("val").paths)
 
 
+def test_training_on_single_images_is_refused(photos):
+    with pytest.raises(UserError, match="at least 2 to train"):
+        module(photos, batch_size=1).train_dataloader()
+
+
 def test_missing_split_and_unknown_class_are_told(own_photos):
     with pytest.raises(UserError, match="no folder test/"):
         module(own_photos).setup("test")
