@@ -1,0 +1,22 @@
+"""Normalisation of channels: the statistics it is given, carried in the state."""
+
+import torch
+
+from dctnet.model.normalisation import ChannelNorm
+
+
+def test_fitted_statistics_are_applied_and_travel():
+    norm = ChannelNorm(2)
+    assert not norm.fitted
+    norm.fit(torch.tensor([1.0, -2.0]), torch.tensor([2.0, 0.5]))
+    again = ChannelNorm(2)
+    again.load_state_dict(norm.state_dict())
+    assert again.fitted
+    channels = torch.randn(3, 2, 4, 4)
+    expected = torch.stack([(channels[:, 0] - 1) / 2, (channels[:, 1] + 2) / 0.5], dim=1)
+    assert torch.allclose(again(channels), expected)
+
+
+def test_unfitted_changes_nothing():
+    channels = torch.randn(1, 2, 2, 2)
+    assert torch.equal(ChannelNorm(2)(channels), channels)
