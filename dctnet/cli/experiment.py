@@ -43,7 +43,7 @@ class ExperimentCLI(LightningCLI):
             parser.add_argument("--out_dir", default="checkpoints", help="Folder of all experiments.")
             parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
             # The data tell the model, so that the two cannot disagree.
-            parser.link_arguments("data.image_size", "model.image_size")
+            parser.link_arguments("data.size", "model.image_size", apply_on="instantiate")
             parser.link_arguments("data.class_names", "model.classes", apply_on="instantiate")
             parser.link_arguments("data.channel_set", "model.channels", _indices, apply_on="instantiate")
         return parser
@@ -207,6 +207,7 @@ def _from_checkpoint(args: list[str]) -> list[str]:
         data["download"] = None  # what the training downloaded has no place in another root
     if model["input"] == "channels":
         data["channels"] = model["channels"]  # a mask file need not be where it was
+    data["image_size"] = model["image_size"]
     return ["--config", json.dumps({"model": model, "data": data})]
 
 

@@ -1,5 +1,7 @@
 """The LightningDataModule: folders of photographs to batches of channels on the training device."""
 
+import functools
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,13 +12,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dctnet.data import folders
-from dctnet.data.dataset import EpochSampler, PlanesDataset, collate
-from dctnet.data.decode import ImageError
+from dctnet.data.dataset import EpochSampler, PhotoDataset
+from dctnet.data.decode import ImageError, choose_decoder, describe_decoder
 from dctnet.data.download import fetch
+from dctnet.data.packed.manifest import is_store, pick_split, read_manifest
+from dctnet.data.packed.reader import PackedDataset
+from dctnet.data.readers import ChannelReader, CutReader, Reader, RGBReader
 from dctnet.data.transforms import CenterCrop, TrainCrop
 from dctnet.errors import UserError, did_you_mean_path
-from dctnet.frequency.channels import PlanesToChannels
-from dctnet.frequency.color import ycbcr_to_rgb
+from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import resolve_channels
 
@@ -27,26 +31,35 @@ _STATISTICS_EPOCH = 2**31 - 1
 
 
 class FrequencyDataModule(pl.LightningDataModule):
-    """Photographs as batches of DCT channels, or of RGB for the baseline.
+    """Photographs, or a packed store of them, as batches of DCT channels, or of RGB for the baseline.
 
-    Workers decode, crop and hand over uint8 planes; the DCT of the kept channels runs on the training device.
+    Of photographs, workers decode no more than a crop needs and compute its kept channels. Of a packed store, crops of
+    integers are cut without workers and become channels on the training device.
     A batch is a dict: ``input`` (N, K, S/8, S/8) float channels or (N, 3, S, S) RGB 0 … 255, ``target`` (N,),
     ``index`` (N,) the place in the split's files, and ``bad``, path and reason of files left out of this batch.
 
     Args:
         root: A folder with ``train/`` and ``val/`` (or ``validation/``), optionally ``test/``, a folder a class; or one
-            folder of classes, with ``val_fraction``. To predict: any folder or a single file.
-        channels: A name (``all``, ``square-24``, ``zigzag-N``, …), a mask file, or a list of indices.
+            folder of classes, with ``val_fraction``; or a store that ``dctnet pack`` made. To predict: any folder or a
+            single file.
+        channels: A name (``all``, ``square-24``, ``zigzag-N``, …), ``first-N`` of a store, a mask file, or a list of
+            indices. Unless given, all 192; of a store, all that were packed.
         input: ``channels``, or ``rgb`` for a network with its stem.
-        image_size: Side of the crop in source pixels, a multiple of 8; channels have image_size / 8.
+        image_size: Side of the crop in source pixels, a multiple of 8; channels have image_size / 8. Unless given, 224;
+            of a store, what it was packed for.
         batch_size: Images a batch on each device.
-        num_workers: Decoding processes for each device.
+        num_workers: Decoding processes for each device; a packed store needs none and has none.
         val_fraction: Share held out for validation from a root without splits, by a hash of the path.
         classes: ``imagenette``, ``imagewoof``, ``imagenet100``, a file with one class name a line, or the names.
         per_class: Cap on training images a class.
         download: ``imagenette`` downloads it into ``root`` first; ``planted`` generates the sample data set there.
-        min_scale: Smallest share of the area that a training crop takes.
-        crop_fraction: Evaluation square as a share of the short side.
+        min_scale: Smallest share of the area that a training crop takes; of a store, its scales say.
+        crop_fraction: Evaluation square as a share of the short side. Unless given, 0.875; of a store, what it was
+            packed for.
+        decoder: For JPEG files: ``turbojpeg``, ``pillow``, or whichever is found (``auto``).
+        dct: Where the channels of photographs are computed: by the ``loader``'s processes, or on the ``device``, to
+            which the decoded samples then travel.
+        residency: Where a packed store is read from: ``disk`` (mapped into memory), ``ram``, or the ``device``.
         on_error: What a file that cannot be used does: ``stop`` the run, or be left out, counted and listed (``skip``).
         norm_images: Training images from which the normalisation is computed.
         seed: Seeds order, crops and flips.
@@ -58,9 +71,9 @@ class FrequencyDataModule(pl.LightningDataModule):
     def __init__(
         self,
         root: str,
-        channels: str | list[int] = "all",
+        channels: str | list[int] | None = None,
         input: Literal["channels", "rgb"] = "channels",
-        image_size: int = 224,
+        image_size: int | None = None,
         batch_size: int = 64,
         num_workers: int = 2,
         val_fraction: float = 0.0,
@@ -68,19 +81,47 @@ class FrequencyDataModule(pl.LightningDataModule):
         per_class: int | None = None,
         download: Literal["imagenette", "planted"] | None = None,
         min_scale: float = 0.08,
-        crop_fraction: float = 0.875,
+        crop_fraction: float | None = None,
+        decoder: Literal["auto", "turbojpeg", "pillow"] = "auto",
+        dct: Literal["loader", "device"] = "loader",
+        residency: Literal["disk", "ram", "device"] = "disk",
         on_error: Literal["stop", "skip"] = "stop",
         norm_images: int = 2048,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)  # names that the model's have too, with other values: those are logged
+        self.store = read_manifest(root) if is_store(root) else None
+        packed = {} if self.store is None else {"image_size": self.store.image_size, "crop_fraction": self.store.crop_fraction}
+        for name, otherwise in (("image_size", 224), ("crop_fraction", 0.875)):
+            if self.hparams[name] is None:
+                self.hparams[name] = packed.get(name, otherwise)
         _check_options(self.hparams)
-        self.channel_set = resolve_channels(channels)
-        self.to_channels = PlanesToChannels(self.channel_set)
+        if self.store is not None:
+            _check_store_options(self.hparams)
+        self.channel_set = self._choose_channels(channels)
+        self.decoder = choose_decoder(decoder)
         self.skipped: dict[str, str] = {}
+        self._datasets: dict[str, PhotoDataset | PackedDataset] = {}
         self._files: dict[str, folders.Files] = {}
         self._classes: list[str] | None = None
+
+    def _choose_channels(self, asked: str | list[int] | None) -> ChannelSet:
+        first = re.fullmatch(r"first-(\d{1,3})", asked) if isinstance(asked, str) else None
+        if self.store is None and first:
+            raise UserError(f"--data.channels {asked}: only a packed store has an order; {self.hparams['root']} is none")
+        if self.store is None or (asked is not None and not first):
+            return resolve_channels("all" if asked is None else asked)
+        stored = self.store.channels
+        count = int(first[1]) if first else len(stored)
+        if not 1 <= count <= len(stored):
+            raise UserError(f"--data.channels {asked}: {self.store.root} has 1…{len(stored)} channels")
+        return ChannelSet(asked if first else "packed", tuple(sorted(stored[:count])))  # type: ignore[arg-type]
+
+    @property
+    def size(self) -> int:
+        """Side of the crop in source pixels."""
+        return self.hparams["image_size"]
 
     @property
     def root(self) -> Path:
@@ -99,11 +140,13 @@ class FrequencyDataModule(pl.LightningDataModule):
     @property
     def class_names(self) -> list[str]:
         """Names of the classes; the place in this list is the target."""
-        if self._classes is None:
+        if self._classes is None and self.store is not None:
+            self._classes = list(self.store.classes)
+        elif self._classes is None:
             root = self.root
             folder = next((f for s in folders.SPLITS if (f := folders.split_folder(root, s))), root)
             self._classes = folders.choose_classes(folders.class_folders(folder), self.hparams["classes"], folder)
-        return self._classes
+        return self._classes  # type: ignore[return-value]
 
     @class_names.setter
     def class_names(self, names: list[str]) -> None:
@@ -117,8 +160,30 @@ class FrequencyDataModule(pl.LightningDataModule):
             UserError: The root has no such split, a class of it is unknown, or it holds no file.
         """
         if split not in self._files:
-            self._files[split] = self._list(split)
+            self._files[split] = self._list(split) if self.store is None else self._list_packed(split)
         return self._files[split]
+
+    def _list_packed(self, split: Split) -> folders.Files:
+        assert self.store is not None
+        dataset = self._packed(split, train=split == "train")
+        names = self.store.classes
+        if unknown := sorted(set(names) - set(self.class_names)):
+            raise UserError(f"{self.store.root}: class {unknown[0]!r} is not among the {len(self.class_names)} of training")
+        places = [self.class_names.index(name) for name in names]
+        dataset.targets = [places[target] for target in dataset.targets]
+        left_out = pick_split(self.store, split).skipped
+        if left_out:
+            rank_zero_warn(f"{self.store.root}: {len(left_out)} files of {split} were left out when it was packed")
+            self.skipped.update(left_out)
+        self._datasets[split] = dataset
+        return folders.Files(dataset.paths, tuple(dataset.targets))
+
+    def _packed(self, split: Split, train: bool) -> PackedDataset:
+        options = self.hparams
+        evaluation = round(options["image_size"] / options["crop_fraction"] / BLOCK) * BLOCK
+        return PackedDataset(
+            self.store, split, self.channel_set, self.size, train, evaluation, options["residency"], options["seed"]  # type: ignore[arg-type]
+        )  # fmt: skip
 
     def _list(self, split: Split) -> folders.Files:
         root, options = self.root, self.hparams
@@ -153,19 +218,20 @@ class FrequencyDataModule(pl.LightningDataModule):
         """Shuffled random crops; full batches only."""
         if self.hparams["batch_size"] < 2:
             raise UserError("--data.batch_size must be at least 2 to train: batch statistics need two images")
-        dataset = self._dataset(self.files("train"), train=True)
-        return self._loader(dataset, self._sampler(len(dataset), train=True))
+        return self._loader("train", self._sampler(len(self.files("train")), train=True))
 
     def val_dataloader(self) -> DataLoader:
         """Every validation image once, centre crop."""
-        return self._eval_loader(self.files("val"))
+        return self._eval_loader("val", self.files("val"))
 
     def test_dataloader(self) -> DataLoader:
         """Every test image once, centre crop."""
-        return self._eval_loader(self.files("test"))
+        return self._eval_loader("test", self.files("test"))
 
     def predict_files(self) -> folders.Files:
         """The files to predict: a single file, or all below the root, labelled or not."""
+        if self.store is not None:
+            raise UserError(f"{self.store.root}: a packed store; dctnet predict reads photographs, dctnet validate a store")
         root = Path(self.hparams["root"])
         paths = [str(root)] if root.is_file() else folders.list_files(root)
         if not paths:
@@ -175,19 +241,26 @@ class FrequencyDataModule(pl.LightningDataModule):
 
     def predict_dataloader(self) -> DataLoader:
         """Every file once, centre crop; targets are −1."""
-        return self._eval_loader(self.predict_files())
+        return self._eval_loader("predict", self.predict_files())
 
-    def _eval_loader(self, files: folders.Files) -> DataLoader:
+    def _eval_loader(self, split: str, files: folders.Files) -> DataLoader:
         world = self._rank()[1]
         if len(files) < world:
             raise UserError(f"{len(files)} images cannot be shared out among {world} processes: --trainer.devices 1")
-        return self._loader(self._dataset(files, train=False), self._sampler(len(files), train=False))
+        return self._loader(split, self._sampler(len(files), train=False), files)
 
-    def _dataset(self, files: folders.Files, train: bool) -> PlanesDataset:
+    def _dataset(self, split: str, files: folders.Files) -> PhotoDataset | PackedDataset:
+        if split not in self._datasets:
+            self._datasets[split] = PhotoDataset(files, self._reader(split == "train"), self.decoder, self.hparams["seed"])
+        return self._datasets[split]
+
+    def _reader(self, train: bool) -> Reader:
         options = self.hparams
-        size = options["image_size"]
-        crop = TrainCrop(size, options["min_scale"]) if train else CenterCrop(size, options["crop_fraction"])
-        return PlanesDataset(files, crop, options["seed"])
+        crop = TrainCrop(options["min_scale"]) if train else CenterCrop(options["crop_fraction"])
+        if options["input"] == "rgb":
+            return RGBReader(crop, self.size)
+        kind = CutReader if options["dct"] == "device" else ChannelReader
+        return kind(crop, self.size, self.channel_set)
 
     def _sampler(self, length: int, train: bool) -> EpochSampler:
         rank, world = self._rank()
@@ -198,14 +271,15 @@ class FrequencyDataModule(pl.LightningDataModule):
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _loader(self, dataset: PlanesDataset, sampler: Any) -> DataLoader:
-        workers = self.hparams["num_workers"]
+    def _loader(self, split: str, sampler: Any, files: folders.Files | None = None) -> DataLoader:
+        dataset = self._dataset(split, files or self.files(split))  # type: ignore[arg-type]
+        workers = self.hparams["num_workers"] if self.store is None else 0
         return DataLoader(
             dataset,
             batch_size=self.hparams["batch_size"],
             sampler=sampler,
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=functools.partial(_collate, dataset, split),
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
         )
@@ -219,11 +293,13 @@ class FrequencyDataModule(pl.LightningDataModule):
         return batch
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Turns planes into what the network reads, on the device that they have reached."""
-        planes = batch.pop("planes")
-        rgb = self.hparams["input"] == "rgb"
-        batch["input"] = ycbcr_to_rgb(planes.float()) if rgb else self.to_channels(planes)
+        """Turns what was sent into what the network reads, on the device that it has reached."""
+        batch["input"] = self._datasets[batch.pop("split")].finish(batch.pop("sent"))
         return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """What read the pixels, for the record in the checkpoint."""
+        return {"decoder": describe_decoder(self.decoder) if self.store is None else self.store.content["decoder"]}
 
     def channel_statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each input channel over training images under the training transform.
@@ -243,7 +319,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         chosen = [(_STATISTICS_EPOCH, i * len(files) // count) for i in range(count)][rank::world]
         num_inputs = 3 if self.hparams["input"] == "rgb" else len(self.channel_set)
         sums = torch.zeros(3, num_inputs, dtype=torch.float64)
-        for batch in self._loader(self._dataset(files, train=True), chosen):
+        for batch in self._loader("train", chosen):
             batch = self.on_after_batch_transfer(self.on_before_batch_transfer(batch, 0), 0)
             if len(batch["target"]):
                 values = batch["input"].double()
@@ -258,6 +334,20 @@ class FrequencyDataModule(pl.LightningDataModule):
         mean = sums[1] / sums[0]
         std = (sums[2] / sums[0] - mean**2).clamp(min=0).sqrt()
         return mean.float(), torch.where(std < 1e-3, torch.ones_like(std), std).float()
+
+
+def _collate(dataset: PhotoDataset | PackedDataset, split: str, samples: Any) -> dict[str, Any]:
+    return {**dataset.collate(samples), "split": split}
+
+
+def _check_store_options(options: Any) -> None:
+    for name in ("classes", "per_class", "download"):
+        if options[name] is not None:
+            raise UserError(f"{options['root']}: a packed store; --data.{name} is chosen when packing")
+    if options["val_fraction"]:
+        raise UserError(f"{options['root']}: a packed store; --data.val_fraction is chosen when packing")
+    if options["input"] == "rgb":
+        raise UserError(f"{options['root']}: a packed store holds frequency channels; --model.input rgb needs the photographs")
 
 
 def _check_options(options: Any) -> None:

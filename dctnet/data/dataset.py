@@ -1,43 +1,43 @@
 """Files to samples: decoding in the workers, in an order that does not depend on how many there are."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import Dataset, DistributedSampler
 
-from dctnet.data.decode import ImageError, open_planes
+from dctnet.data.decode import Decoder, ImageError, Photo
 from dctnet.data.folders import Files
-
-Transform = Callable[[Image.Image, np.random.Generator], np.ndarray]
+from dctnet.data.readers import Reader
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What a worker makes of one file: planes, or its path and the reason why there are none."""
+    """What a worker makes of one file: what its reader read, or its path and the reason why there is nothing."""
 
     index: int
     target: int
-    planes: torch.Tensor | None
+    read: Any
     error: tuple[str, str] | None = None
 
 
-class PlanesDataset(Dataset[Sample]):
-    """Decodes and crops files; a file that fails becomes a sample that says so.
+class PhotoDataset(Dataset[Sample]):
+    """Opens and reads files; a file that fails becomes a sample that says so.
 
     Args:
         files: The files and their targets.
-        transform: Image and generator to planes.
+        reader: What makes tensors of a photograph.
+        decoder: For JPEG files.
         seed: With epoch and index it seeds the generator of each sample, so that the same image gets the same crop in
             whatever process it is decoded.
     """
 
-    def __init__(self, files: Files, transform: Transform, seed: int) -> None:
+    def __init__(self, files: Files, reader: Reader, decoder: Decoder, seed: int) -> None:
         self.files = files
-        self.transform = transform
+        self.reader = reader
+        self.decoder: Decoder = decoder
         self.seed = seed
 
     def __len__(self) -> int:
@@ -49,26 +49,28 @@ class PlanesDataset(Dataset[Sample]):
         target = self.files.targets[index]
         draw = np.random.default_rng((self.seed, epoch, index))
         try:
-            planes = self.transform(open_planes(self.files.paths[index]), draw)
+            return Sample(index, target, self.reader.read(Photo(self.files.paths[index], self.decoder), draw))
         except ImageError as error:
             return Sample(index, target, None, (self.files.paths[index], error.reason))
-        return Sample(index, target, torch.from_numpy(planes))
 
+    def collate(self, samples: list[Sample]) -> dict[str, Any]:
+        """Stacks the samples that could be read; the others stand beside them.
 
-def collate(samples: list[Sample]) -> dict[str, Any]:
-    """Stacks the samples that have planes; the others stand beside them.
+        Returns:
+            ``sent``, what the reader makes of them, or None if there are none; ``target`` (N,), ``index`` (N,), and
+            ``bad``, a list of (path, reason).
+        """
+        good = [s for s in samples if s.error is None]
+        return {
+            "sent": self.reader.stack([s.read for s in good]) if good else None,
+            "target": torch.tensor([s.target for s in good], dtype=torch.long),
+            "index": torch.tensor([s.index for s in good], dtype=torch.long),
+            "bad": [s.error for s in samples if s.error is not None],
+        }
 
-    Returns:
-        ``planes`` (N, 3, H, W) uint8, ``target`` (N,), ``index`` (N,), and ``bad``, a list of (path, reason).
-    """
-    good = [s for s in samples if s.planes is not None]
-    planes = [s.planes for s in good if s.planes is not None]
-    return {
-        "planes": torch.stack(planes) if planes else torch.empty(0, 3, 0, 0, dtype=torch.uint8),
-        "target": torch.tensor([s.target for s in good], dtype=torch.long),
-        "index": torch.tensor([s.index for s in good], dtype=torch.long),
-        "bad": [s.error for s in samples if s.error is not None],
-    }
+    def finish(self, sent: Any) -> torch.Tensor:
+        """The network's input, on the device that the batch has reached; empty without images."""
+        return torch.empty(0) if sent is None else self.reader.finish(sent)
 
 
 class EpochSampler(DistributedSampler):

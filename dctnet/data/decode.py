@@ -1,14 +1,31 @@
-"""One image file to YCbCr planes, upright, or one sentence that says why not."""
+"""One image file to YCbCr planes, upright and no larger than needed, or one sentence that says why not."""
 
+import contextlib
+import io
 import os
+import re
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 
+from dctnet.data import turbo
+from dctnet.data.jpeg import JpegError, JpegHeader, read_header
 from dctnet.errors import UserError, first_line
 
 # 134 megapixels: more than any camera's single shot, 400 MB as planes. Pillow itself only warns from 89 to 179.
 MAX_PIXELS = 1 << 27
+Box = tuple[float, float, float, float]
+Decoder = Literal["turbojpeg", "pillow"]
+
+
+class Plane(NamedTuple):
+    """One component, 0 … 255, (rows, columns), uint8, and how many source pixels one sample spans."""
+
+    samples: np.ndarray
+    across: int
+    down: int
 
 
 class ImageError(UserError):
@@ -24,55 +41,156 @@ class ImageError(UserError):
         self.reason = reason
 
 
-def open_planes(path: str | os.PathLike[str]) -> Image.Image:
-    """Opens an image file as full-range YCbCr, upright.
+def choose_decoder(asked: Literal["auto", "turbojpeg", "pillow"]) -> Decoder:
+    """The decoder to use: libjpeg-turbo where its library is found, Pillow otherwise, or the one asked for.
 
-    A JPEG goes straight to YCbCr, without the detour over RGB. Grey has Cb = Cr = 128, transparency lies over white,
-    16 bits are scaled to 8, of an animation the first frame counts. EXIF that cannot be read turns nothing.
+    Raises:
+        UserError: ``turbojpeg`` is asked for and its library is not there.
+    """
+    if asked == "turbojpeg" and turbo.describe() is None:
+        raise UserError("--data.decoder turbojpeg: its library is not found; dctnet doctor says how to install it")
+    if asked == "auto":
+        return "pillow" if turbo.describe() is None else "turbojpeg"
+    return asked
+
+
+def describe_decoder(decoder: Decoder) -> str:
+    """The decoder with its version, as it is recorded."""
+    import PIL
+
+    return f"Pillow {PIL.__version__}" if decoder == "pillow" else str(turbo.describe())
+
+
+class Photo:
+    """An image file, opened as full-range YCbCr, upright; its samples are decoded when planes are asked for.
+
+    A JPEG goes straight to YCbCr, without the detour over RGB. Grey has no Cb and Cr, transparency lies over white, 16
+    bits are scaled to 8, of an animation the first frame counts. EXIF that cannot be read turns nothing.
+
+    What libjpeg-turbo refuses or warns of, and what is not a JPEG of Y or YCbCr, is left to Pillow.
 
     Args:
         path: Any file that Pillow opens.
-
-    Returns:
-        A loaded Pillow image of mode YCbCr.
+        decoder: For JPEG files.
 
     Raises:
-        ImageError: Missing, no image, cut short, over 134 megapixels, or a mode with no defined white.
+        ImageError: Missing, no image, cut short, over 134 megapixels, or a mode with no defined white; some of it only
+            when planes are asked for.
     """
+
+    def __init__(self, path: str | os.PathLike[str], decoder: Decoder = "pillow") -> None:
+        self.path = path
+        with _faults_named(path), open(path, "rb") as file:
+            self.data = file.read()
+        self.header = _native_header(self.data) if decoder == "turbojpeg" else None
+        if self.header is None:
+            with _faults_named(self.path), Image.open(io.BytesIO(self.data)) as image:
+                size, orientation = image.size, _orientation(image)
+        else:
+            size, orientation = (self.header.width, self.header.height), self.header.orientation
+        _check_size(path, *size)
+        self.orientation = orientation if 1 <= orientation <= 8 else 1
+        self.width, self.height = size if self.orientation < 5 else size[::-1]
+        self._decoded: dict[int, list[Plane]] = {}
+
+    def planes(self, denominator: int = 1) -> list[Plane]:
+        """Y, or Y, Cb, Cr at their own resolution, upright; a JPEG is scaled to 1/2, 1/4 or 1/8 while it is decoded.
+
+        Args:
+            denominator: 1, 2, 4 or 8. What is no JPEG comes whole all the same.
+
+        Raises:
+            ImageError: As the class.
+        """
+        if denominator not in self._decoded:
+            stored, turned = self._decode(denominator), self.orientation >= 5
+            self._decoded = {
+                denominator: [
+                    Plane(upright(samples, self.orientation), *((down, across) if turned else (across, down)))
+                    for samples, across, down in stored
+                ]
+            }
+        return self._decoded[denominator]
+
+    def _decode(self, denominator: int) -> list[Plane]:
+        if self.header is not None:
+            try:
+                samples = turbo.decode_planes(self.data, denominator)
+            except JpegError:
+                self.header = None
+            else:
+                factors = self.header.factors
+                return [
+                    Plane(s, f * denominator, g * denominator) for s, (f, g) in zip(samples, factors, strict=True)
+                ]
+        with _faults_named(self.path), Image.open(io.BytesIO(self.data)) as image:
+            width, height = image.size
+            wanted = (max(1, width // denominator), max(1, height // denominator))
+            drafted = image.draft(None if _is_rgb_jpeg(image) else "YCbCr", wanted)
+            span = 1 if drafted is None else round(width / drafted[1][2])
+            pixels = np.asarray(_to_ycbcr(image))
+        return [Plane(pixels if pixels.ndim == 2 else pixels[..., i], span, span) for i in range(3 if pixels.ndim == 3 else 1)]
+
+
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Width and height of an image file, upright, from its header.
+
+    Raises:
+        ImageError: As :class:`Photo`.
+    """
+    with _faults_named(path), Image.open(path) as image:
+        (width, height), orientation = image.size, _orientation(image)
+    _check_size(path, width, height)
+    return (width, height) if orientation not in range(5, 9) else (height, width)
+
+
+def _check_size(path: str | os.PathLike[str], width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ImageError(path, f"{width}×{height} pixels; at most {MAX_PIXELS:,} are decoded")
+
+
+@contextlib.contextmanager
+def _faults_named(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageError(path, f"{image.width}×{image.height} pixels; at most {MAX_PIXELS:,} are decoded")
-            if not _is_rgb_jpeg(image):
-                image.draft("YCbCr", None)
-            # Before any conversion: a converted copy may lose the EXIF block.
-            orientation = _orientation(image)
-            planes = _to_ycbcr(image)
-    except ImageError:
-        raise
+        yield
     except FileNotFoundError as error:
         raise ImageError(path, "no such file") from error
     # Pillow's plug-ins raise nearly anything on a damaged file: OSError, SyntaxError, struct.error, IndexError, …
     except Exception as error:
-        raise ImageError(path, first_line(error).replace(str(path), "file")) from error
-    return planes.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else planes
+        reason = re.sub(r"<_io\.BytesIO object at \w+>", "file", first_line(error)).replace(str(path), "file")
+        raise ImageError(path, reason) from error
+
+
+def _native_header(data: bytes) -> JpegHeader | None:
+    """The header of a JPEG file whose planes libjpeg-turbo can give as they are."""
+    try:
+        header = read_header(data)
+        header.factors  # noqa: B018 - raises if there are none
+    except JpegError:
+        return None
+    return header
+
+
+def upright(samples: np.ndarray, orientation: int) -> np.ndarray:
+    """A view of samples as EXIF says they are to be seen.
+
+    Args:
+        samples: Rows and columns first.
+        orientation: EXIF's, 1…8.
+
+    Source: CIPA DC-008 (Exif 2.32), 4.6.4, tag 274.
+    """
+    if orientation >= 5:
+        samples = samples.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        samples = samples[::-1]
+    return samples[:, ::-1] if orientation in (2, 3, 6, 7) else samples
 
 
 def _is_rgb_jpeg(image: Image.Image) -> bool:
     # libjpeg reads these marks as "stored as RGB", and converts YCbCr to RGB but not RGB to YCbCr.
     components = [layer[0] for layer in getattr(image, "layer", [])]
     return image.info.get("adobe_transform") == 0 or components == list(b"RGB")
-
-
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def _orientation(image: Image.Image) -> int:
@@ -83,9 +201,9 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _to_ycbcr(image: Image.Image) -> Image.Image:
-    if image.mode == "YCbCr":
+    if image.mode in ("YCbCr", "L") and "transparency" not in image.info:
         image.load()
-        return image.copy()
+        return image
     if image.mode.startswith("I"):
         return _sixteen_to_eight(image).convert("YCbCr")
     if image.mode == "F":
@@ -105,22 +223,3 @@ def _sixteen_to_eight(image: Image.Image) -> Image.Image:
     return Image.fromarray(((samples * 255 + 32767) // 65535).astype(np.uint8))
 
 
-def resize_crop(image: Image.Image, box: tuple[float, float, float, float], size: int, flip: bool) -> np.ndarray:
-    """Cuts a box out of an image and resizes it to a square, antialiased bilinear.
-
-    Args:
-        image: What :func:`open_planes` returned.
-        box: Left, top, right, bottom in source pixels; need not be whole numbers.
-        size: Side of the result in pixels.
-        flip: Mirror left and right.
-
-    Returns:
-        Planes Y, Cb, Cr, 0 … 255.
-
-    Shape:
-        - output: (3, size, size), uint8
-    """
-    crop = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
-    if flip:
-        crop = ImageOps.mirror(crop)
-    return np.ascontiguousarray(np.moveaxis(np.asarray(crop), -1, 0))

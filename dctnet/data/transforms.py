@@ -1,14 +1,11 @@
-"""Crop and flip, both on the pixel side of the DCT."""
+"""Where to crop, and whether to flip: geometry alone, in source pixels."""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
-from dctnet.data.decode import resize_crop
-
-Box = tuple[float, float, float, float]
+from dctnet.data.decode import Box
 
 
 @dataclass(frozen=True)
@@ -16,13 +13,11 @@ class TrainCrop:
     """RandomResizedCrop and horizontal flip, drawn from a generator of the sample's own.
 
     Args:
-        size: Side of the result in pixels.
         min_scale: Smallest share of the image's area that a crop may take, 0…1.
 
     Source: Szegedy et al., "Going deeper with convolutions", CVPR 2015, section 6; aspect ¾ … 4/3.
     """
 
-    size: int
     min_scale: float
 
     def box(self, width: int, height: int, draw: np.random.Generator) -> Box:
@@ -37,28 +32,29 @@ class TrainCrop:
         half_w, half_h = min(width, height * 4 / 3) / 2, min(height, width * 4 / 3) / 2
         return width / 2 - half_w, height / 2 - half_h, width / 2 + half_w, height / 2 + half_h
 
-    def __call__(self, image: Image.Image, draw: np.random.Generator) -> np.ndarray:
-        """Planes (3, size, size), uint8, of a random crop."""
-        return resize_crop(image, self.box(*image.size, draw), self.size, flip=bool(draw.random() < 0.5))
+    def flip(self, draw: np.random.Generator) -> bool:
+        """Heads or tails."""
+        return bool(draw.random() < 0.5)
 
 
 @dataclass(frozen=True)
 class CenterCrop:
-    """The central square, resized in one step.
+    """The central square; the generator is not used.
 
     Args:
-        size: Side of the result in pixels.
         fraction: Side of the square as a share of the image's short side; 0.875 is resize to 256, crop 224.
     """
 
-    size: int
     fraction: float
 
-    def box(self, width: int, height: int) -> Box:
+    def box(self, width: int, height: int, draw: np.random.Generator) -> Box:
         """The central box in source pixels."""
         half = min(width, height) * self.fraction / 2
         return width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half
 
-    def __call__(self, image: Image.Image, draw: np.random.Generator) -> np.ndarray:
-        """Planes (3, size, size), uint8; the generator is not used."""
-        return resize_crop(image, self.box(*image.size), self.size, flip=False)
+    def flip(self, draw: np.random.Generator) -> bool:
+        """Never."""
+        return False
+
+
+Crop = TrainCrop | CenterCrop

@@ -95,6 +95,20 @@ def _zigzag_key(frequency: int) -> tuple[int, int]:
     return (v + u, v if (v + u) % 2 else u)
 
 
+def rank_channels(channel_set: ChannelSet, keep_probability: Sequence[float] | None = None) -> list[int]:
+    """The channels of a set, the most important first.
+
+    Args:
+        channel_set: The channels.
+        keep_probability: How likely a gate keeps each of the 192; without it the lowest frequency is the most important,
+            in the order of ``zigzag-N``.
+    """
+    order = _zigzag(NUM_CHANNELS)
+    if keep_probability is not None:
+        order.sort(key=lambda index: -keep_probability[index])  # stable: among equals the lower frequency comes first
+    return sorted(channel_set.indices, key=order.index)
+
+
 def _zigzag(count: int) -> list[int]:
     # Dealt in the pattern Y Cb Cr Y Y, so that each set contains all smaller ones; luma runs out at 107 channels.
     order = zigzag_order()

@@ -1,7 +1,9 @@
 """Planes to 8×8 block-DCT coefficients and back."""
 
 import functools
+import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,31 +13,62 @@ from dctnet.errors import UserError
 BLOCK = 8
 
 
-def dct_basis(dtype: torch.dtype = torch.float64, device: torch.device | None = None) -> Tensor:
-    """The 64 orthonormal 2-D DCT-II basis blocks, one a row.
-
-    Returns:
-        Row 8·v + u holds the basis block of vertical frequency v and horizontal frequency u, its samples row by row.
-        The matrix is orthogonal: its transpose is its inverse.
+def dct_matrix(dtype: torch.dtype = torch.float64, device: torch.device | None = None) -> Tensor:
+    """The orthonormal DCT-II of 8 samples as a matrix, a frequency a row; its transpose is its inverse.
 
     Shape:
-        - output: (64, 64)
+        - output: (8, 8)
 
-    Source: ITU-T T.81 (1992), A.3.3, whose factors ¼·C(u)·C(v) are the orthonormal ones.
+    Source: ITU-T T.81 (1992), A.3.3, whose factors ½·C(u) are the orthonormal ones.
     """
     # In float64 whatever the result's dtype, so that the cosines are right to the last bit; on the CPU, because not
     # every device has float64.
     k = torch.arange(BLOCK, dtype=torch.float64)
-    one = torch.cos(torch.pi / BLOCK * k[:, None] * (k[None, :] + 0.5)) * (2 / BLOCK) ** 0.5
-    one[0] /= 2**0.5
-    return torch.kron(one, one).to(device, dtype)
+    matrix = torch.cos(torch.pi / BLOCK * k[:, None] * (k[None, :] + 0.5)) * (2 / BLOCK) ** 0.5
+    matrix[0] /= 2**0.5
+    return matrix.to(device, dtype)
 
 
-@functools.lru_cache(maxsize=32)
-def _basis_rows(dtype: torch.dtype, device: torch.device, frequencies: tuple[int, ...]) -> Tensor:
-    # A batch asks for the same rows as the last one. Kept outside inference mode, whose tensors cannot be trained with.
+@functools.lru_cache(maxsize=64)
+def basis_rows(dtype: torch.dtype, device: torch.device, frequencies: tuple[int, ...]) -> Tensor:
+    """The rows of :func:`dct_matrix` for some frequencies of one axis, kept: a batch asks for the last one's."""
+    # Outside inference mode, whose tensors cannot be trained with.
     with torch.inference_mode(False), torch.no_grad():
-        return dct_basis()[list(frequencies)].to(device, dtype)
+        return dct_matrix()[list(frequencies)].to(device, dtype)
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What a separable transform computes along each axis to have some 2-D frequencies.
+
+    Args:
+        vertical: The distinct v, ascending.
+        horizontal: The distinct u, ascending.
+        places: Where each wanted frequency lies in the row-major grid of those two.
+    """
+
+    vertical: tuple[int, ...]
+    horizontal: tuple[int, ...]
+    places: tuple[int, ...]
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether the wanted frequencies are the whole grid, in its order."""
+        return self.places == tuple(range(len(self.vertical) * len(self.horizontal)))
+
+
+@functools.lru_cache(maxsize=64)
+def split_axes(frequencies: tuple[int, ...]) -> Axes:
+    """The axes of some frequencies 8·v + u.
+
+    Raises:
+        UserError: A frequency lies outside 0…63. Names what was received.
+    """
+    if any(not 0 <= f < BLOCK**2 for f in frequencies):
+        raise UserError(f"frequencies must be in 0…63 (8·v + u), got {list(frequencies)}")
+    vertical, horizontal = (tuple(sorted({divmod(f, BLOCK)[axis] for f in frequencies})) for axis in (0, 1))
+    place = {v * BLOCK + u: i for i, (v, u) in enumerate(itertools.product(vertical, horizontal))}
+    return Axes(vertical, horizontal, tuple(place[f] for f in frequencies))
 
 
 def _working_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -44,11 +77,12 @@ def _working_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def block_dct(planes: Tensor, frequencies: Sequence[int] | None = None) -> Tensor:
-    """Orthonormal 2-D DCT-II of each 8×8 block.
+    """Orthonormal 2-D DCT-II of each 8×8 block, one axis after the other.
 
     Args:
         planes: Level-shifted samples, −128 … 127.
-        frequencies: The frequencies to compute, as 8·v + u in the order wanted; the others cost nothing. None: all 64.
+        frequencies: The frequencies wanted, as 8·v + u in the order wanted; rows and columns of frequencies that none
+            of them lies in are not computed. None: all 64.
 
     Returns:
         Coefficients in the unit of the samples and in their dtype; DC is 8 × the block mean.
@@ -65,15 +99,16 @@ def block_dct(planes: Tensor, frequencies: Sequence[int] | None = None) -> Tenso
     height, width = planes.shape[-2:]
     if height % BLOCK or width % BLOCK:
         raise UserError(f"planes must have sides that are multiples of {BLOCK}, got {height}×{width}")
-    wanted = tuple(range(BLOCK**2) if frequencies is None else frequencies)
-    if any(not 0 <= f < BLOCK**2 for f in wanted):
-        raise UserError(f"frequencies must be in 0…63 (8·v + u), got {list(wanted)}")
+    axes = split_axes(tuple(range(BLOCK**2) if frequencies is None else frequencies))
     work = planes.to(_working_dtype(planes.dtype))
-    grid = work.unflatten(-1, (width // BLOCK, BLOCK)).unflatten(-3, (height // BLOCK, BLOCK))
-    blocks = grid.transpose(-3, -2).flatten(-2)
+    vertical, horizontal = (basis_rows(work.dtype, work.device, f) for f in (axes.vertical, axes.horizontal))
     with torch.autocast(planes.device.type, enabled=False):
-        coefficients = blocks @ _basis_rows(work.dtype, work.device, wanted).mT
-    return coefficients.movedim(-1, -3).to(planes.dtype)
+        columns = vertical @ work.unflatten(-2, (height // BLOCK, BLOCK))
+        grid = columns.unflatten(-1, (width // BLOCK, BLOCK)) @ horizontal.mT
+    # (..., row of blocks, v, column of blocks, u)
+    flat = grid.movedim((-3, -1), (-4, -3)).flatten(-4, -3)
+    wanted = flat if axes.is_grid else flat[..., list(axes.places), :, :]
+    return wanted.to(planes.dtype)
 
 
 def block_idct(coefficients: Tensor) -> Tensor:
@@ -97,7 +132,31 @@ def block_idct(coefficients: Tensor) -> Tensor:
     if coefficients.shape[-3] != BLOCK**2:
         raise UserError(f"coefficients must have shape (..., 64, H/8, W/8), got {tuple(coefficients.shape)}")
     work = coefficients.to(_working_dtype(coefficients.dtype))
+    matrix = dct_matrix(work.dtype, work.device)
     with torch.autocast(coefficients.device.type, enabled=False):
-        blocks = work.movedim(-3, -1) @ dct_basis(work.dtype, work.device)
-    grid = blocks.unflatten(-1, (BLOCK, BLOCK)).transpose(-3, -2)
-    return grid.flatten(-2).flatten(-3, -2).to(coefficients.dtype)
+        grid = work.unflatten(-3, (BLOCK, BLOCK)).movedim((-4, -3), (-3, -1))
+        planes = (matrix.mT @ (grid @ matrix).flatten(-2)).flatten(-3, -2)
+    return planes.to(coefficients.dtype)
+
+
+def flip_blocks(coefficients: Tensor, frequencies: Sequence[int], flip: Tensor) -> Tensor:
+    """Mirrors images left and right, exactly: columns of blocks change places, odd horizontal frequencies their sign.
+
+    Args:
+        coefficients: Block-DCT coefficients, of any dtype with a sign.
+        frequencies: The frequency, 8·v + u, of each channel; indices 64·component + 8·v + u serve as well.
+        flip: Which images to mirror.
+
+    Returns:
+        The coefficients of the images, mirrored where asked; the same tensor if none is.
+
+    Shape:
+        - coefficients: (N, F, H/8, W/8)
+        - flip: (N,), bool
+        - output: (N, F, H/8, W/8)
+    """
+    if not bool(flip.any()):
+        return coefficients
+    signs = torch.tensor([1 - 2 * (f % 2) for f in frequencies], dtype=coefficients.dtype, device=coefficients.device)
+    mirrored = coefficients[flip].flip(-1) * signs[:, None, None]
+    return coefficients.index_put((flip,), mirrored)

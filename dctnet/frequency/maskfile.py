@@ -99,9 +99,16 @@ def resolve_channels(spec: str | Sequence[int]) -> ChannelSet:
     """
     if not isinstance(spec, str):
         return ChannelSet("listed", tuple(spec))
-    if "." in spec or os.sep in spec:  # no name has either
-        return read_mask(spec)[0]
-    return named_channels(spec)
+    return read_mask(spec)[0] if _is_path(spec) else named_channels(spec)
+
+
+def keep_probability(spec: str | Sequence[int]) -> list[float] | None:
+    """How likely a gate keeps each of the 192 channels, where an option names a mask file that says so."""
+    return read_mask(spec)[1] if isinstance(spec, str) and _is_path(spec) else None
+
+
+def _is_path(spec: str) -> bool:
+    return "." in spec or os.sep in spec  # no name has either
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -154,6 +154,7 @@ class FrequencyClassifier(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         """Fits the normalisation unless the checkpoint brought it, and says what this network costs."""
+        self._fit_started = time.perf_counter()
         if not self.normalisation.fitted:
             self.normalisation.fit(*self.trainer.datamodule.channel_statistics())  # type: ignore[attr-defined]
         cost = self.cost()
@@ -216,9 +217,10 @@ class FrequencyClassifier(pl.LightningModule):
             self._started += time.perf_counter() - self._paused
 
     def on_train_epoch_end(self) -> None:
-        """Logs images a second over all ranks."""
+        """Logs images a second over all ranks, and the seconds since the fit began, validation and all."""
         rate = self._images / (time.perf_counter() - self._started)
         self.log("images_per_second", rate, sync_dist=True, reduce_fx="sum")
+        self.log("seconds", time.perf_counter() - self._fit_started)
 
     def _evaluate(self, batch: dict[str, Any], split: str) -> None:
         # Metric objects, logged also for an empty batch: at the end of the epoch each rank must have the same ones.

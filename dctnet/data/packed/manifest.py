@@ -1,0 +1,305 @@
+"""The manifest of a packed store: what is in it, checked before anything is believed."""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dctnet.errors import UserError, did_you_mean, first_line
+from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS
+from dctnet.frequency.dct import BLOCK
+
+MANIFEST = "manifest.json"
+_FIXED = {
+    "format": "dctnet-store",
+    "version": 1,
+    "block_size": BLOCK,
+    "components": list(COMPONENTS),
+    "index": "64*component + 8*v + u",
+}
+# What each further key must be. A store of version 1 has all of them.
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "channels": list,
+    "steps": list,
+    "dtype": str,
+    "error": dict,
+    "image_size": int,
+    "crop_fraction": (int, float),
+    "transform": str,
+    "decoder": str,
+    "made_with": dict,
+    "source": str,
+    "plan": str,
+    "classes": list,
+    "splits": dict,
+    "sha256": str,
+}
+
+
+class StoreError(UserError):
+    """A packed store that cannot be trusted or cannot serve; one line: file, place, what came, what would be right."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of coefficients with its index.
+
+    Args:
+        name: Of both files, without ending.
+        size: Bytes of coefficients.
+        sha256: Of the coefficients.
+        index_sha256: Of the index.
+        images: How many.
+    """
+
+    name: str
+    size: int
+    sha256: str
+    index_sha256: str
+    images: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a store.
+
+    Args:
+        scales: Short sides in pixels at which each image is stored, ascending.
+        shards: In the order of the images.
+        skipped: Path and reason of the source files that were left out.
+    """
+
+    scales: tuple[int, ...]
+    shards: tuple[Shard, ...]
+    skipped: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A checked manifest.
+
+    Args:
+        root: The store's folder.
+        channels: Channel indices in the order of storage, the most important first.
+        steps: What one unit of each channel's integers stands for.
+        dtype: ``int8`` or ``int16``.
+        image_size: Side of the crop that the store was packed for, in pixels.
+        crop_fraction: Evaluation square as a share of the short side.
+        classes: Names; the place is the target.
+        splits: By name.
+        content: All of it, as in the file.
+    """
+
+    root: Path
+    channels: tuple[int, ...]
+    steps: tuple[float, ...]
+    dtype: np.dtype
+    image_size: int
+    crop_fraction: float
+    classes: list[str]
+    splits: dict[str, Split]
+    content: dict[str, Any]
+
+
+def is_store(root: str | os.PathLike[str]) -> bool:
+    """Whether a folder is a packed store, or says that it is one."""
+    return Path(root, MANIFEST).is_file()
+
+
+def dump(content: Any) -> bytes:
+    """JSON with the same bytes for the same content, one line a key."""
+    return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8", "surrogateescape")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file so that it is there whole or not at all, also after a power cut."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def seal(content: dict[str, Any]) -> dict[str, Any]:
+    """The manifest's content with its own checksum."""
+    content = {**_FIXED, **content}
+    return {**content, "sha256": hashlib.sha256(dump(content)).hexdigest()}
+
+
+def read_manifest(root: str | os.PathLike[str]) -> Manifest:
+    """Reads and checks a manifest, and that every file of the store is there and has its size.
+
+    Args:
+        root: The store's folder.
+
+    Raises:
+        StoreError: A file is missing, cut short, of another format or version, or was changed.
+    """
+    root = Path(root)
+    path = root / MANIFEST
+    content = _read_json(path)
+
+    def fail(place: str, got: Any, wanted: str) -> StoreError:
+        return StoreError(f"{path}: {place} is {repr(got)[:80]}, must be {wanted}")
+
+    if not isinstance(content, dict) or content.get("format") != _FIXED["format"]:
+        raise fail("'format'", content.get("format") if isinstance(content, dict) else content, "'dctnet-store'")
+    if content.get("version") != 1:
+        raise fail("'version'", content.get("version"), "1; pack again with this version of dctnet, or use the other")
+    body = {key: value for key, value in content.items() if key != "sha256"}
+    if content.get("sha256") != hashlib.sha256(dump(body)).hexdigest():
+        raise StoreError(f"{path}: its checksum does not fit its content: it was changed or damaged; pack again")
+    for key, value in _FIXED.items():
+        if content.get(key) != value:
+            raise fail(repr(key), content.get(key), repr(value))
+    for key, kind in _KINDS.items():
+        if not isinstance(content.get(key), kind):
+            raise fail(repr(key), content.get(key), f"of type {getattr(kind, '__name__', 'number')}")
+    manifest = _build(root, content, fail)
+    for split in manifest.splits.values():
+        for shard in split.shards:
+            _check_size(shard_file(manifest.root, shard), shard.size)
+            _check_size(index_file(manifest.root, shard), None)
+    return manifest
+
+
+def shard_file(root: Path, shard: Shard) -> Path:
+    """Where a shard's coefficients lie."""
+    return root / f"{shard.name}.bin"
+
+
+def index_file(root: Path, shard: Shard) -> Path:
+    """Where a shard's index lies."""
+    return root / f"{shard.name}.json"
+
+
+def _check_size(path: Path, size: int | None) -> None:
+    if not path.is_file():
+        raise StoreError(f"{path}: missing; copy the store again, or run the same dctnet pack again")
+    if size is not None and path.stat().st_size != size:
+        raise StoreError(f"{path}: {path.stat().st_size:,} bytes, must be {size:,}: cut short or not of this store")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes().decode("utf-8", "surrogateescape"))
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: missing; not a packed store, or one whose packing did not end") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise StoreError(f"{path}: cannot be read: {first_line(error)}") from error
+
+
+def _build(root: Path, content: dict[str, Any], fail: Callable[[str, Any, str], StoreError]) -> Manifest:
+    channels, steps = content["channels"], content["steps"]
+    if not channels or len(set(map(str, channels))) < len(channels):
+        raise fail("'channels'", channels, "distinct channel indices")
+    if any(type(c) is not int or not 0 <= c < NUM_CHANNELS for c in channels):
+        raise fail("'channels'", channels, "channel indices 0…191")
+    positive = [type(s) in (int, float) and math.isfinite(s) and s > 0 for s in steps]
+    if len(steps) != len(channels) or not all(positive):
+        raise fail("'steps'", steps, "one positive number a channel")
+    if content["dtype"] not in ("int8", "int16"):
+        raise fail("'dtype'", content["dtype"], "int8 or int16")
+    try:
+        splits = {
+            name: Split(
+                tuple(split["scales"]),
+                tuple(Shard(**shard) for shard in split["shards"]),
+                tuple((str(path), str(reason)) for path, reason in split["skipped"]),
+            )
+            for name, split in content["splits"].items()
+        }
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise fail("'splits'", content["splits"], "scales, shards and skipped files of each") from error
+    for split in splits.values():
+        for shard in split.shards:
+            if Path(shard.name).name != shard.name:
+                raise fail("the name of a shard", shard.name, "a name without folders")
+    return Manifest(
+        root,
+        tuple(channels),
+        tuple(steps),
+        np.dtype(content["dtype"]),
+        content["image_size"],
+        content["crop_fraction"],
+        list(content["classes"]),
+        splits,
+        content,
+    )
+
+
+def pick_split(manifest: Manifest, name: str) -> Split:
+    """A split of a store.
+
+    Raises:
+        StoreError: There is none of this name.
+    """
+    if name not in manifest.splits:
+        has = ", ".join(manifest.splits)
+        raise StoreError(f"{manifest.root}: no split {name!r} in this store, it has {has}.{did_you_mean(name, manifest.splits)}")
+    return manifest.splits[name]
+
+
+def read_index(manifest: Manifest, shard: Shard) -> list[dict[str, Any]]:
+    """The images of a shard: source path and hash, target, and rows and columns of blocks at each scale.
+
+    Raises:
+        StoreError: It was changed, or does not fit the shard's size.
+    """
+    path = index_file(manifest.root, shard)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {first_line(error)}") from error
+    if hashlib.sha256(raw).hexdigest() != shard.index_sha256:
+        raise StoreError(f"{path}: its checksum is not the manifest's: changed, damaged or of another store")
+    images = json.loads(raw.decode("utf-8", "surrogateescape"))["images"]
+    blocks = sum(rows * columns for image in images for rows, columns in image["blocks"])
+    if blocks * len(manifest.channels) * manifest.dtype.itemsize != shard.size or len(images) != shard.images:
+        raise StoreError(f"{path}: its {len(images)} images do not fill the {shard.size:,} bytes of the shard")
+    return images
+
+
+def verify(store: str) -> None:
+    """Checks every byte of a packed store against the checksums in its manifest.
+
+    Args:
+        store: The store's folder.
+
+    Raises:
+        StoreError: The first file that is missing, cut short or changed.
+    """
+    from tqdm import tqdm
+
+    manifest = read_manifest(store)
+    shards = [shard for split in manifest.splits.values() for shard in split.shards]
+    with tqdm(total=sum(s.size for s in shards), desc="verifying", unit="B", unit_scale=True) as bar:
+        for shard in shards:
+            read_index(manifest, shard)
+            check_shard(manifest.root, shard)
+            bar.update(shard.size)
+    images = sum(s.images for s in shards)
+    print(f"{store}: every byte of {len(shards)} shards, {images:,} images is as it was packed")
+
+
+def check_shard(root: Path, shard: Shard) -> None:
+    """Hashes one shard.
+
+    Raises:
+        StoreError: It is not what was packed.
+    """
+    path = shard_file(root, shard)
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != shard.sha256:
+        raise StoreError(f"{path}: changed since it was packed: its SHA-256 begins {found[:12]}, not {shard.sha256[:12]}")
