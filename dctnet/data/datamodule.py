@@ -17,7 +17,7 @@ from dctnet.data.decode import ImageError, choose_decoder, describe_decoder
 from dctnet.data.download import fetch
 from dctnet.data.packed.manifest import is_store, pick_split, read_manifest
 from dctnet.data.packed.reader import PackedDataset
-from dctnet.data.readers import ChannelReader, CutReader, Reader, RGBReader
+from dctnet.data.readers import ChannelReader, Reader, RGBReader
 from dctnet.data.transforms import CenterCrop, TrainCrop
 from dctnet.errors import UserError, did_you_mean_path
 from dctnet.frequency.channels import ChannelSet
@@ -259,8 +259,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         crop = TrainCrop(options["min_scale"]) if train else CenterCrop(options["crop_fraction"])
         if options["input"] == "rgb":
             return RGBReader(crop, self.size)
-        kind = CutReader if options["dct"] == "device" else ChannelReader
-        return kind(crop, self.size, self.channel_set)
+        return ChannelReader(crop, self.size, self.channel_set, options["dct"])
 
     def _sampler(self, length: int, train: bool) -> EpochSampler:
         rank, world = self._rank()

@@ -18,14 +18,33 @@ from dctnet.errors import UserError, first_line
 MAX_PIXELS = 1 << 27
 Box = tuple[float, float, float, float]
 Decoder = Literal["turbojpeg", "pillow"]
+# EXIF orientations whose upright image has the rows, or the columns, the other way round (after the transposition that
+# those from 5 on have as well).
+MIRRORED_ROWS, MIRRORED_COLUMNS = (3, 4, 7, 8), (2, 3, 6, 7)
 
 
 class Plane(NamedTuple):
-    """One component, 0 … 255, (rows, columns), uint8, and how many source pixels one sample spans."""
+    """One component of an image.
+
+    Args:
+        samples: (rows, columns), 0 … 255, uint8.
+        across: How many pixels of the image a sample spans.
+        down: The same, vertically.
+        left: Where the first sample begins, in pixels of the image. Sizes are rounded up, so the last sample may reach
+            beyond the edge; in a mirrored image that is the first, and this is negative.
+        top: The same, vertically.
+    """
 
     samples: np.ndarray
     across: int
     down: int
+    left: int = 0
+    top: int = 0
+
+    def locate(self, box: Box) -> Box:
+        """A box in pixels of the image, in samples of this plane."""
+        (x, y), (w, h) = (self.left, self.top), (self.across, self.down)
+        return (box[0] - x) / w, (box[1] - y) / h, (box[2] - x) / w, (box[3] - y) / h
 
 
 class ImageError(UserError):
@@ -67,7 +86,7 @@ class Photo:
     A JPEG goes straight to YCbCr, without the detour over RGB. Grey has no Cb and Cr, transparency lies over white, 16
     bits are scaled to 8, of an animation the first frame counts. EXIF that cannot be read turns nothing.
 
-    What libjpeg-turbo refuses or warns of, and what is not a JPEG of Y or YCbCr, is left to Pillow.
+    What libjpeg-turbo refuses or warns of, and what is not a JPEG of Y or YCbCr, is left to Pillow; ``refused`` says why.
 
     Args:
         path: Any file that Pillow opens.
@@ -82,7 +101,14 @@ class Photo:
         self.path = path
         with _faults_named(path), open(path, "rb") as file:
             self.data = file.read()
-        self.header = _native_header(self.data) if decoder == "turbojpeg" else None
+        self.header: JpegHeader | None = None
+        self.refused: str | None = None if decoder == "turbojpeg" else "read by Pillow"
+        if decoder == "turbojpeg":
+            try:
+                self.header = read_header(self.data)
+                self.header.factors  # noqa: B018 - raises if there are none
+            except JpegError as error:
+                self.header, self.refused = None, str(error)
         if self.header is None:
             with _faults_named(self.path), Image.open(io.BytesIO(self.data)) as image:
                 size, orientation = image.size, _orientation(image)
@@ -103,21 +129,26 @@ class Photo:
             ImageError: As the class.
         """
         if denominator not in self._decoded:
-            stored, turned = self._decode(denominator), self.orientation >= 5
-            self._decoded = {
-                denominator: [
-                    Plane(upright(samples, self.orientation), *((down, across) if turned else (across, down)))
-                    for samples, across, down in stored
-                ]
-            }
+            self._decoded = {denominator: [self._upright(plane) for plane in self._decode(denominator)]}
         return self._decoded[denominator]
+
+    def _upright(self, stored: Plane) -> Plane:
+        samples, turned = upright(stored.samples, self.orientation), self.orientation >= 5
+        across, down = (stored.down, stored.across) if turned else (stored.across, stored.down)
+        # As the class says; whatever a decoder gives beyond that is its own filling.
+        columns, rows = -(-self.width // across), -(-self.height // down)
+        left = self.width - columns * across if self.orientation in MIRRORED_COLUMNS else 0
+        top = self.height - rows * down if self.orientation in MIRRORED_ROWS else 0
+        x = samples.shape[1] - columns if self.orientation in MIRRORED_COLUMNS else 0
+        y = samples.shape[0] - rows if self.orientation in MIRRORED_ROWS else 0
+        return Plane(samples[y : y + rows, x : x + columns], across, down, left, top)
 
     def _decode(self, denominator: int) -> list[Plane]:
         if self.header is not None:
             try:
-                samples = turbo.decode_planes(self.data, denominator)
-            except JpegError:
-                self.header = None
+                samples = turbo.decode_planes(self.data, self.header, denominator)
+            except JpegError as error:
+                self.header, self.refused = None, str(error)
             else:
                 factors = self.header.factors
                 return [
@@ -129,7 +160,7 @@ class Photo:
             drafted = image.draft(None if _is_rgb_jpeg(image) else "YCbCr", wanted)
             span = 1 if drafted is None else round(width / drafted[1][2])
             pixels = np.asarray(_to_ycbcr(image))
-        return [Plane(pixels if pixels.ndim == 2 else pixels[..., i], span, span) for i in range(3 if pixels.ndim == 3 else 1)]
+        return [Plane(samples, span, span) for samples in np.moveaxis(np.atleast_3d(pixels), -1, 0)]
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -161,16 +192,6 @@ def _faults_named(path: str | os.PathLike[str]) -> Iterator[None]:
         raise ImageError(path, reason) from error
 
 
-def _native_header(data: bytes) -> JpegHeader | None:
-    """The header of a JPEG file whose planes libjpeg-turbo can give as they are."""
-    try:
-        header = read_header(data)
-        header.factors  # noqa: B018 - raises if there are none
-    except JpegError:
-        return None
-    return header
-
-
 def upright(samples: np.ndarray, orientation: int) -> np.ndarray:
     """A view of samples as EXIF says they are to be seen.
 
@@ -182,9 +203,9 @@ def upright(samples: np.ndarray, orientation: int) -> np.ndarray:
     """
     if orientation >= 5:
         samples = samples.swapaxes(0, 1)
-    if orientation in (3, 4, 7, 8):
+    if orientation in MIRRORED_ROWS:
         samples = samples[::-1]
-    return samples[:, ::-1] if orientation in (2, 3, 6, 7) else samples
+    return samples[:, ::-1] if orientation in MIRRORED_COLUMNS else samples
 
 
 def _is_rgb_jpeg(image: Image.Image) -> bool:

@@ -51,14 +51,15 @@ class JpegHeader:
         """For each component, how many luma samples one of its samples spans: horizontally, vertically.
 
         Raises:
-            JpegError: Not a whole number.
+            JpegError: Not a whole number, luma is not the finest, or Cb and Cr differ.
         """
         wide = max(c.horizontal for c in self.components)
         tall = max(c.vertical for c in self.components)
         first = self.components[0]
         whole = all(wide % c.horizontal == 0 and tall % c.vertical == 0 for c in self.components)
-        if not whole or (first.horizontal, first.vertical) != (wide, tall):
-            raise JpegError(f"sampling {[(c.horizontal, c.vertical) for c in self.components]} is not one of luma's")
+        unlike = len({(c.horizontal, c.vertical) for c in self.components[1:]}) > 1
+        if not whole or unlike or (first.horizontal, first.vertical) != (wide, tall):
+            raise JpegError(f"sampling {[(c.horizontal, c.vertical) for c in self.components]} cannot be matched")
         return [(wide // c.horizontal, tall // c.vertical) for c in self.components]
 
     def blocks(self, component: int) -> tuple[int, int]:

@@ -1,21 +1,21 @@
 """From an opened photograph to what the network reads, in two halves: in the loading process, and on the device.
 
-``read`` makes tensors of one photograph, ``stack`` a batch of them, ``finish``, after the batch has reached the device,
-the network's input. All readers see the same crops; they differ in where the work is done.
+``read`` cuts one photograph, ``stack`` makes a batch of the cuts, ``finish``, after the batch has reached the device, the
+network's input.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
-from dctnet.data.decode import Box, Photo
+from dctnet.data.decode import Box, Photo, Plane
 from dctnet.data.transforms import Crop
-from dctnet.frequency.channels import COMPONENTS, ChannelSet
+from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.color import ycbcr_to_rgb
 from dctnet.frequency.dct import BLOCK, flip_blocks
 from dctnet.frequency.resample import resampled_dct
@@ -33,124 +33,129 @@ def choose_denominator(box: Box, width: int, height: int) -> int:
     return next(d for d in (8, 4, 2, 1) if d <= max(spare, 1))
 
 
-def cut_planes(photo: Photo, box: Box, width: int, height: int) -> list[tuple[np.ndarray, Box]]:
-    """What a resized box depends on: of each plane the part in and around it, and the box in the samples of that part.
+class Cut(NamedTuple):
+    """What a resized box depends on: the part of each plane in and around it, and the box in the samples of that part.
 
     Args:
-        photo: The photograph; decoded no larger than needed.
-        box: Left, top, right, bottom in source pixels.
-        width: Columns that the box is to become.
-        height: Rows that it is to become.
+        luma: (rows, columns), uint8.
+        luma_box: Left, top, right, bottom.
+        chroma: Cb and Cr, (2, rows, columns), uint8; a grey image has one sample of 128 in each.
+        chroma_box: The same box in theirs.
     """
-    cut = []
-    for samples, across, down in photo.planes(choose_denominator(box, width, height)):
-        left, top, right, bottom = box[0] / across, box[1] / down, box[2] / across, box[3] / down
-        # The filter reaches one output pixel, but at least one sample, beyond the box.
-        reach_x, reach_y = max(1, (right - left) / width), max(1, (bottom - top) / height)
-        x, y = max(0, math.floor(left - reach_x)), max(0, math.floor(top - reach_y))
-        part = samples[y : math.ceil(bottom + reach_y), x : math.ceil(right + reach_x)]
-        cut.append((np.ascontiguousarray(part), (left - x, top - y, right - x, bottom - y)))
-    return cut
+
+    luma: np.ndarray
+    luma_box: Box
+    chroma: np.ndarray
+    chroma_box: Box
 
 
-def read_channels(photo: Photo, box: Box, blocks: tuple[int, int], channel_set: ChannelSet) -> Tensor:
-    """The kept channels of a box resized to a grid of blocks.
+def cut(photo: Photo, box: Box, width: int, height: int) -> Cut:
+    """Cuts what is needed to resize a box, decoded no larger than needed.
 
     Args:
         photo: The photograph.
         box: Left, top, right, bottom in source pixels.
-        blocks: Rows and columns of blocks.
+        width: Columns that the box is to become.
+        height: Rows that it is to become.
+    """
+    luma, *chroma = photo.planes(choose_denominator(box, width, height))
+    if not chroma:
+        return Cut(*_cut([luma], box, width, height), np.full((2, 1, 1), 128, np.uint8), (0.0, 0.0, 1.0, 1.0))
+    return Cut(*_cut([luma], box, width, height), *_cut(chroma, box, width, height))
+
+
+def _cut(planes: list[Plane], box: Box, width: int, height: int) -> tuple[np.ndarray, Box]:
+    left, top, right, bottom = planes[0].locate(box)
+    # The filter reaches one output pixel, but at least one sample, beyond the box.
+    reach_x, reach_y = max(1, (right - left) / width), max(1, (bottom - top) / height)
+    x, y = max(0, math.floor(left - reach_x)), max(0, math.floor(top - reach_y))
+    window = slice(y, math.ceil(bottom + reach_y)), slice(x, math.ceil(right + reach_x))
+    parts = np.stack([plane.samples[window] for plane in planes])
+    return parts[0] if len(planes) == 1 else parts, (left - x, top - y, right - x, bottom - y)
+
+
+def pad(cuts: list[Cut]) -> dict[str, Tensor]:
+    """One batch of cuts, padded to the largest.
+
+    Returns:
+        ``luma`` (N, H, W) and ``chroma`` (2·N, h, w), uint8, Cb and Cr in turn; of each, ``…_boxes`` (…, 4) and
+        ``…_sizes`` (…, 2), rows and columns that are not padding.
+    """
+    luma_sizes = torch.tensor([c.luma.shape for c in cuts])
+    chroma_sizes = torch.tensor([c.chroma.shape[1:] for c in cuts])
+    luma = torch.zeros(len(cuts), *luma_sizes.amax(0).tolist(), dtype=torch.uint8)
+    chroma = torch.zeros(len(cuts), 2, *chroma_sizes.amax(0).tolist(), dtype=torch.uint8)
+    for y, c, one in zip(luma, chroma, cuts, strict=True):
+        y[: one.luma.shape[0], : one.luma.shape[1]] = torch.from_numpy(one.luma)
+        c[:, : one.chroma.shape[1], : one.chroma.shape[2]] = torch.from_numpy(one.chroma)
+    return {
+        "luma": luma,
+        "luma_boxes": torch.tensor([c.luma_box for c in cuts], dtype=torch.float64),
+        "luma_sizes": luma_sizes,
+        "chroma": chroma.flatten(0, 1),
+        "chroma_boxes": torch.tensor([c.chroma_box for c in cuts], dtype=torch.float64).repeat_interleave(2, 0),
+        "chroma_sizes": chroma_sizes.repeat_interleave(2, 0),
+    }
+
+
+def compute_channels(padded: dict[str, Tensor], blocks: tuple[int, int], channel_set: ChannelSet) -> Tensor:
+    """The kept channels of padded cuts, on their device.
+
+    Args:
+        padded: As :func:`pad` makes it.
+        blocks: Rows and columns of blocks that each box becomes.
         channel_set: The channels, in this order.
 
     Shape:
-        - output: (K, rows, columns), float32
+        - output: (N, K, rows, columns), float32
     """
-    planes = cut_planes(photo, box, blocks[1] * BLOCK, blocks[0] * BLOCK)
+    luma, *chroma = channel_set.frequencies()
     parts = []
-    for component, frequencies in enumerate(channel_set.frequencies()):
-        if component >= len(planes):
-            parts.append(torch.zeros(len(frequencies), *blocks))  # grey: Cb = Cr = 128
-        elif frequencies:
-            samples, part = planes[component]
-            where = torch.tensor([part], dtype=torch.float64)
-            parts.append(resampled_dct(torch.from_numpy(samples)[None], where, blocks, frequencies)[0])
-    return torch.cat(parts)
+    if luma:
+        parts.append(resampled_dct(padded["luma"], padded["luma_boxes"], blocks, luma, padded["luma_sizes"]))
+    if union := sorted({*chroma[0], *chroma[1]}):
+        both = resampled_dct(padded["chroma"], padded["chroma_boxes"], blocks, union, padded["chroma_sizes"])
+        for own, found in zip(chroma, (both[0::2], both[1::2]), strict=True):
+            parts.append(found if own == union else found[:, [union.index(f) for f in own]])
+    return torch.cat(parts, 1)
 
 
 @dataclass(frozen=True)
 class ChannelReader:
-    """Computes the kept channels in the loading process.
+    """Computes the kept channels of crops, in the loading process or on the device.
 
     Args:
         crop: Where to crop.
         size: Side of the crop as the network sees it, in pixels.
         channel_set: The channels.
+        dct: ``loader`` or ``device``. For the latter decoded samples travel, resized by nobody before.
     """
 
     crop: Crop
     size: int
     channel_set: ChannelSet
+    dct: Literal["loader", "device"] = "loader"
 
-    def read(self, photo: Photo, draw: np.random.Generator) -> Tensor:
-        """Channels (K, S/8, S/8) of one crop, float32."""
-        blocks = (self.size // BLOCK, self.size // BLOCK)
-        channels = read_channels(photo, self.crop.box(photo.width, photo.height, draw), blocks, self.channel_set)
-        flip = torch.tensor([self.crop.flip(draw)])
-        return flip_blocks(channels[None], self.channel_set.indices, flip)[0]
-
-    def stack(self, samples: list[Tensor]) -> Tensor:
-        """Channels (N, K, S/8, S/8)."""
-        return torch.stack(samples)
-
-    def finish(self, sent: Tensor) -> Tensor:
-        """The same."""
-        return sent
-
-
-@dataclass(frozen=True)
-class CutReader:
-    """Sends decoded samples as they are; the device resizes them and computes the channels.
-
-    Args:
-        crop: Where to crop.
-        size: Side of the crop as the network sees it, in pixels.
-        channel_set: The channels.
-    """
-
-    crop: Crop
-    size: int
-    channel_set: ChannelSet
-
-    def read(self, photo: Photo, draw: np.random.Generator) -> tuple[list[tuple[np.ndarray, Box]], bool]:
-        """Parts of the planes with the boxes in them, and whether to flip."""
+    def read(self, photo: Photo, draw: np.random.Generator) -> tuple[Cut, bool]:
+        """A cut, and whether to flip it."""
         box = self.crop.box(photo.width, photo.height, draw)
-        return cut_planes(photo, box, self.size, self.size), self.crop.flip(draw)
+        return cut(photo, box, self.size, self.size), self.crop.flip(draw)
 
-    def stack(self, samples: list[tuple[list[tuple[np.ndarray, Box]], bool]]) -> dict[str, Tensor]:
-        """For each component ``planes`` (N, H, W) padded to the largest, ``boxes`` (N, 4), ``sizes`` (N, 2); ``flip`` (N,)."""
-        sent = {"flip": torch.tensor([flip for _, flip in samples])}
-        # Grey has no chroma: one sample of 128 is as good.
-        grey = (np.full((1, 1), 128, np.uint8), (0.0, 0.0, 1.0, 1.0))
-        for component, name in enumerate(COMPONENTS):
-            parts = [planes[component] if component < len(planes) else grey for planes, _ in samples]
-            sizes = torch.tensor([part.shape for part, _ in parts])
-            height, width = sizes.amax(0).tolist()
-            padded = torch.zeros(len(parts), height, width, dtype=torch.uint8)
-            for target, (part, _) in zip(padded, parts, strict=True):
-                target[: part.shape[0], : part.shape[1]] = torch.from_numpy(part)
-            boxes = torch.tensor([box for _, box in parts], dtype=torch.float64)
-            sent |= {f"planes_{name}": padded, f"boxes_{name}": boxes, f"sizes_{name}": sizes}
-        return sent
+    def stack(self, samples: list[tuple[Cut, bool]]) -> dict[str, Tensor]:
+        """What :func:`pad` makes of the cuts, and ``flip`` (N,); or ``channels`` (N, K, S/8, S/8), float32."""
+        if self.dct == "device":
+            return {**pad([c for c, _ in samples]), "flip": torch.tensor([flip for _, flip in samples])}
+        # A few at a time: one by one the overhead of each operation shows, and many do not fit into the cache.
+        parts = (samples[i : i + 8] for i in range(0, len(samples), 8))
+        return {"channels": torch.cat([self._compute(replace(self, dct="device").stack(part)) for part in parts])}
 
     def finish(self, sent: dict[str, Tensor]) -> Tensor:
         """Channels (N, K, S/8, S/8), float32."""
-        blocks = (self.size // BLOCK, self.size // BLOCK)
-        parts = [
-            resampled_dct(sent[f"planes_{name}"], sent[f"boxes_{name}"], blocks, frequencies, sent[f"sizes_{name}"])
-            for name, frequencies in zip(COMPONENTS, self.channel_set.frequencies(), strict=True)
-            if frequencies
-        ]
-        return flip_blocks(torch.cat(parts, 1), self.channel_set.indices, sent["flip"])
+        return sent["channels"] if "channels" in sent else self._compute(sent)
+
+    def _compute(self, sent: dict[str, Tensor]) -> Tensor:
+        side = self.size // BLOCK
+        return flip_blocks(compute_channels(sent, (side, side), self.channel_set), self.channel_set.indices, sent["flip"])
 
 
 @dataclass(frozen=True)
@@ -167,10 +172,11 @@ class RGBReader:
 
     def read(self, photo: Photo, draw: np.random.Generator) -> Tensor:
         """Planes (3, S, S) of one crop, uint8."""
-        planes = torch.full((3, self.size, self.size), 128, dtype=torch.uint8)
-        box = self.crop.box(photo.width, photo.height, draw)
-        for target, (samples, part) in zip(planes, cut_planes(photo, box, self.size, self.size), strict=False):
-            resized = Image.fromarray(samples).resize((self.size, self.size), Image.Resampling.BILINEAR, box=part)
+        planes = torch.empty(3, self.size, self.size, dtype=torch.uint8)
+        one = cut(photo, self.crop.box(photo.width, photo.height, draw), self.size, self.size)
+        parts = (one.luma, one.luma_box), *((samples, one.chroma_box) for samples in one.chroma)
+        for target, (samples, box) in zip(planes, parts, strict=True):
+            resized = Image.fromarray(samples).resize((self.size, self.size), Image.Resampling.BILINEAR, box=box)
             target.copy_(torch.from_numpy(np.array(resized)))
         return planes.flip(-1) if self.crop.flip(draw) else planes
 
@@ -183,4 +189,4 @@ class RGBReader:
         return ycbcr_to_rgb(sent.float())
 
 
-Reader = ChannelReader | CutReader | RGBReader
+Reader = ChannelReader | RGBReader

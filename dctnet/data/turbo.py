@@ -19,6 +19,7 @@ T = TypeVar("T")
 # turbojpeg.h: what the functions of the 2.x interface take; 3.x has them still.
 _LIMIT_SCANS = 32768
 _NO_OUTPUT = 16
+_GREY = 6
 
 
 @functools.cache
@@ -53,11 +54,12 @@ def describe() -> str | None:
     return f"libjpeg-turbo {'3' if hasattr(loaded, 'tj3Init') else '2'}.x ({Path(path).resolve().name})"
 
 
-def decode_planes(data: bytes, denominator: int = 1) -> list[np.ndarray]:
+def decode_planes(data: bytes, header: JpegHeader, denominator: int = 1) -> list[np.ndarray]:
     """The planes of a JPEG file at their own resolution, scaled down while decoding.
 
     Args:
-        data: A file of which :func:`~dctnet.data.jpeg.read_header` approves.
+        data: The file.
+        header: What :func:`~dctnet.data.jpeg.read_header` made of it.
         denominator: 1, 2, 4 or 8: the scale is one over it.
 
     Returns:
@@ -69,7 +71,10 @@ def decode_planes(data: bytes, denominator: int = 1) -> list[np.ndarray]:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            return _decoder().decode_to_yuv_planes(data, (1, denominator), flags=_LIMIT_SCANS)
+            scale = (1, denominator)
+            if len(header.components) == 1:  # PyTurboJPEG 1.8 has no planes of grey
+                return [_decoder().decode(data, _GREY, scale, _LIMIT_SCANS)[..., 0]]
+            return _decoder().decode_to_yuv_planes(data, scale, flags=_LIMIT_SCANS)
         except (OSError, ValueError, UserWarning, TypeError, ZeroDivisionError) as error:
             raise JpegError(first_line(error)) from error
 

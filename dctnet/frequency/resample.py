@@ -50,14 +50,18 @@ def resampled_dct(
         raise UserError(f"planes must have shape (N, H, W), got {tuple(planes.shape)}")
     axes = split_axes(tuple(frequencies))
     count, device, (rows, columns) = len(planes), planes.device, blocks
-    boxes = boxes.to(device, torch.float64)
-    height, width = (planes.shape[1], planes.shape[2]) if sizes is None else sizes.to(device).unbind(1)
-    down, top = _axis(boxes[:, 1], boxes[:, 3], height, rows, axes.vertical)
-    across, left = _axis(boxes[:, 0], boxes[:, 2], width, columns, axes.horizontal)
+    lengths = torch.tensor([planes.shape[1:]], device=device) if sizes is None else sizes
+    edges = boxes.to(device, torch.float64)[:, [1, 0, 3, 2]].view(count, 2, 2)  # (start, stop) × (down, across)
+    if rows == columns:
+        (down, across), (top, left) = (t.unbind(1) for t in _weights(edges, lengths, rows))
+    else:
+        down, top = (t[:, 0] for t in _weights(edges[:, :, :1], lengths[:, :1], rows))
+        across, left = (t[:, 0] for t in _weights(edges[:, :, 1:], lengths[:, 1:], columns))
     with torch.autocast(device.type, enabled=False):
+        vertical, horizontal = (basis_rows(torch.float32, device, f) for f in (axes.vertical, axes.horizontal))
         part, top, left = _touched(planes, top, down.shape[-1], left, across.shape[-1])
-        part = (down @ _taps(part, top, down.shape[-1])).view(count, rows * len(axes.vertical), -1)
-        grid = across @ _taps(part.mT.contiguous(), left, across.shape[-1])
+        part = ((vertical @ down).flatten(0, 1) @ _taps(part, top, down.shape[-1])).view(count, rows * len(axes.vertical), -1)
+        grid = (horizontal @ across).flatten(0, 1) @ _taps(part.mT.contiguous(), left, across.shape[-1])
     grid = grid.view(count, columns, len(axes.horizontal), rows, len(axes.vertical)).permute(0, 4, 2, 3, 1)
     coefficients = grid.flatten(1, 2)
     if not axes.is_grid:
@@ -82,33 +86,28 @@ def _taps(planes: Tensor, first: Tensor, taps: int) -> Tensor:
     return planes.reshape(-1, width).index_select(0, places.view(-1)).view(-1, taps, width)
 
 
-def _axis(
-    start: Tensor, stop: Tensor, length: Tensor | int, blocks: int, frequencies: tuple[int, ...]
-) -> tuple[Tensor, Tensor]:
-    """The map along one axis.
+def _weights(edges: Tensor, lengths: Tensor, blocks: int) -> tuple[Tensor, Tensor]:
+    """What each output sample takes from the samples under its block's taps, on some axes.
 
     Args:
-        start: Where each box begins, (N,).
-        stop: Where it ends, (N,).
-        length: Samples on the axis, one number or (N,).
+        edges: Where each box begins and ends, (N, 2, axes).
+        lengths: Samples on each axis, (N or 1, axes).
         blocks: Blocks that the box becomes.
-        frequencies: Frequencies along this axis.
 
     Returns:
-        Matrices (N·blocks, F, taps), and the place (N, blocks) of the first sample that each applies to.
+        Weights (N, axes, blocks, 8, taps), and the place (N, axes, blocks) of the first tap.
     """
-    device = start.device
-    scale = ((stop - start) / (blocks * BLOCK))[:, None]
+    start, stop = edges.unbind(1)
+    scale = (stop - start) / (blocks * BLOCK)
     support = scale.clamp(min=1.0)
-    shortest = int(length if isinstance(length, int) else length.min())
-    taps = min(math.ceil(float(((BLOCK - 1) * scale + 2 * support).max())) + 1, shortest)
-    centre = start[:, None] + scale * torch.arange(0.5, blocks * BLOCK, BLOCK, device=device, dtype=torch.float64)
-    first = (centre - (support - 0.5)).floor_().clamp_(min=0)
-    first = first.clamp_(max=length - taps) if isinstance(length, int) else first.minimum((length - taps)[:, None])
+    widest = math.ceil(float(((BLOCK - 1) * scale + 2 * support).max())) + 1
+    taps = min(widest, int(lengths.min()))
+    middles = torch.arange(0.5, blocks * BLOCK, BLOCK, device=edges.device, dtype=torch.float64)
+    centre = torch.addcmul(start[..., None], scale[..., None], middles)  # of each block's first sample
+    first = (centre - (support[..., None] - 0.5)).floor_().clamp_(min=0).minimum((lengths - taps)[..., None])
     # Counted from each block's first tap the numbers are small, and float32 is exact enough.
-    outputs = (centre - first)[..., None] + scale[..., None] * torch.arange(BLOCK, device=device)
-    weights = outputs.float()[..., None] - torch.arange(0.5, taps, device=device)
-    weights = weights.abs_().mul_(-1 / support.float()[..., None, None]).add_(1).clamp_(min=0)
-    weights /= weights.sum(-1, keepdim=True)
-    matrices = basis_rows(torch.float32, device, frequencies) @ weights.flatten(0, 1)
-    return matrices, first.long()
+    step, reach = scale.float()[..., None, None, None], (-1 / support).float()[..., None, None, None]
+    samples = torch.arange(BLOCK, device=edges.device)[:, None] * step
+    distance = (centre - first).float()[..., None, None] + samples - torch.arange(0.5, taps, device=edges.device)
+    weights = distance.abs_().mul_(reach).add_(1).clamp_(min=0)
+    return weights.div_(weights.sum(-1, keepdim=True)), first.long()

@@ -29,7 +29,7 @@ from dctnet.data import folders
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.decode import Decoder, ImageError, Photo, describe_decoder, image_size
 from dctnet.data.packed.manifest import MANIFEST, Shard, StoreError, dump, read_manifest, seal, write_whole
-from dctnet.data.readers import read_channels
+from dctnet.data.readers import compute_channels, cut, pad
 from dctnet.errors import UserError, first_line
 from dctnet.frequency.channels import ChannelSet, rank_channels
 from dctnet.frequency.dct import BLOCK
@@ -303,7 +303,8 @@ def _coefficients(photo: Photo, blocks: tuple[int, int], channels: Sequence[int]
     """All of an image, resized to a grid of blocks, in the order of the store."""
     ascending = sorted(channels)
     box = (0.0, 0.0, float(photo.width), float(photo.height))
-    values = read_channels(photo, box, (blocks[0], blocks[1]), ChannelSet("packed", tuple(ascending)))
+    padded = pad([cut(photo, box, blocks[1] * BLOCK, blocks[0] * BLOCK)])
+    values = compute_channels(padded, (blocks[0], blocks[1]), ChannelSet("packed", tuple(ascending)))[0]
     return values[[ascending.index(c) for c in channels]]
 
 

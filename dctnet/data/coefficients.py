@@ -1,0 +1,215 @@
+"""Channels straight from the coefficients of a JPEG file: entropy decoding, and nothing of what usually follows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dctnet.data import turbo
+from dctnet.data.decode import MIRRORED_COLUMNS, MIRRORED_ROWS, ImageError, Photo
+from dctnet.data.jpeg import JpegError, JpegHeader, read_header
+from dctnet.data.readers import compute_channels, cut, pad
+from dctnet.data.transforms import Crop, TrainCrop
+from dctnet.frequency.channels import ChannelSet
+from dctnet.frequency.dct import BLOCK, flip_blocks
+from dctnet.frequency.upsample import mirror_edges, upsample_blocks
+
+
+def read_coefficients(data: bytes) -> list[np.ndarray]:
+    """The coefficients of a JPEG file, as they were before quantisation but for its rounding.
+
+    Args:
+        data: A JPEG file of Y or YCbCr of 8 bits, baseline or progressive, in any sampling.
+
+    Returns:
+        One array a component, dequantised by its own table, in the scale of
+        :func:`~dctnet.frequency.dct.block_dct` of level-shifted samples: Y, or Y, Cb, Cr each on its own grid, as stored
+        (EXIF orientation turns nothing). Blocks that the edge cuts are included.
+
+    Shape:
+        - output: (64, rows, columns) each, int32, frequency 8·v + u first
+
+    Raises:
+        JpegError: Something else than that, damaged, or no libjpeg-turbo here (``dctnet doctor``).
+    """
+    if turbo.describe() is None:
+        raise JpegError("libjpeg-turbo is not found; dctnet doctor says how to install it")
+    header = read_header(data)
+    stored = turbo.with_coefficients(data, header, lambda views: [view.astype(np.int32) for view in views])
+    return [
+        np.ascontiguousarray((c * component.table).transpose(2, 0, 1))
+        for c, component in zip(stored, header.components, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Window:
+    """An aligned crop, in blocks of luma of the upright image that lie whole within it."""
+
+    top: int
+    left: int
+    side: int
+
+
+def whole_blocks(photo: Photo) -> tuple[int, int]:
+    """Rows and columns of 8×8 luma blocks that lie whole within an upright photograph."""
+    return photo.height // BLOCK, photo.width // BLOCK
+
+
+def aligned_channels(photo: Photo, window: Window, channel_set: ChannelSet) -> Tensor:
+    """The kept channels of an aligned crop, from coefficients.
+
+    Subsampled chroma is interpolated to luma's grid in the DCT domain. Where the file's samples lie within 0 … 255 this
+    is the DCT of the decoded crop, without the rounding of its samples to whole numbers: at most 4 a coefficient (half a
+    level in all 64 samples) and what the decoder's inverse DCT in integers adds. Samples beyond 0 … 255, which strong
+    quantisation makes, are clamped by a decoder and not here. At the right and lower edge, interpolation reaches into
+    what the encoder filled the last blocks with.
+
+    Args:
+        photo: A photograph with a header.
+        window: The crop.
+        channel_set: The channels, in this order.
+
+    Shape:
+        - output: (K, side, side), float32
+
+    Raises:
+        JpegError: The file is damaged, or nothing that is understood.
+    """
+    header = photo.header
+    assert header is not None
+    turned, down, across = photo.orientation >= 5, photo.orientation in MIRRORED_ROWS, photo.orientation in MIRRORED_COLUMNS
+    rows, columns = whole_blocks(photo)
+    # From the upright window to the stored one: undo the mirrors, then the transposition.
+    top = rows - window.top - window.side if down else window.top
+    left = columns - window.left - window.side if across else window.left
+    stored = Window(left, top, window.side) if turned else Window(top, left, window.side)
+    wanted = channel_set.frequencies()
+    asked = [[f % BLOCK * BLOCK + f // BLOCK if turned else f for f in own] for own in wanted]
+    parts = turbo.with_coefficients(photo.data, header, lambda views: _take(views, header, stored, asked))
+    parts += [torch.zeros(len(own), window.side, window.side) for own in wanted[len(parts) :]]  # grey: Cb = Cr = 128
+    channels = torch.cat(parts)
+    # The same mirrors and transposition on blocks, where a mirror changes the sign of odd frequencies.
+    channels = channels.mT if turned else channels
+    frequencies = torch.tensor(channel_set.indices)
+    if down:
+        channels = channels.flip(-2) * (1 - 2 * (frequencies // BLOCK % 2))[:, None, None]
+    if across:
+        channels = channels.flip(-1) * (1 - 2 * (frequencies % 2))[:, None, None]
+    return channels
+
+
+def _take(
+    views: list[np.ndarray], header: JpegHeader, window: Window, frequencies: list[list[int]]
+) -> list[Tensor]:
+    """The wanted frequencies of each component of a stored window."""
+    tables = [component.table for component in header.components]
+    taken = [_copy(views[0], tables[0], window, frequencies[0])]
+    if len(views) == 1:
+        return taken
+    (across, down), chroma = header.factors[1], frequencies[1:]
+    if (across, down) == (1, 1):
+        return taken + [_copy(*one) for one in zip(views[1:], tables[1:], [window] * 2, chroma, strict=True)]
+    union = sorted({*chroma[0], *chroma[1]})
+    if not union:
+        return taken + [torch.empty(0, window.side, window.side)] * 2
+    both = _interpolate(views[1:], tables[1:], (down, across), window, union)
+    for found, own in zip(both, chroma, strict=True):
+        taken.append(found if own == union else found[[union.index(f) for f in own]])
+    return taken
+
+
+def _copy(view: np.ndarray, table: np.ndarray, window: Window, frequencies: list[int]) -> Tensor:
+    part = np.empty((len(frequencies), window.side, window.side), np.float32)
+    block = view[window.top : window.top + window.side, window.left : window.left + window.side]
+    for target, frequency in zip(part, frequencies, strict=True):
+        np.multiply(block[..., frequency], np.float32(table[frequency]), out=target)
+    return torch.from_numpy(part)
+
+
+def _interpolate(
+    views: list[np.ndarray], tables: list[np.ndarray], factors: tuple[int, int], window: Window, frequencies: list[int]
+) -> Tensor:
+    """Some frequencies of subsampled components of one shape on luma's grid, (components, F, side, side)."""
+    inner, spans, missing, skip, shape = [], [], [], [], []  # type: ignore[var-annotated]
+    for start, factor, length in zip((window.top, window.left), factors, views[0].shape[:2], strict=True):
+        first, last = start // factor - 1, -(-(start + window.side) // factor) + 1  # with a neighbour on either side
+        here = slice(max(first, 0), min(last, length))
+        inner.append(slice(here.start - first, here.stop - first))
+        spans.append(here)
+        missing.append((first < 0, last > length))
+        skip.append(start % factor)
+        shape.append(last - first)
+    padded = np.empty((len(views), *shape, BLOCK**2), np.float32)
+    for target, view, table in zip(padded, views, tables, strict=True):
+        np.multiply(view[spans[0], spans[1]], table.astype(np.float32), out=target[inner[0], inner[1]])
+    blocks = torch.from_numpy(padded)
+    mirror_edges(blocks, (missing[0][0], missing[1][0]), (missing[0][1], missing[1][1]))
+    enlarged = upsample_blocks(blocks, factors, frequencies)
+    return enlarged[:, :, skip[0] : skip[0] + window.side, skip[1] : skip[1] + window.side]
+
+
+@dataclass(frozen=True)
+class CoefficientReader:
+    """Aligned crops from coefficients: nothing is resized, so the crop has as many source pixels as the network sees.
+
+    What is no JPEG of YCbCr or grey, and what libjpeg-turbo refuses or warns of, is decoded to pixels, and counted.
+
+    Args:
+        crop: Random places and flips, or the centre.
+        size: Side of the crop in source pixels.
+        channel_set: The channels.
+    """
+
+    crop: Crop
+    size: int
+    channel_set: ChannelSet
+
+    def read(self, photo: Photo, draw: np.random.Generator) -> dict[str, Any]:
+        """``channels`` (K, S/8, S/8), float32, ``flip``, and ``refused``, why pixels were decoded, or None.
+
+        Raises:
+            ImageError: The photograph is smaller than the crop, or cannot be read by pixels either.
+        """
+        rows, columns = whole_blocks(photo)
+        side = self.size // BLOCK
+        if min(rows, columns) < side:
+            raise ImageError(
+                photo.path,
+                f"{photo.width}×{photo.height} pixels hold no aligned crop of {self.size}; --data.source pixels resizes",
+            )
+        if isinstance(self.crop, TrainCrop):
+            top, left = (int(draw.integers(length - side, endpoint=True)) for length in (rows, columns))
+        else:
+            top, left = (rows - side) // 2, (columns - side) // 2
+        window, flip, refused = Window(top, left, side), self.crop.flip(draw), photo.refused
+        if refused is None:
+            try:
+                return {"channels": aligned_channels(photo, window, self.channel_set), "flip": flip, "refused": None}
+            except JpegError as error:
+                refused = str(error)
+        return {"channels": pixel_channels(photo, window, self.channel_set), "flip": flip, "refused": refused}
+
+    def stack(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        """``channels`` (N, K, S/8, S/8) and ``flip`` (N,)."""
+        return {key: torch.stack([torch.as_tensor(s[key]) for s in samples]) for key in ("channels", "flip")}
+
+    def finish(self, sent: dict[str, Tensor]) -> Tensor:
+        """Channels (N, K, S/8, S/8), float32, flipped."""
+        return flip_blocks(sent["channels"], self.channel_set.indices, sent["flip"])
+
+
+def pixel_channels(photo: Photo, window: Window, channel_set: ChannelSet) -> Tensor:
+    """The same crop as :func:`aligned_channels`, from decoded pixels.
+
+    Shape:
+        - output: (K, side, side), float32
+    """
+    # Blocks begin where the file's do: a mirror leaves the columns that fill no block at the other edge.
+    x = photo.width % BLOCK if photo.orientation in MIRRORED_COLUMNS else 0
+    y = photo.height % BLOCK if photo.orientation in MIRRORED_ROWS else 0
+    left, top, size = x + window.left * BLOCK, y + window.top * BLOCK, window.side * BLOCK
+    padded = pad([cut(photo, (left, top, left + size, top + size), size, size)])
+    return compute_channels(padded, (window.side, window.side), channel_set)[0]
