@@ -117,6 +117,8 @@ class ExperimentCLI(LightningCLI):
         elif options["input"] == "channels":
             rows.append(("channels", f"{len(options['channels'])} of 192"))
         rows.append(("compute", f"{cost['gmac']:.3f} GMAC, {cost['values']:,} input values an image"))
+        if by_pixels := len(self.datamodule.by_pixels):
+            rows.append(("by pixels", f"{by_pixels} files had no usable coefficients: {folder / 'by_pixels.csv'}"))
         rows += [(what, str(folder / file)) for what, file in _FILES.items() if (folder / file).is_file()]
         return rows
 

@@ -1,7 +1,6 @@
 """Channels straight from the coefficients of a JPEG file: entropy decoding, and nothing of what usually follows."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -80,7 +79,11 @@ def aligned_channels(photo: Photo, window: Window, channel_set: ChannelSet) -> T
     """
     header = photo.header
     assert header is not None
-    turned, down, across = photo.orientation >= 5, photo.orientation in MIRRORED_ROWS, photo.orientation in MIRRORED_COLUMNS
+    turned, down, across = (
+        photo.orientation >= 5,
+        photo.orientation in MIRRORED_ROWS,
+        photo.orientation in MIRRORED_COLUMNS,
+    )
     rows, columns = whole_blocks(photo)
     # From the upright window to the stored one: undo the mirrors, then the transposition.
     top = rows - window.top - window.side if down else window.top
@@ -101,9 +104,7 @@ def aligned_channels(photo: Photo, window: Window, channel_set: ChannelSet) -> T
     return channels
 
 
-def _take(
-    views: list[np.ndarray], header: JpegHeader, window: Window, frequencies: list[list[int]]
-) -> list[Tensor]:
+def _take(views: list[np.ndarray], header: JpegHeader, window: Window, frequencies: list[list[int]]) -> list[Tensor]:
     """The wanted frequencies of each component of a stored window."""
     tables = [component.table for component in header.components]
     taken = [_copy(views[0], tables[0], window, frequencies[0])]
@@ -167,8 +168,8 @@ class CoefficientReader:
     size: int
     channel_set: ChannelSet
 
-    def read(self, photo: Photo, draw: np.random.Generator) -> dict[str, Any]:
-        """``channels`` (K, S/8, S/8), float32, ``flip``, and ``refused``, why pixels were decoded, or None.
+    def read(self, photo: Photo, draw: np.random.Generator) -> tuple[Tensor, bool]:
+        """Channels (K, S/8, S/8), float32, and whether to flip them. ``photo.refused`` says if they are from pixels, and why.
 
         Raises:
             ImageError: The photograph is smaller than the crop, or cannot be read by pixels either.
@@ -184,17 +185,18 @@ class CoefficientReader:
             top, left = (int(draw.integers(length - side, endpoint=True)) for length in (rows, columns))
         else:
             top, left = (rows - side) // 2, (columns - side) // 2
-        window, flip, refused = Window(top, left, side), self.crop.flip(draw), photo.refused
-        if refused is None:
+        window, flip = Window(top, left, side), self.crop.flip(draw)
+        if photo.refused is None:
             try:
-                return {"channels": aligned_channels(photo, window, self.channel_set), "flip": flip, "refused": None}
+                return aligned_channels(photo, window, self.channel_set), flip
             except JpegError as error:
-                refused = str(error)
-        return {"channels": pixel_channels(photo, window, self.channel_set), "flip": flip, "refused": refused}
+                photo.refused = str(error)
+        return pixel_channels(photo, window, self.channel_set), flip
 
-    def stack(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+    def stack(self, samples: list[tuple[Tensor, bool]]) -> dict[str, Tensor]:
         """``channels`` (N, K, S/8, S/8) and ``flip`` (N,)."""
-        return {key: torch.stack([torch.as_tensor(s[key]) for s in samples]) for key in ("channels", "flip")}
+        channels, flip = zip(*samples, strict=True)
+        return {"channels": torch.stack(channels), "flip": torch.tensor(flip)}
 
     def finish(self, sent: dict[str, Tensor]) -> Tensor:
         """Channels (N, K, S/8, S/8), float32, flipped."""

@@ -12,12 +12,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dctnet.data import folders
-from dctnet.data.dataset import EpochSampler, PhotoDataset
+from dctnet.data.coefficients import CoefficientReader
+from dctnet.data.dataset import EpochSampler, PhotoDataset, Reader
 from dctnet.data.decode import ImageError, choose_decoder, describe_decoder
 from dctnet.data.download import fetch
 from dctnet.data.packed.manifest import is_store, pick_split, read_manifest
 from dctnet.data.packed.reader import PackedDataset
-from dctnet.data.readers import ChannelReader, Reader, RGBReader
+from dctnet.data.readers import ChannelReader, RGBReader
 from dctnet.data.transforms import CenterCrop, TrainCrop
 from dctnet.errors import UserError, did_you_mean_path
 from dctnet.frequency.channels import ChannelSet
@@ -57,6 +58,8 @@ class FrequencyDataModule(pl.LightningDataModule):
         crop_fraction: Evaluation square as a share of the short side. Unless given, 0.875; of a store, what it was
             packed for.
         decoder: For JPEG files: ``turbojpeg``, ``pillow``, or whichever is found (``auto``).
+        source: ``pixels``, decoded and resized; or ``coefficients``, straight from the JPEG files: aligned crops without
+            resizing, for photographs of one known size.
         dct: Where the channels of photographs are computed: by the ``loader``'s processes, or on the ``device``, to
             which the decoded samples then travel.
         residency: Where a packed store is read from: ``disk`` (mapped into memory), ``ram``, or the ``device``.
@@ -83,6 +86,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         min_scale: float = 0.08,
         crop_fraction: float | None = None,
         decoder: Literal["auto", "turbojpeg", "pillow"] = "auto",
+        source: Literal["pixels", "coefficients"] = "pixels",
         dct: Literal["loader", "device"] = "loader",
         residency: Literal["disk", "ram", "device"] = "disk",
         on_error: Literal["stop", "skip"] = "stop",
@@ -92,16 +96,25 @@ class FrequencyDataModule(pl.LightningDataModule):
         super().__init__()
         self.save_hyperparameters(logger=False)  # names that the model's have too, with other values: those are logged
         self.store = read_manifest(root) if is_store(root) else None
-        packed = {} if self.store is None else {"image_size": self.store.image_size, "crop_fraction": self.store.crop_fraction}
+        packed = (
+            {}
+            if self.store is None
+            else {"image_size": self.store.image_size, "crop_fraction": self.store.crop_fraction}
+        )
         for name, otherwise in (("image_size", 224), ("crop_fraction", 0.875)):
             if self.hparams[name] is None:
                 self.hparams[name] = packed.get(name, otherwise)
         _check_options(self.hparams)
         if self.store is not None:
             _check_store_options(self.hparams)
+        if source == "coefficients" and (self.store is not None or input == "rgb"):
+            raise UserError("--data.source coefficients reads JPEG files into channels, not packed stores or RGB")
+        if source == "coefficients" and choose_decoder(decoder) != "turbojpeg":
+            raise UserError("--data.source coefficients needs libjpeg-turbo; dctnet doctor says how to install it")
         self.channel_set = self._choose_channels(channels)
         self.decoder = choose_decoder(decoder)
         self.skipped: dict[str, str] = {}
+        self.by_pixels: dict[str, str] = {}
         self._datasets: dict[str, PhotoDataset | PackedDataset] = {}
         self._files: dict[str, folders.Files] = {}
         self._classes: list[str] | None = None
@@ -109,7 +122,9 @@ class FrequencyDataModule(pl.LightningDataModule):
     def _choose_channels(self, asked: str | list[int] | None) -> ChannelSet:
         first = re.fullmatch(r"first-(\d{1,3})", asked) if isinstance(asked, str) else None
         if self.store is None and first:
-            raise UserError(f"--data.channels {asked}: only a packed store has an order; {self.hparams['root']} is none")
+            raise UserError(
+                f"--data.channels {asked}: only a packed store has an order; {self.hparams['root']} is none"
+            )
         if self.store is None or (asked is not None and not first):
             return resolve_channels("all" if asked is None else asked)
         stored = self.store.channels
@@ -168,7 +183,9 @@ class FrequencyDataModule(pl.LightningDataModule):
         dataset = self._packed(split, train=split == "train")
         names = self.store.classes
         if unknown := sorted(set(names) - set(self.class_names)):
-            raise UserError(f"{self.store.root}: class {unknown[0]!r} is not among the {len(self.class_names)} of training")
+            raise UserError(
+                f"{self.store.root}: class {unknown[0]!r} is not among the {len(self.class_names)} of training"
+            )
         places = [self.class_names.index(name) for name in names]
         dataset.targets = [places[target] for target in dataset.targets]
         left_out = pick_split(self.store, split).skipped
@@ -231,7 +248,9 @@ class FrequencyDataModule(pl.LightningDataModule):
     def predict_files(self) -> folders.Files:
         """The files to predict: a single file, or all below the root, labelled or not."""
         if self.store is not None:
-            raise UserError(f"{self.store.root}: a packed store; dctnet predict reads photographs, dctnet validate a store")
+            raise UserError(
+                f"{self.store.root}: a packed store; dctnet predict reads photographs, dctnet validate a store"
+            )
         root = Path(self.hparams["root"])
         paths = [str(root)] if root.is_file() else folders.list_files(root)
         if not paths:
@@ -251,7 +270,9 @@ class FrequencyDataModule(pl.LightningDataModule):
 
     def _dataset(self, split: str, files: folders.Files) -> PhotoDataset | PackedDataset:
         if split not in self._datasets:
-            self._datasets[split] = PhotoDataset(files, self._reader(split == "train"), self.decoder, self.hparams["seed"])
+            self._datasets[split] = PhotoDataset(
+                files, self._reader(split == "train"), self.decoder, self.hparams["seed"]
+            )
         return self._datasets[split]
 
     def _reader(self, train: bool) -> Reader:
@@ -259,6 +280,8 @@ class FrequencyDataModule(pl.LightningDataModule):
         crop = TrainCrop(options["min_scale"]) if train else CenterCrop(options["crop_fraction"])
         if options["input"] == "rgb":
             return RGBReader(crop, self.size)
+        if options["source"] == "coefficients":
+            return CoefficientReader(crop, self.size, self.channel_set)
         return ChannelReader(crop, self.size, self.channel_set, options["dct"])
 
     def _sampler(self, length: int, train: bool) -> EpochSampler:
@@ -289,6 +312,8 @@ class FrequencyDataModule(pl.LightningDataModule):
             if self.hparams["on_error"] == "stop":
                 raise ImageError(path, f"{reason} (to leave such files out and list them: --data.on_error skip)")
             self.skipped[path] = reason
+        if self.hparams["source"] == "coefficients":
+            self.by_pixels.update(batch["refused"])
         return batch
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
@@ -346,7 +371,9 @@ def _check_store_options(options: Any) -> None:
     if options["val_fraction"]:
         raise UserError(f"{options['root']}: a packed store; --data.val_fraction is chosen when packing")
     if options["input"] == "rgb":
-        raise UserError(f"{options['root']}: a packed store holds frequency channels; --model.input rgb needs the photographs")
+        raise UserError(
+            f"{options['root']}: a packed store holds frequency channels; --model.input rgb needs the photographs"
+        )
 
 
 def _check_options(options: Any) -> None:

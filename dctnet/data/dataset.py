@@ -8,19 +8,26 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, DistributedSampler
 
+from dctnet.data.coefficients import CoefficientReader
 from dctnet.data.decode import Decoder, ImageError, Photo
 from dctnet.data.folders import Files
-from dctnet.data.readers import Reader
+from dctnet.data.readers import ChannelReader, RGBReader
+
+Reader = ChannelReader | CoefficientReader | RGBReader
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What a worker makes of one file: what its reader read, or its path and the reason why there is nothing."""
+    """What a worker makes of one file: what its reader read, or its path and the reason why there is nothing.
+
+    ``refused`` is path and reason where libjpeg-turbo was asked and Pillow had to read the file.
+    """
 
     index: int
     target: int
     read: Any
     error: tuple[str, str] | None = None
+    refused: tuple[str, str] | None = None
 
 
 class PhotoDataset(Dataset[Sample]):
@@ -46,19 +53,22 @@ class PhotoDataset(Dataset[Sample]):
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         """The sample for an (epoch, index) pair, as :class:`EpochSampler` yields them."""
         epoch, index = key
-        target = self.files.targets[index]
+        path, target = self.files.paths[index], self.files.targets[index]
         draw = np.random.default_rng((self.seed, epoch, index))
         try:
-            return Sample(index, target, self.reader.read(Photo(self.files.paths[index], self.decoder), draw))
+            photo = Photo(path, self.decoder)
+            read = self.reader.read(photo, draw)
         except ImageError as error:
-            return Sample(index, target, None, (self.files.paths[index], error.reason))
+            return Sample(index, target, None, (path, error.reason))
+        refused = (path, photo.refused) if photo.refused and self.decoder == "turbojpeg" else None
+        return Sample(index, target, read, refused=refused)
 
     def collate(self, samples: list[Sample]) -> dict[str, Any]:
         """Stacks the samples that could be read; the others stand beside them.
 
         Returns:
             ``sent``, what the reader makes of them, or None if there are none; ``target`` (N,), ``index`` (N,), and
-            ``bad``, a list of (path, reason).
+            ``bad``, a list of (path, reason); ``refused``, the same of those that Pillow had to read.
         """
         good = [s for s in samples if s.error is None]
         return {
@@ -66,6 +76,7 @@ class PhotoDataset(Dataset[Sample]):
             "target": torch.tensor([s.target for s in good], dtype=torch.long),
             "index": torch.tensor([s.index for s in good], dtype=torch.long),
             "bad": [s.error for s in samples if s.error is not None],
+            "refused": [s.refused for s in samples if s.refused is not None],
         }
 
     def finish(self, sent: Any) -> torch.Tensor:

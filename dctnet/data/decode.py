@@ -151,9 +151,7 @@ class Photo:
                 self.header, self.refused = None, str(error)
             else:
                 factors = self.header.factors
-                return [
-                    Plane(s, f * denominator, g * denominator) for s, (f, g) in zip(samples, factors, strict=True)
-                ]
+                return [Plane(s, f * denominator, g * denominator) for s, (f, g) in zip(samples, factors, strict=True)]
         with _faults_named(self.path), Image.open(io.BytesIO(self.data)) as image:
             width, height = image.size
             wanted = (max(1, width // denominator), max(1, height // denominator))
@@ -242,5 +240,3 @@ def _sixteen_to_eight(image: Image.Image) -> Image.Image:
     if samples.min() < 0 or samples.max() > 65535:
         raise ValueError(f"samples of {samples.min()}…{samples.max()} are beyond 16 bits")
     return Image.fromarray(((samples * 255 + 32767) // 65535).astype(np.uint8))
-
-

@@ -155,7 +155,9 @@ class ChannelReader:
 
     def _compute(self, sent: dict[str, Tensor]) -> Tensor:
         side = self.size // BLOCK
-        return flip_blocks(compute_channels(sent, (side, side), self.channel_set), self.channel_set.indices, sent["flip"])
+        return flip_blocks(
+            compute_channels(sent, (side, side), self.channel_set), self.channel_set.indices, sent["flip"]
+        )
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,3 @@ class RGBReader:
     def finish(self, sent: Tensor) -> Tensor:
         """RGB (N, 3, S, S), 0 … 255, float32."""
         return ycbcr_to_rgb(sent.float())
-
-
-Reader = ChannelReader | RGBReader

@@ -60,7 +60,9 @@ def resampled_dct(
     with torch.autocast(device.type, enabled=False):
         vertical, horizontal = (basis_rows(torch.float32, device, f) for f in (axes.vertical, axes.horizontal))
         part, top, left = _touched(planes, top, down.shape[-1], left, across.shape[-1])
-        part = ((vertical @ down).flatten(0, 1) @ _taps(part, top, down.shape[-1])).view(count, rows * len(axes.vertical), -1)
+        part = ((vertical @ down).flatten(0, 1) @ _taps(part, top, down.shape[-1])).view(
+            count, rows * len(axes.vertical), -1
+        )
         grid = (horizontal @ across).flatten(0, 1) @ _taps(part.mT.contiguous(), left, across.shape[-1])
     grid = grid.view(count, columns, len(axes.horizontal), rows, len(axes.vertical)).permute(0, 4, 2, 3, 1)
     coefficients = grid.flatten(1, 2)

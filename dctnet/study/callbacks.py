@@ -14,24 +14,30 @@ from dctnet.errors import UserError, did_you_mean_path
 
 
 class SkippedFiles(pl.Callback):
-    """Lists the files that all ranks left out: in ``skipped.csv`` of the run's folder, else on standard error."""
+    """Lists the files that all ranks left out, and those read by pixels where coefficients were asked for.
+
+    In ``skipped.csv`` and ``by_pixels.csv`` of the run's folder, else on standard error.
+    """
 
     def _write(self, trainer: pl.Trainer) -> None:
         data = trainer.datamodule  # type: ignore[attr-defined]
-        gathered: list[dict[str, str]] = [data.skipped]
+        own = {"skipped": data.skipped, "by_pixels": data.by_pixels}
+        gathered: list[dict[str, dict[str, str]]] = [own]
         if trainer.world_size > 1:
-            gathered = [{}] * trainer.world_size
-            torch.distributed.all_gather_object(gathered, data.skipped)
-        skipped = {path: reason for part in gathered for path, reason in part.items()}
+            gathered = [own] * trainer.world_size
+            torch.distributed.all_gather_object(gathered, own)
         folder = trainer.log_dir  # asked on every rank: it is broadcast
-        if not trainer.is_global_zero or not skipped:
-            return
-        if folder is None or not trainer.loggers:
-            print("\n".join(f"left out {path}: {reason}" for path, reason in sorted(skipped.items())), file=sys.stderr)
-            return
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with open(Path(folder, "skipped.csv"), "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            csv.writer(file).writerows([("path", "reason"), *sorted(skipped.items())])
+        for name, what in (("skipped", "left out"), ("by_pixels", "read by pixels")):
+            files = {path: reason for part in gathered for path, reason in part[name].items()}
+            if not trainer.is_global_zero or not files:
+                continue
+            if folder is None or not trainer.loggers:
+                print("\n".join(f"{what} {path}: {reason}" for path, reason in sorted(files.items())), file=sys.stderr)
+                continue
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            path = Path(folder, f"{name}.csv")
+            with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+                csv.writer(file).writerows([("path", "reason"), *sorted(files.items())])
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """After each validation, so that a run that is killed has its list."""

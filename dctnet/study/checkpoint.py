@@ -51,6 +51,7 @@ def load(path: str | Path, **data_options: Any) -> tuple[FrequencyClassifier, Fr
         options["download"] = None  # what the training downloaded has no place in another root
     if model_options["input"] == "channels":
         options["channels"] = model_options["channels"]  # a mask file need not be where it was
+    options["image_size"] = model_options["image_size"]
     data = FrequencyDataModule(**options)
     data.class_names = model_options["classes"]
     model = FrequencyClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from dctnet.data.dataset import EpochSampler, PlanesDataset, collate
+from dctnet.data.dataset import EpochSampler, PhotoDataset, collate
 from dctnet.data.folders import list_classes
 from dctnet.data.transforms import TrainCrop
 
@@ -43,7 +43,7 @@ def test_order_is_the_same_on_one_and_two_ranks():
 
 
 def batches(photos, workers):
-    dataset = PlanesDataset(list_classes(photos / "train", ["blue", "green", "red"]), TrainCrop(32, 0.3), seed=4)
+    dataset = PhotoDataset(list_classes(photos / "train", ["blue", "green", "red"]), TrainCrop(32, 0.3), seed=4)
     sampler = EpochSampler(len(dataset), 8, True, seed=4)
     return list(DataLoader(dataset, 8, sampler=sampler, num_workers=workers, collate_fn=collate))
 
@@ -59,7 +59,7 @@ def test_samples_do_not_depend_on_the_number_of_workers(photos):
 def test_bad_file_stands_beside_the_batch(own_photos):
     spoilt = own_photos / "train" / "blue" / "0.jpg"
     spoilt.write_bytes(b"not an image")
-    dataset = PlanesDataset(list_classes(own_photos / "train", ["blue", "green"]), TrainCrop(32, 0.3), seed=0)
+    dataset = PhotoDataset(list_classes(own_photos / "train", ["blue", "green"]), TrainCrop(32, 0.3), seed=0)
     batch = collate([dataset[0, i] for i in range(3)])
     assert batch["planes"].shape == (2, 3, 32, 32)
     assert batch["index"].tolist() == [1, 2]
@@ -69,7 +69,7 @@ def test_bad_file_stands_beside_the_batch(own_photos):
 def test_batch_of_bad_files_is_empty(own_photos):
     for file in (own_photos / "train" / "blue").iterdir():
         file.write_bytes(b"")
-    dataset = PlanesDataset(list_classes(own_photos / "train", ["blue"]), TrainCrop(32, 0.3), seed=0)
+    dataset = PhotoDataset(list_classes(own_photos / "train", ["blue"]), TrainCrop(32, 0.3), seed=0)
     batch = collate([dataset[0, i] for i in range(2)])
     assert len(batch["target"]) == 0
     assert len(batch["bad"]) == 2

@@ -246,7 +246,9 @@ def pick_split(manifest: Manifest, name: str) -> Split:
     """
     if name not in manifest.splits:
         has = ", ".join(manifest.splits)
-        raise StoreError(f"{manifest.root}: no split {name!r} in this store, it has {has}.{did_you_mean(name, manifest.splits)}")
+        raise StoreError(
+            f"{manifest.root}: no split {name!r} in this store, it has {has}.{did_you_mean(name, manifest.splits)}"
+        )
     return manifest.splits[name]
 
 
@@ -302,4 +304,6 @@ def check_shard(root: Path, shard: Shard) -> None:
     with open(path, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != shard.sha256:
-        raise StoreError(f"{path}: changed since it was packed: its SHA-256 begins {found[:12]}, not {shard.sha256[:12]}")
+        raise StoreError(
+            f"{path}: changed since it was packed: its SHA-256 begins {found[:12]}, not {shard.sha256[:12]}"
+        )

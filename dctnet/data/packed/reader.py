@@ -67,7 +67,9 @@ class PackedDataset(Dataset[Any]):
         if self.train:
             wide = [s for s in stored if s // BLOCK >= self.size]
             if not wide:
-                raise StoreError(f"{self.manifest.root}: packed at {list(stored)} px, too small for crops of {self.size * BLOCK}")
+                raise StoreError(
+                    f"{self.manifest.root}: packed at {list(stored)} px, too small for crops of {self.size * BLOCK}"
+                )
             return [stored.index(s) for s in wide]
         if evaluation_scale not in stored:
             fractions = ", ".join(f"{self.size * BLOCK / s:.4g}" for s in stored)
@@ -108,7 +110,9 @@ class PackedDataset(Dataset[Any]):
             total = sum(s.size for s in shards)
             if self.residency != "disk" and total > _physical_memory():
                 have = _physical_memory() / 1e9
-                raise StoreError(f"{self.manifest.root}: {total / 1e9:.1f} GB of {self.split} do not fit into {have:.1f} GB of memory: --data.residency disk")
+                raise StoreError(
+                    f"{self.manifest.root}: {total / 1e9:.1f} GB of {self.split} do not fit into {have:.1f} GB of memory: --data.residency disk"
+                )
             for number, shard in enumerate(shards):
                 path = shard_file(self.manifest.root, shard)
                 if self.residency == "disk":
@@ -153,7 +157,7 @@ class PackedDataset(Dataset[Any]):
 
         Returns:
             ``sent``: ``packed`` (N, prefix, S/8, S/8), integers in the order of the store, and ``flip`` (N,); or, of a
-            store on the device, where each crop lies. ``target`` (N,), ``index`` (N,), ``bad``, always empty.
+            store on the device, where each crop lies. ``target`` (N,), ``index`` (N,), ``bad`` and ``refused``, always empty.
         """
         indices = np.array([index for _, index in keys])
         scale, top, left, flip = self._draw(keys[0][0], indices)
@@ -168,6 +172,7 @@ class PackedDataset(Dataset[Any]):
             "target": torch.tensor([self.targets[i] for i in indices]),
             "index": torch.from_numpy(indices),
             "bad": [],
+            "refused": [],
         }
 
     def _cut(
@@ -175,7 +180,9 @@ class PackedDataset(Dataset[Any]):
     ) -> np.ndarray:
         shards, size, prefix = self._open(), self.size, self._prefix
         batch = np.empty((len(indices), prefix, size, size), self.manifest.dtype)
-        places = zip(self._shard_of[indices].tolist(), start.tolist(), blocks.tolist(), top.tolist(), left.tolist(), strict=True)
+        places = zip(
+            self._shard_of[indices].tolist(), start.tolist(), blocks.tolist(), top.tolist(), left.tolist(), strict=True
+        )
         for crop, (shard, first, (rows, columns), y, x) in zip(batch, places, strict=True):
             whole = shards[shard][first : first + prefix * rows * columns].reshape(prefix, rows, columns)
             crop[...] = whole[:, y : y + size, x : x + size]
@@ -216,7 +223,9 @@ class PackedDataset(Dataset[Any]):
                     f"{self.manifest.root}: {size / 1e9:.2f} GB of {self.split} do not fit on {device}, where {free / 1e9:.2f} GB "
                     "are free: --data.residency ram or disk"
                 )
-        flat = torch.empty(size // self.manifest.dtype.itemsize, dtype=getattr(torch, self.manifest.dtype.name), device=device)
+        flat = torch.empty(
+            size // self.manifest.dtype.itemsize, dtype=getattr(torch, self.manifest.dtype.name), device=device
+        )
         for base, shard in zip(self._bases().tolist(), shards, strict=True):
             flat[base : base + shard.size].copy_(torch.from_numpy(shard))
         return flat

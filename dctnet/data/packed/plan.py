@@ -1,0 +1,153 @@
+"""What a packing is to make, down to the shards, known before the first of them is written."""
+
+import hashlib
+import itertools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from dctnet import __version__
+from dctnet.data import folders
+from dctnet.data.datamodule import FrequencyDataModule
+from dctnet.data.decode import ImageError, describe_decoder, image_size
+from dctnet.data.packed.manifest import dump
+from dctnet.data.packed.shard import ShardTask, Source
+from dctnet.errors import UserError
+from dctnet.frequency.channels import rank_channels
+from dctnet.frequency.dct import BLOCK
+from dctnet.frequency.maskfile import keep_probability
+
+_TRANSFORM = (
+    "whole image, sides to the nearest multiple of 8 with the short one at the scale, antialiased bilinear; YCbCr minus "
+    "128; orthonormal 8x8 block DCT; divided by the step, rounded, clipped"
+)
+
+
+@dataclass(frozen=True)
+class PackData:
+    """What to pack, and for which crops.
+
+    Args:
+        channels: A name (``square-24``, ``all``, …), a mask file, or a list of indices. Of a mask file with keep
+            probabilities the likeliest comes first in the store, otherwise the lowest frequency.
+        image_size: Side of the crops that training will take, in pixels.
+        crop_fraction: Evaluation square as a share of the short side; evaluation images are packed at image_size /
+            crop_fraction.
+        min_scale: Smallest share of the area that a training crop is to take; it sets the largest scale.
+        val_fraction: Share held out for validation from a root without splits.
+        classes: As for ``fit``.
+        per_class: Cap on training images a class.
+        decoder: For JPEG files.
+        on_error: What a file that cannot be used does: ``stop`` the packing, or be left out and listed (``skip``).
+    """
+
+    channels: str | list[int] = "all"
+    image_size: int = 224
+    crop_fraction: float = 0.875
+    min_scale: float = 0.35
+    val_fraction: float = 0.0
+    classes: str | list[str] | None = None
+    per_class: int | None = None
+    decoder: Literal["auto", "turbojpeg", "pillow"] = "auto"
+    on_error: Literal["stop", "skip"] = "stop"
+
+
+def choose_scales(data: PackData, asked: Sequence[int] | None) -> dict[str, tuple[int, ...]]:
+    """The scales of each split.
+
+    A random crop of a fixed size from an image at a short side s takes a share of the area that falls with s²; four
+    scales spread that share evenly between 1 and ``min_scale``, as RandomResizedCrop does.
+
+    Raises:
+        UserError: A scale is no multiple of 8 or smaller than the crop.
+    """
+    size = data.image_size
+    if asked is None:
+        shares = [data.min_scale + (1 - data.min_scale) * (k + 0.5) / 4 for k in range(4)]
+        asked = sorted({max(size, round(size / share**0.5 / BLOCK) * BLOCK) for share in shares})
+    bad = [s for s in asked if s < size or s % BLOCK]
+    if bad or not asked:
+        raise UserError(f"--scales must be multiples of {BLOCK}, at least the crop's {size}; got {bad or 'none'}")
+    evaluation = round(size / data.crop_fraction / BLOCK) * BLOCK
+    return {"train": tuple(sorted(set(asked))), "val": (evaluation,), "test": (evaluation,)}
+
+
+def grid(width: int, height: int, scale: int) -> tuple[int, int]:
+    """Rows and columns of blocks of a whole image whose short side becomes ``scale`` pixels."""
+    short, most = min(width, height), scale // BLOCK
+    rows, columns = (max(most, round(side / short * most)) for side in (height, width))
+    return rows, columns
+
+
+def make_plan(
+    source: FrequencyDataModule, data: PackData, scales: dict[str, tuple[int, ...]], dtype: str, shard_bytes: int
+) -> dict[str, Any]:
+    """What is to be packed, down to the shards, from the files' headers; the steps are still to be chosen."""
+    root = source.root
+    present = [s for s in folders.SPLITS if folders.split_folder(root, s)] or ["train", "val"]
+    channels = rank_channels(source.channel_set, keep_probability(data.channels))
+    splits: dict[str, Any] = {}
+    for split in present:
+        found = source.files(split)  # type: ignore[arg-type]
+        images, skipped, shards, filled = [], [], [0], 0
+        for path, target in tqdm(
+            list(zip(found.paths, found.targets, strict=True)), desc=f"sizes of {split}", unit="img"
+        ):
+            try:
+                width, height = image_size(path)
+            except ImageError as error:
+                if data.on_error == "stop":
+                    raise ImageError(
+                        path, f"{error.reason} (to leave such files out and list them: --data.on_error skip)"
+                    ) from error
+                skipped.append((os.path.relpath(path, root), error.reason))
+                continue
+            blocks = [grid(width, height, scale) for scale in scales[split]]
+            size = sum(rows * columns for rows, columns in blocks) * len(channels) * np.dtype(dtype).itemsize
+            if filled + size > shard_bytes and filled:
+                shards.append(len(images))
+                filled = 0
+            filled += size
+            images.append([os.path.relpath(path, root), target, blocks, os.path.getsize(path)])
+        splits[split] = {"scales": scales[split], "images": images, "shards": shards, "skipped": skipped}
+    return {
+        "channels": channels,
+        "dtype": dtype,
+        "image_size": data.image_size,
+        "crop_fraction": data.crop_fraction,
+        "transform": _TRANSFORM,
+        "decoder": describe_decoder(source.decoder),
+        "made_with": {"dctnet": __version__, **{p: version(p) for p in ("torch", "numpy", "pillow")}},
+        "source": root.name,
+        "classes": source.class_names,
+        "splits": splits,
+    }
+
+
+def fingerprint(plan: dict[str, Any]) -> str:
+    """A hash of what was asked for and of the files it was asked of; the steps follow from them."""
+    return hashlib.sha256(dump({k: v for k, v in plan.items() if k not in ("steps", "error")})).hexdigest()
+
+
+def make_tasks(plan: dict[str, Any], source: FrequencyDataModule) -> list[ShardTask]:
+    """The shards of a settled plan."""
+    tasks = []
+    for name, split in plan["splits"].items():
+        images = split["images"]
+        for number, (start, stop) in enumerate(itertools.pairwise([*split["shards"], len(images)])):
+            sources = tuple(
+                Source(str(source.root / path), target, tuple((r, c) for r, c in blocks))
+                for path, target, blocks, _ in images[start:stop]
+            )
+            tasks.append(
+                ShardTask(
+                    f"{name}-{number:05d}", sources, str(source.root), tuple(plan["channels"]), tuple(plan["steps"]),
+                    plan["dtype"], source.decoder, source.hparams["on_error"],
+                )
+            )  # fmt: skip
+    return [task for task in tasks if task.sources]
