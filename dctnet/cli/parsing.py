@@ -43,7 +43,7 @@ def call(function: Callable[..., Any], args: list[str], dotted: Mapping[str, str
     """
     parser = jsonargparse.ArgumentParser(prog=f"dctnet {function.__name__.replace('_', '-')}", exit_on_error=False)
     dotted = dotted or {}
-    parser.add_function_arguments(function, as_positional=True, skip=set(dotted))
+    names = parser.add_function_arguments(function, as_positional=True, skip=set(dotted))
     for name in dotted.values():
         parser.add_argument(f"--{name}", type=str | None)
     try:
@@ -51,7 +51,8 @@ def call(function: Callable[..., Any], args: list[str], dotted: Mapping[str, str
     except argparse.ArgumentError as error:
         raise one_line(error, option_names(parser)) from error
     renamed = {parameter: config.pop(name) for parameter, name in dotted.items()}
-    return function(**{key: value for key, value in config.items() if "." not in key}, **renamed)
+    given = vars(parser.instantiate(config))
+    return function(**{key: value for key, value in given.items() if key in names}, **renamed)
 
 
 def option_names(parser: argparse.ArgumentParser) -> list[str]:

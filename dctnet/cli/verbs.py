@@ -16,6 +16,10 @@ Image classifiers on block-DCT frequency channels, and the channels worth keepin
   predict        label photographs:    dctnet predict --ckpt_path C --data.root PATH [--out CSV]
   export-mask    the channels kept:    dctnet export-mask C --out mask.json [--keep K]
   make-planted   a data set with a known answer:  dctnet make-planted DIR
+  pack           a data set as channels, never to be decoded again:  dctnet pack SRC OUT --data.channels mask.json
+  verify         every byte of a packed store:    dctnet verify OUT
+  throughput     images a second of every way to feed a network, side by side:  dctnet throughput [--data.root DIR]
+  doctor         what is installed here, what it unlocks, how to get what is missing:  dctnet doctor
 
 dctnet VERB --help lists a verb's options.
 """
@@ -44,10 +48,42 @@ def _make_planted(args: list[str]) -> None:
     call(make_planted, args)
 
 
+def _pack(args: list[str]) -> None:
+    from dctnet.cli.parsing import call
+    from dctnet.data.packed.writer import pack
+
+    call(pack, args)
+
+
+def _verify(args: list[str]) -> None:
+    from dctnet.cli.parsing import call
+    from dctnet.data.packed.manifest import verify
+
+    call(verify, args)
+
+
+def _throughput(args: list[str]) -> None:
+    from dctnet.cli.parsing import call
+    from dctnet.study.throughput import throughput
+
+    call(throughput, args, {"root": "data.root", "channels": "data.channels"})
+
+
+def _doctor(args: list[str]) -> None:
+    from dctnet.cli.doctor import doctor
+    from dctnet.cli.parsing import call
+
+    call(doctor, args)
+
+
 VERBS: dict[str, Callable[[list[str]], None]] = {
     **{verb: _experiment(verb) for verb in ("fit", "validate", "test", "predict")},
     "export-mask": _export_mask,
     "make-planted": _make_planted,
+    "pack": _pack,
+    "verify": _verify,
+    "throughput": _throughput,
+    "doctor": _doctor,
 }
 
 
@@ -58,7 +94,7 @@ def main(args: list[str] | None = None) -> int:
         args: What follows ``dctnet`` on the command line; None reads it from there.
 
     Returns:
-        The exit status: 0, or 2 for a mistake of the user's, told in one line.
+        The exit status: 0; 2 for a mistake of the user's, told in one line; 130 after Ctrl-C.
     """
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help"):
@@ -74,4 +110,7 @@ def main(args: list[str] | None = None) -> int:
     except UserError as error:
         print(f"dctnet: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("dctnet: stopped", file=sys.stderr)
+        return 130
     return 0

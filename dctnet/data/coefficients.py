@@ -24,8 +24,8 @@ def read_coefficients(data: bytes) -> list[np.ndarray]:
 
     Returns:
         One array a component, dequantised by its own table, in the scale of
-        :func:`~dctnet.frequency.dct.block_dct` of level-shifted samples: Y, or Y, Cb, Cr each on its own grid, as stored
-        (EXIF orientation turns nothing). Blocks that the edge cuts are included.
+        :func:`~dctnet.frequency.dct.block_dct` of level-shifted samples: Y, or Y, Cb, Cr each on its own grid, as
+        stored (EXIF orientation turns nothing). Blocks that the edge cuts are included.
 
     Shape:
         - output: (64, rows, columns) each, int32, frequency 8·v + u first
@@ -60,11 +60,11 @@ def whole_blocks(photo: Photo) -> tuple[int, int]:
 def aligned_channels(photo: Photo, window: Window, channel_set: ChannelSet) -> Tensor:
     """The kept channels of an aligned crop, from coefficients.
 
-    Subsampled chroma is interpolated to luma's grid in the DCT domain. Where the file's samples lie within 0 … 255 this
-    is the DCT of the decoded crop, without the rounding of its samples to whole numbers: at most 4 a coefficient (half a
-    level in all 64 samples) and what the decoder's inverse DCT in integers adds. Samples beyond 0 … 255, which strong
-    quantisation makes, are clamped by a decoder and not here. At the right and lower edge, interpolation reaches into
-    what the encoder filled the last blocks with.
+    Subsampled chroma is interpolated to luma's grid in the DCT domain. Where the file's samples lie within 0 … 255
+    this is the DCT of the decoded crop, without the rounding of its samples to whole numbers: at most 4 a coefficient
+    (half a level in all 64 samples) and what the decoder's inverse DCT in integers adds. Samples beyond 0 … 255, which
+    strong quantisation makes, are clamped by a decoder and not here. At the right and lower edge, interpolation reaches
+    into what the encoder filled the last blocks with.
 
     Args:
         photo: A photograph with a header.
@@ -134,7 +134,7 @@ def _interpolate(
     views: list[np.ndarray], tables: list[np.ndarray], factors: tuple[int, int], window: Window, frequencies: list[int]
 ) -> Tensor:
     """Some frequencies of subsampled components of one shape on luma's grid, (components, F, side, side)."""
-    inner, spans, missing, skip, shape = [], [], [], [], []  # type: ignore[var-annotated]
+    inner, spans, missing, skip, shape = [], [], [], [], []
     for start, factor, length in zip((window.top, window.left), factors, views[0].shape[:2], strict=True):
         first, last = start // factor - 1, -(-(start + window.side) // factor) + 1  # with a neighbour on either side
         here = slice(max(first, 0), min(last, length))
@@ -169,7 +169,7 @@ class CoefficientReader:
     channel_set: ChannelSet
 
     def read(self, photo: Photo, draw: np.random.Generator) -> tuple[Tensor, bool]:
-        """Channels (K, S/8, S/8), float32, and whether to flip them. ``photo.refused`` says if they are from pixels, and why.
+        """Channels (K, S/8, S/8), float32, and whether to flip them; from pixels where ``photo.refused`` says why.
 
         Raises:
             ImageError: The photograph is smaller than the crop, or cannot be read by pixels either.
@@ -177,10 +177,8 @@ class CoefficientReader:
         rows, columns = whole_blocks(photo)
         side = self.size // BLOCK
         if min(rows, columns) < side:
-            raise ImageError(
-                photo.path,
-                f"{photo.width}×{photo.height} pixels hold no aligned crop of {self.size}; --data.source pixels resizes",
-            )
+            size = f"{photo.width}×{photo.height} pixels"
+            raise ImageError(photo.path, f"{size} hold no aligned crop of {self.size}: --data.source pixels resizes")
         if isinstance(self.crop, TrainCrop):
             top, left = (int(draw.integers(length - side, endpoint=True)) for length in (rows, columns))
         else:

@@ -58,8 +58,8 @@ class FrequencyDataModule(pl.LightningDataModule):
         crop_fraction: Evaluation square as a share of the short side. Unless given, 0.875; of a store, what it was
             packed for.
         decoder: For JPEG files: ``turbojpeg``, ``pillow``, or whichever is found (``auto``).
-        source: ``pixels``, decoded and resized; or ``coefficients``, straight from the JPEG files: aligned crops without
-            resizing, for photographs of one known size.
+        source: ``pixels``, decoded and resized; or ``coefficients``, straight from the JPEG files: aligned crops
+            without resizing, for photographs of one known size.
         dct: Where the channels of photographs are computed: by the ``loader``'s processes, or on the ``device``, to
             which the decoded samples then travel.
         residency: Where a packed store is read from: ``disk`` (mapped into memory), ``ram``, or the ``device``.
@@ -122,9 +122,7 @@ class FrequencyDataModule(pl.LightningDataModule):
     def _choose_channels(self, asked: str | list[int] | None) -> ChannelSet:
         first = re.fullmatch(r"first-(\d{1,3})", asked) if isinstance(asked, str) else None
         if self.store is None and first:
-            raise UserError(
-                f"--data.channels {asked}: only a packed store has an order; {self.hparams['root']} is none"
-            )
+            raise UserError(f"--data.channels {asked}: only a packed store has a first; {self.hparams['root']} is none")
         if self.store is None or (asked is not None and not first):
             return resolve_channels("all" if asked is None else asked)
         stored = self.store.channels
@@ -161,7 +159,7 @@ class FrequencyDataModule(pl.LightningDataModule):
             root = self.root
             folder = next((f for s in folders.SPLITS if (f := folders.split_folder(root, s))), root)
             self._classes = folders.choose_classes(folders.class_folders(folder), self.hparams["classes"], folder)
-        return self._classes  # type: ignore[return-value]
+        return self._classes
 
     @class_names.setter
     def class_names(self, names: list[str]) -> None:
@@ -181,19 +179,17 @@ class FrequencyDataModule(pl.LightningDataModule):
     def _list_packed(self, split: Split) -> folders.Files:
         assert self.store is not None
         dataset = self._packed(split, train=split == "train")
-        names = self.store.classes
-        if unknown := sorted(set(names) - set(self.class_names)):
-            raise UserError(
-                f"{self.store.root}: class {unknown[0]!r} is not among the {len(self.class_names)} of training"
-            )
-        places = [self.class_names.index(name) for name in names]
-        dataset.targets = [places[target] for target in dataset.targets]
+        if unknown := sorted(set(self.store.classes) - set(self.class_names)):
+            count = len(self.class_names)
+            raise UserError(f"{self.store.root}: class {unknown[0]!r} is not among the {count} of training")
+        places = [self.class_names.index(name) for name in self.store.classes]
+        dataset.targets = tuple(places[target] for target in dataset.targets)
         left_out = pick_split(self.store, split).skipped
         if left_out:
             rank_zero_warn(f"{self.store.root}: {len(left_out)} files of {split} were left out when it was packed")
             self.skipped.update(left_out)
         self._datasets[split] = dataset
-        return folders.Files(dataset.paths, tuple(dataset.targets))
+        return folders.Files(dataset.paths, dataset.targets)
 
     def _packed(self, split: Split, train: bool) -> PackedDataset:
         options = self.hparams
@@ -310,7 +306,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         """Stops at a bad file, or notes it, in the process that trains: a worker could do neither in one line."""
         for path, reason in batch["bad"]:
             if self.hparams["on_error"] == "stop":
-                raise ImageError(path, f"{reason} (to leave such files out and list them: --data.on_error skip)")
+                raise ImageError(path, reason).with_advice()
             self.skipped[path] = reason
         if self.hparams["source"] == "coefficients":
             self.by_pixels.update(batch["refused"])
@@ -371,9 +367,7 @@ def _check_store_options(options: Any) -> None:
     if options["val_fraction"]:
         raise UserError(f"{options['root']}: a packed store; --data.val_fraction is chosen when packing")
     if options["input"] == "rgb":
-        raise UserError(
-            f"{options['root']}: a packed store holds frequency channels; --model.input rgb needs the photographs"
-        )
+        raise UserError(f"{options['root']}: a packed store has no RGB; --model.input rgb needs the photographs")
 
 
 def _check_options(options: Any) -> None:

@@ -57,7 +57,16 @@ class ImageError(UserError):
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         super().__init__(f"{path}: {reason}")
+        self.path = path
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        # By its own arguments: an exception's are its message, of which a process that sends one makes another.
+        return type(self), (self.path, self.reason)
+
+    def with_advice(self) -> "ImageError":
+        """The same, saying how to go on without such files."""
+        return ImageError(self.path, f"{self.reason} (to leave such files out and list them: --data.on_error skip)")
 
 
 def choose_decoder(asked: Literal["auto", "turbojpeg", "pillow"]) -> Decoder:
@@ -86,7 +95,8 @@ class Photo:
     A JPEG goes straight to YCbCr, without the detour over RGB. Grey has no Cb and Cr, transparency lies over white, 16
     bits are scaled to 8, of an animation the first frame counts. EXIF that cannot be read turns nothing.
 
-    What libjpeg-turbo refuses or warns of, and what is not a JPEG of Y or YCbCr, is left to Pillow; ``refused`` says why.
+    What libjpeg-turbo refuses or warns of, and what is not a JPEG of Y or YCbCr, is left to Pillow; ``refused`` says
+    why.
 
     Args:
         path: Any file that Pillow opens.

@@ -111,7 +111,7 @@ def _read_markers(data: bytes) -> JpegHeader:
         if marker == _DQT:
             tables |= _read_tables(body)
         elif marker in _FRAMES:
-            frame, process = struct.unpack_from(">BHHB", body) + (body[6:],), _FRAMES[marker]
+            frame, process = (*struct.unpack_from(">BHHB", body), body[6:]), _FRAMES[marker]
         elif marker in _OTHER_FRAMES:
             raise JpegError(f"{_OTHER_FRAMES[marker]} coding")
         elif marker == _APP1 and body[:6] == b"Exif\0\0":

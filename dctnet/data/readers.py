@@ -1,7 +1,7 @@
 """From an opened photograph to what the network reads, in two halves: in the loading process, and on the device.
 
-``read`` cuts one photograph, ``stack`` makes a batch of the cuts, ``finish``, after the batch has reached the device, the
-network's input.
+``read`` cuts one photograph, ``stack`` makes a batch of the cuts, ``finish``, after the batch has reached the device,
+the network's input.
 """
 
 import math

@@ -24,7 +24,7 @@ _GREY = 6
 
 @functools.cache
 def library() -> str | None:
-    """Path or name of the TurboJPEG library, or None. ``TURBOJPEG`` in the environment names another, or none if empty."""
+    """Path or name of the TurboJPEG library, or None; ``TURBOJPEG`` in the environment names another, empty none."""
     if "TURBOJPEG" in os.environ:
         return os.environ["TURBOJPEG"] or None
     # The loader's cache knows more places than a list of ours; without it (a bare container), the usual ones.
@@ -94,7 +94,7 @@ _Filter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 
 @functools.cache
 def _transformer() -> ctypes.CDLL:
-    lib = ctypes.CDLL(library())  # type: ignore[arg-type]
+    lib = ctypes.CDLL(library())
     lib.tjInitTransform.restype = ctypes.c_void_p
     lib.tjDestroy.argtypes = [ctypes.c_void_p]
     lib.tjGetErrorStr2.argtypes, lib.tjGetErrorStr2.restype = [ctypes.c_void_p], ctypes.c_char_p
@@ -135,7 +135,8 @@ def with_coefficients(data: bytes, header: JpegHeader, take: Callable[[list[np.n
     shapes = [header.blocks(i) for i in range(len(header.components))]
     # The library goes by whole rows of MCUs.
     heights = [-(-rows // c.vertical) * c.vertical for (rows, _), c in zip(shapes, header.components, strict=True)]
-    total, addresses, outcome = sum(heights), [], []  # type: ignore[var-annotated]
+    total, addresses = sum(heights), list[int]()
+    outcome: list[T | Exception] = []
 
     def note(address: int) -> int:
         addresses.append(address)

@@ -100,8 +100,8 @@ def rank_channels(channel_set: ChannelSet, keep_probability: Sequence[float] | N
 
     Args:
         channel_set: The channels.
-        keep_probability: How likely a gate keeps each of the 192; without it the lowest frequency is the most important,
-            in the order of ``zigzag-N``.
+        keep_probability: How likely a gate keeps each of the 192; without it the lowest frequency is the most
+            important, in the order of ``zigzag-N``.
     """
     order = _zigzag(NUM_CHANNELS)
     if keep_probability is not None:

@@ -22,8 +22,8 @@ def resampled_dct(
 
     Each output block depends on a few rows and columns of samples around it: their antialiased bilinear weights (those
     of Pillow and torchvision) times the rows of the DCT is one small matrix a block and axis. Nothing is rounded on the
-    way, so against resize, round to 8 bits, transform the result differs by that rounding: at most 4 a coefficient (half
-    a level in all 64 samples), 0.3 in standard deviation.
+    way, so against resize, round to 8 bits, transform the result differs by that rounding: at most 4 a coefficient
+    (half a level in all 64 samples), 0.3 in standard deviation.
 
     Args:
         planes: Samples, 0 … 255.

@@ -37,7 +37,7 @@ def upsample_blocks(coefficients: Tensor, factors: tuple[int, int], frequencies:
     """Coefficients of planes enlarged by linear interpolation, as libjpeg's and Pillow's, from those of the planes.
 
     Interpolation and DCT are linear, so the coefficients of an enlarged block are a matrix times those of the block and
-    its neighbours; along each axis one after the other. The result is that of pixels that were neither rounded nor clamped.
+    its neighbours; along each axis one after the other. The result is that of pixels neither rounded nor clamped.
 
     Args:
         coefficients: All 64 of each block, float32, v before u, with one block more on every side than is wanted:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -23,8 +24,8 @@ from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import keep_probability
 
 _TRANSFORM = (
-    "whole image, sides to the nearest multiple of 8 with the short one at the scale, antialiased bilinear; YCbCr minus "
-    "128; orthonormal 8x8 block DCT; divided by the step, rounded, clipped"
+    "whole image, sides to the nearest multiple of 8 with the short one at the scale, antialiased bilinear; YCbCr "
+    "minus 128; orthonormal 8x8 block DCT; divided by the step, rounded, clipped"
 )
 
 
@@ -91,29 +92,12 @@ def make_plan(
     root = source.root
     present = [s for s in folders.SPLITS if folders.split_folder(root, s)] or ["train", "val"]
     channels = rank_channels(source.channel_set, keep_probability(data.channels))
+    block_bytes = len(channels) * np.dtype(dtype).itemsize
     splits: dict[str, Any] = {}
     for split in present:
-        found = source.files(split)  # type: ignore[arg-type]
-        images, skipped, shards, filled = [], [], [0], 0
-        for path, target in tqdm(
-            list(zip(found.paths, found.targets, strict=True)), desc=f"sizes of {split}", unit="img"
-        ):
-            try:
-                width, height = image_size(path)
-            except ImageError as error:
-                if data.on_error == "stop":
-                    raise ImageError(
-                        path, f"{error.reason} (to leave such files out and list them: --data.on_error skip)"
-                    ) from error
-                skipped.append((os.path.relpath(path, root), error.reason))
-                continue
-            blocks = [grid(width, height, scale) for scale in scales[split]]
-            size = sum(rows * columns for rows, columns in blocks) * len(channels) * np.dtype(dtype).itemsize
-            if filled + size > shard_bytes and filled:
-                shards.append(len(images))
-                filled = 0
-            filled += size
-            images.append([os.path.relpath(path, root), target, blocks, os.path.getsize(path)])
+        images, skipped = _measure(source.files(split), root, scales[split], data.on_error, split)  # type: ignore[arg-type]
+        sizes = [sum(rows * columns for rows, columns in blocks) * block_bytes for _, _, blocks, _ in images]
+        shards = _fill(sizes, shard_bytes)
         splits[split] = {"scales": scales[split], "images": images, "shards": shards, "skipped": skipped}
     return {
         "channels": channels,
@@ -127,6 +111,36 @@ def make_plan(
         "classes": source.class_names,
         "splits": splits,
     }
+
+
+def _measure(
+    files: folders.Files, root: Path, scales: tuple[int, ...], on_error: str, split: str
+) -> tuple[list[Any], list[tuple[str, str]]]:
+    """Path, target, blocks at each scale and bytes of each file; and path and reason of those left out."""
+    images, skipped = [], []
+    listed = list(zip(files.paths, files.targets, strict=True))
+    for path, target in tqdm(listed, desc=f"sizes of {split}", unit="img"):
+        try:
+            width, height = image_size(path)
+        except ImageError as error:
+            if on_error == "stop":
+                raise error.with_advice() from error
+            skipped.append((os.path.relpath(path, root), error.reason))
+            continue
+        blocks = [grid(width, height, scale) for scale in scales]
+        images.append([os.path.relpath(path, root), target, blocks, os.path.getsize(path)])
+    return images, skipped
+
+
+def _fill(sizes: list[int], shard_bytes: int) -> list[int]:
+    """The place of the first image of each shard, when shards are filled one after the other."""
+    first, filled = [0], 0
+    for place, size in enumerate(sizes):
+        if filled and filled + size > shard_bytes:
+            first.append(place)
+            filled = 0
+        filled += size
+    return first
 
 
 def fingerprint(plan: dict[str, Any]) -> str:

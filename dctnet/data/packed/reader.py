@@ -1,6 +1,7 @@
 """A packed store to batches: aligned crops of integers, cut for a whole batch at once, without worker processes."""
 
 import hashlib
+import mmap
 import os
 from typing import Any, Literal
 
@@ -19,8 +20,8 @@ Residency = Literal["disk", "ram", "device"]
 class PackedDataset(Dataset[Any]):
     """Crops of a packed store, a batch at a time.
 
-    A training crop is drawn as scale, place and flip, each sample's from (seed, epoch, index); an evaluation crop is the
-    central one. Integers travel to the device and become channels there (:meth:`finish`), where they are flipped, too.
+    A training crop is drawn as scale, place and flip, each sample's from (seed, epoch, index); an evaluation crop is
+    the central one. Integers travel to the device and become channels there (:meth:`finish`), where they are flipped.
 
     Args:
         manifest: Of the store.
@@ -55,6 +56,7 @@ class PackedDataset(Dataset[Any]):
         self._steps = torch.tensor([manifest.steps[p] for p in self._places])[:, None, None]
         self._scales = self._choose_scales(evaluation_scale)
         self._shards: list[np.ndarray] = []
+        self._maps: list[mmap.mmap] = []
         self._read_indices()
         self._draws: tuple[int, np.ndarray] = (-1, np.empty(0))
         self._flat: Tensor | None = None
@@ -74,8 +76,8 @@ class PackedDataset(Dataset[Any]):
         if evaluation_scale not in stored:
             fractions = ", ".join(f"{self.size * BLOCK / s:.4g}" for s in stored)
             raise StoreError(
-                f"{self.manifest.root}: {self.split} is packed at {list(stored)} px, the central square asked for needs "
-                f"{evaluation_scale}: --data.crop_fraction {fractions}, or pack with the one you want"
+                f"{self.manifest.root}: {self.split} is packed at {list(stored)} px, the central square that is asked "
+                f"for needs {evaluation_scale}: --data.crop_fraction {fractions}, or pack with the one you want"
             )
         return [stored.index(evaluation_scale)]
 
@@ -109,17 +111,17 @@ class PackedDataset(Dataset[Any]):
             shards = pick_split(self.manifest, self.split).shards
             total = sum(s.size for s in shards)
             if self.residency != "disk" and total > _physical_memory():
-                have = _physical_memory() / 1e9
-                raise StoreError(
-                    f"{self.manifest.root}: {total / 1e9:.1f} GB of {self.split} do not fit into {have:.1f} GB of memory: --data.residency disk"
-                )
+                need = f"{self.manifest.root}: {total / 1e9:.2f} GB of {self.split}"
+                raise StoreError(f"{need} do not fit into {_physical_memory() / 1e9:.2f} GB: --data.residency disk")
             for number, shard in enumerate(shards):
                 path = shard_file(self.manifest.root, shard)
                 if self.residency == "disk":
-                    self._shards.append(np.asarray(np.memmap(path, little, "r")))
+                    with open(path, "rb") as file:
+                        self._maps.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+                    self._shards.append(np.frombuffer(self._maps[-1], little))
                 else:
                     content = np.fromfile(path, little)
-                    if hashlib.sha256(content).hexdigest() != shard.sha256:
+                    if hashlib.sha256(content.data).hexdigest() != shard.sha256:
                         raise StoreError(f"{path}: changed since it was packed: its SHA-256 is not the manifest's")
                     self._shards.append(self._compact(number, content))
         return self._shards
@@ -140,7 +142,7 @@ class PackedDataset(Dataset[Any]):
         return compact
 
     def _draw(self, epoch: int, indices: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Scale, top, left and flip of some samples. All of an epoch's are drawn at once: no sample waits for its own."""
+        """Scale, top, left and flip of some samples; all of an epoch's are drawn at once."""
         if not self.train:
             blocks = self._blocks[indices, 0]
             return np.zeros(len(indices), int), *((blocks - self.size) // 2).T, np.zeros(len(indices), bool)
@@ -157,7 +159,8 @@ class PackedDataset(Dataset[Any]):
 
         Returns:
             ``sent``: ``packed`` (N, prefix, S/8, S/8), integers in the order of the store, and ``flip`` (N,); or, of a
-            store on the device, where each crop lies. ``target`` (N,), ``index`` (N,), ``bad`` and ``refused``, always empty.
+            store on the device, where each crop lies. ``target`` (N,), ``index`` (N,); ``bad`` and ``refused``, always
+            empty.
         """
         indices = np.array([index for _, index in keys])
         scale, top, left, flip = self._draw(keys[0][0], indices)
@@ -180,13 +183,22 @@ class PackedDataset(Dataset[Any]):
     ) -> np.ndarray:
         shards, size, prefix = self._open(), self.size, self._prefix
         batch = np.empty((len(indices), prefix, size, size), self.manifest.dtype)
-        places = zip(
-            self._shard_of[indices].tolist(), start.tolist(), blocks.tolist(), top.tolist(), left.tolist(), strict=True
-        )
-        for crop, (shard, first, (rows, columns), y, x) in zip(batch, places, strict=True):
-            whole = shards[shard][first : first + prefix * rows * columns].reshape(prefix, rows, columns)
+        lengths = blocks.prod(1) * prefix
+        columns = (self._shard_of[indices], start, lengths, blocks, top, left)
+        places = list(zip(*(column.tolist() for column in columns), strict=True))
+        if self._maps and hasattr(mmap, "MADV_WILLNEED"):
+            self._announce(places)
+        for crop, (shard, first, length, (high, wide), y, x) in zip(batch, places, strict=True):
+            whole = shards[shard][first : first + length].reshape(prefix, high, wide)
             crop[...] = whole[:, y : y + size, x : x + size]
         return batch
+
+    def _announce(self, places: list[tuple[Any, ...]]) -> None:
+        """Tells the system which parts of the disk a batch is about to read, so that it reads them side by side."""
+        item, page = self.manifest.dtype.itemsize, mmap.PAGESIZE
+        for shard, first, length, *_ in places:
+            begin = first * item // page * page
+            self._maps[shard].madvise(mmap.MADV_WILLNEED, begin, (first + length) * item - begin)
 
     def _bases(self) -> np.ndarray:
         """Where each shard begins when all lie behind one another."""
@@ -219,13 +231,12 @@ class PackedDataset(Dataset[Any]):
         if device.type == "cuda":
             free = torch.cuda.mem_get_info(device)[0]
             if size > 0.9 * free:  # the network wants some, too
+                need = f"{self.manifest.root}: {size / 1e9:.2f} GB of {self.split}"
                 raise StoreError(
-                    f"{self.manifest.root}: {size / 1e9:.2f} GB of {self.split} do not fit on {device}, where {free / 1e9:.2f} GB "
-                    "are free: --data.residency ram or disk"
+                    f"{need} do not fit on {device}, {free / 1e9:.2f} GB free: --data.residency ram or disk"
                 )
-        flat = torch.empty(
-            size // self.manifest.dtype.itemsize, dtype=getattr(torch, self.manifest.dtype.name), device=device
-        )
+        dtype = getattr(torch, self.manifest.dtype.name)
+        flat = torch.empty(size // self.manifest.dtype.itemsize, dtype=dtype, device=device)
         for base, shard in zip(self._bases().tolist(), shards, strict=True):
             flat[base : base + shard.size].copy_(torch.from_numpy(shard))
         return flat
@@ -240,8 +251,8 @@ def find_channels(manifest: Manifest, channel_set: ChannelSet) -> list[int]:
     missing = [index for index in channel_set.indices if index not in manifest.channels]
     if missing:
         raise StoreError(
-            f"{manifest.root}: {len(missing)} of the {len(channel_set)} channels of {channel_set.name} are not in this store of "
-            f"{len(manifest.channels)}, such as {missing[0]}; leave --data.channels out to take what is there, or pack them"
+            f"{manifest.root}: {len(missing)} of the {len(channel_set)} channels of {channel_set.name} are not among "
+            f"the {len(manifest.channels)} packed, such as {missing[0]}; without --data.channels all packed are taken"
         )
     return [manifest.channels.index(index) for index in channel_set.indices]
 

@@ -84,9 +84,7 @@ def shard_images(task: ShardTask) -> Iterator[tuple[dict[str, Any], bytes] | tup
             values = [image_coefficients(photo, shape, task.channels) for shape in source.blocks]
         except ImageError as error:
             if task.on_error == "stop":
-                raise ImageError(
-                    source.path, f"{error.reason} (to leave such files out and list them: --data.on_error skip)"
-                ) from error
+                raise error.with_advice() from error
             yield relative, error.reason
             continue
         whole = [torch.round(v / steps).clamp(-levels, levels).numpy().astype(task.dtype) for v in values]
@@ -111,7 +109,7 @@ def write_shard(task: ShardTask, folder: Path) -> None:
     try:
         with open(temporary, "wb") as file:
             for entry, content in shard_images(task):
-                if isinstance(entry, str):
+                if isinstance(content, str):
                     skipped.append((entry, content))
                     continue
                 file.write(content)

@@ -160,18 +160,22 @@ def _run(todo: list[ShardTask], folder: Path, workers: int, total: int) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
         done = total - sum(not (folder / f"{task.name}.json").is_file() for task in todo)
-        raise UserError(
-            f"{folder}: {first_line(error)}; {done} of {total} shards are whole and stay; make room, then run the same command again"
-        ) from error
+        state = f"{done} of {total} shards are whole and stay"
+        raise UserError(f"{folder}: {first_line(error)}; {state}; make room and run the same command again") from error
 
 
 def _enter_worker() -> None:
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops us
     # A killed parent cannot: without this its workers would wait for ever.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+    parent.join()
+    os._exit(1)
 
 
 def _finish(plan: dict[str, Any], source: FrequencyDataModule, tasks: list[ShardTask], folder: Path) -> int:
