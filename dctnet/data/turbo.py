@@ -17,7 +17,8 @@ from dctnet.errors import first_line
 T = TypeVar("T")
 
 # turbojpeg.h: what the functions of the 2.x interface take; 3.x has them still.
-_LIMIT_SCANS = 32768
+# The flags: an end to files of a thousand scans; and why decode to the end what somebody else will decode again?
+_FLAGS = 32768 | 8192
 _NO_OUTPUT = 16
 _GREY = 6
 
@@ -73,8 +74,8 @@ def decode_planes(data: bytes, header: JpegHeader, denominator: int = 1) -> list
         try:
             scale = (1, denominator)
             if len(header.components) == 1:  # PyTurboJPEG 1.8 has no planes of grey
-                return [_decoder().decode(data, _GREY, scale, _LIMIT_SCANS)[..., 0]]
-            return _decoder().decode_to_yuv_planes(data, scale, flags=_LIMIT_SCANS)
+                return [_decoder().decode(data, _GREY, scale, _FLAGS)[..., 0]]
+            return _decoder().decode_to_yuv_planes(data, scale, flags=_FLAGS)
         except (OSError, ValueError, UserWarning, TypeError, ZeroDivisionError) as error:
             raise JpegError(first_line(error)) from error
 
@@ -153,7 +154,7 @@ def with_coefficients(data: bytes, header: JpegHeader, take: Callable[[list[np.n
     handle, buffer, size = lib.tjInitTransform(), ctypes.c_void_p(), ctypes.c_ulong()
     try:
         failed = lib.tjTransform(
-            handle, data, len(data), 1, ctypes.byref(buffer), ctypes.byref(size), ctypes.byref(transform), _LIMIT_SCANS
+            handle, data, len(data), 1, ctypes.byref(buffer), ctypes.byref(size), ctypes.byref(transform), _FLAGS
         )
         if failed:
             raise JpegError(lib.tjGetErrorStr2(handle).decode(errors="replace"))

@@ -82,7 +82,8 @@ def _touched(planes: Tensor, top: Tensor, tall: int, left: Tensor, wide: int) ->
 def _taps(planes: Tensor, first: Tensor, taps: int) -> Tensor:
     """The rows of planes (N, H, W) under each block's taps: (N·blocks, taps, W), from first (N, blocks)."""
     count, height, width = planes.shape
-    places = first.unsqueeze(-1) + torch.arange(taps, device=planes.device)
+    # A tap beyond the plane has no weight, but must lie somewhere.
+    places = (first.unsqueeze(-1) + torch.arange(taps, device=planes.device)).clamp_(max=height - 1)
     if count > 1:
         places += torch.arange(0, count * height, height, device=planes.device)[:, None, None]
     return planes.reshape(-1, width).index_select(0, places.view(-1)).view(-1, taps, width)
@@ -102,14 +103,18 @@ def _weights(edges: Tensor, lengths: Tensor, blocks: int) -> tuple[Tensor, Tenso
     start, stop = edges.unbind(1)
     scale = (stop - start) / (blocks * BLOCK)
     support = scale.clamp(min=1.0)
-    widest = math.ceil(float(((BLOCK - 1) * scale + 2 * support).max())) + 1
-    taps = min(widest, int(lengths.min()))
+    taps = math.ceil(float(((BLOCK - 1) * scale + 2 * support).max())) + 1
     middles = torch.arange(0.5, blocks * BLOCK, BLOCK, device=edges.device, dtype=torch.float64)
     centre = torch.addcmul(start[..., None], scale[..., None], middles)  # of each block's first sample
-    first = (centre - (support[..., None] - 0.5)).floor_().clamp_(min=0).minimum((lengths - taps)[..., None])
+    first = (
+        (centre - (support[..., None] - 0.5)).floor_().clamp_(min=0).minimum((lengths - taps).clamp(min=0)[..., None])
+    )
     # Counted from each block's first tap the numbers are small, and float32 is exact enough.
     step, reach = scale.float()[..., None, None, None], (-1 / support).float()[..., None, None, None]
     samples = torch.arange(BLOCK, device=edges.device)[:, None] * step
     distance = (centre - first).float()[..., None, None] + samples - torch.arange(0.5, taps, device=edges.device)
     weights = distance.abs_().mul_(reach).add_(1).clamp_(min=0)
+    if taps > int(lengths.min()):
+        beyond = torch.arange(taps, device=edges.device) >= (lengths[..., None] - first)[..., None, None]
+        weights = weights.masked_fill(beyond, 0)
     return weights.div_(weights.sum(-1, keepdim=True)), first.long()
