@@ -1,13 +1,12 @@
 """The LightningDataModule: folders of photographs to batches of channels on the training device."""
 
 import functools
-import re
 from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities import rank_zero_warn
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -17,11 +16,11 @@ from dctnet.data.dataset import EpochSampler, PhotoDataset, Reader
 from dctnet.data.decode import ImageError, choose_decoder, describe_decoder
 from dctnet.data.download import fetch
 from dctnet.data.packed.manifest import is_store, pick_split, read_manifest
+from dctnet.data.packed.options import check_store_options, choose_channels
 from dctnet.data.packed.reader import PackedDataset
 from dctnet.data.readers import ChannelReader, RGBReader
 from dctnet.data.transforms import CenterCrop, TrainCrop
 from dctnet.errors import UserError, did_you_mean_path
-from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import resolve_channels
 
@@ -43,8 +42,8 @@ class FrequencyDataModule(pl.LightningDataModule):
         root: A folder with ``train/`` and ``val/`` (or ``validation/``), optionally ``test/``, a folder a class; or one
             folder of classes, with ``val_fraction``; or a store that ``dctnet pack`` made. To predict: any folder or a
             single file.
-        channels: A name (``all``, ``square-24``, ``zigzag-N``, …), ``first-N`` of a store, a mask file, or a list of
-            indices. Unless given, all 192; of a store, all that were packed.
+        channels: A name (``all``, ``square-24``, ``zigzag-N``, …), a mask file, or a list of indices; of a store also
+            ``first-K``, its K most important. Unless given, all 192; of a store, all that were packed.
         input: ``channels``, or ``rgb`` for a network with its stem.
         image_size: Side of the crop in source pixels, a multiple of 8; channels have image_size / 8. Unless given, 224;
             of a store, what it was packed for.
@@ -105,31 +104,19 @@ class FrequencyDataModule(pl.LightningDataModule):
             if self.hparams[name] is None:
                 self.hparams[name] = packed.get(name, otherwise)
         _check_options(self.hparams)
-        if self.store is not None:
-            _check_store_options(self.hparams)
-        if source == "coefficients" and (self.store is not None or input == "rgb"):
-            raise UserError("--data.source coefficients reads JPEG files into channels, not packed stores or RGB")
-        if source == "coefficients" and choose_decoder(decoder) != "turbojpeg":
-            raise UserError("--data.source coefficients needs libjpeg-turbo; dctnet doctor says how to install it")
-        self.channel_set = self._choose_channels(channels)
+        if self.store is None:
+            self.channel_set = resolve_channels("all" if channels is None else channels)
+        else:
+            check_store_options(self.hparams)
+            self.channel_set = choose_channels(self.store, channels)
         self.decoder = choose_decoder(decoder)
+        if source == "coefficients" and self.decoder != "turbojpeg":
+            raise UserError("--data.source coefficients needs libjpeg-turbo; dctnet doctor says how to install it")
         self.skipped: dict[str, str] = {}
         self.by_pixels: dict[str, str] = {}
         self._datasets: dict[str, PhotoDataset | PackedDataset] = {}
         self._files: dict[str, folders.Files] = {}
         self._classes: list[str] | None = None
-
-    def _choose_channels(self, asked: str | list[int] | None) -> ChannelSet:
-        first = re.fullmatch(r"first-(\d{1,3})", asked) if isinstance(asked, str) else None
-        if self.store is None and first:
-            raise UserError(f"--data.channels {asked}: only a packed store has a first; {self.hparams['root']} is none")
-        if self.store is None or (asked is not None and not first):
-            return resolve_channels("all" if asked is None else asked)
-        stored = self.store.channels
-        count = int(first[1]) if first else len(stored)
-        if not 1 <= count <= len(stored):
-            raise UserError(f"--data.channels {asked}: {self.store.root} has 1…{len(stored)} channels")
-        return ChannelSet(asked if first else "packed", tuple(sorted(stored[:count])))  # type: ignore[arg-type]
 
     @property
     def size(self) -> int:
@@ -226,6 +213,9 @@ class FrequencyDataModule(pl.LightningDataModule):
         """Lists the files that the stage needs, so that a missing folder stops the run before it starts."""
         for split in _STAGES.get(stage, ()):
             self.files(split)
+        if self.store is not None:
+            scales = ", ".join(map(str, pick_split(self.store, _STAGES.get(stage, ("train",))[0]).scales))
+            rank_zero_info(f"{self.store.root}: packed, {self.channel_set}; whole images at {scales} px")
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled random crops; full batches only."""
@@ -360,17 +350,9 @@ def _collate(dataset: PhotoDataset | PackedDataset, split: str, samples: Any) ->
     return {**dataset.collate(samples), "split": split}
 
 
-def _check_store_options(options: Any) -> None:
-    for name in ("classes", "per_class", "download"):
-        if options[name] is not None:
-            raise UserError(f"{options['root']}: a packed store; --data.{name} is chosen when packing")
-    if options["val_fraction"]:
-        raise UserError(f"{options['root']}: a packed store; --data.val_fraction is chosen when packing")
-    if options["input"] == "rgb":
-        raise UserError(f"{options['root']}: a packed store has no RGB; --model.input rgb needs the photographs")
-
-
 def _check_options(options: Any) -> None:
+    if options["source"] == "coefficients" and options["input"] == "rgb":
+        raise UserError("--data.source coefficients gives channels; --model.input rgb needs --data.source pixels")
     for name, low in (("batch_size", 1), ("num_workers", 0), ("norm_images", 1), ("per_class", 1), ("seed", 0)):
         if options[name] is not None and options[name] < low:
             raise UserError(f"--data.{name} must be at least {low}, got {options[name]}")
