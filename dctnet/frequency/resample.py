@@ -74,19 +74,19 @@ def resampled_dct(
 
 
 def _touched(planes: Tensor, top: Tensor, tall: int, left: Tensor, wide: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The part of the planes that any box touches, as float32, and the places of first taps in it."""
+    """The part of the planes that any box touches, and the places of first taps in it."""
     (y, bottom), (x, right) = ((int(end) for end in first.aminmax()) for first in (top, left))
-    return planes[:, y : bottom + tall, x : right + wide].float(), top - y, left - x
+    return planes[:, y : bottom + tall, x : right + wide], top - y, left - x
 
 
 def _taps(planes: Tensor, first: Tensor, taps: int) -> Tensor:
-    """The rows of planes (N, H, W) under each block's taps: (N·blocks, taps, W), from first (N, blocks)."""
+    """The rows of planes (N, H, W) under each block's taps: (N·blocks, taps, W), float32, from first (N, blocks)."""
     count, height, width = planes.shape
     # A tap beyond the plane has no weight, but must lie somewhere.
     places = (first.unsqueeze(-1) + torch.arange(taps, device=planes.device)).clamp_(max=height - 1)
     if count > 1:
         places += torch.arange(0, count * height, height, device=planes.device)[:, None, None]
-    return planes.reshape(-1, width).index_select(0, places.view(-1)).view(-1, taps, width)
+    return planes.reshape(-1, width).index_select(0, places.view(-1)).view(-1, taps, width).float()
 
 
 def _weights(edges: Tensor, lengths: Tensor, blocks: int) -> tuple[Tensor, Tensor]:

@@ -1,47 +1,31 @@
 """Images a second of every way to feed a network, side by side in one process."""
 
-import contextlib
 import json
 import os
 import platform
-import shutil
 import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import torchvision.transforms.v2 as T
-from PIL import Image
-from torch import Tensor
 from torchvision.io import decode_image
 from tqdm import tqdm
 
 from dctnet import __version__
-from dctnet.data import turbo
-from dctnet.data.coefficients import CoefficientReader, whole_blocks
 from dctnet.data.decode import ImageError, Photo, choose_decoder, describe_decoder
 from dctnet.data.folders import list_files
-from dctnet.data.packed.manifest import Manifest, pick_split, read_manifest, shard_file
-from dctnet.data.packed.plan import PackData
-from dctnet.data.packed.reader import PackedDataset
 from dctnet.data.packed.shard import one_thread
-from dctnet.data.packed.writer import pack
 from dctnet.data.planted import make_planted
-from dctnet.data.readers import ChannelReader
-from dctnet.data.transforms import TrainCrop
 from dctnet.errors import UserError, did_you_mean_path
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import resolve_channels
+from dctnet.study.feeds import RGB_SIZE, ColdPass, Pass, make_feeds
 
-# One pass over all images: takes the number of the pass, returns the bytes that would cross to the device.
-Pass = Callable[[int], int]
 REFERENCE = "rgb_torchvision"
 _WHAT = {
     "rgb_torchvision": "RGB by torchvision, tensors",
@@ -54,7 +38,6 @@ _WHAT = {
     "packed_ram": "packed store, read beforehand",
     "packed_device": "packed store on the device",
 }
-_BATCH, _RGB, _MIN_SCALE = 64, 224, 0.08
 # A pass of less is repeated: the clock and the interpreter have their own noise.
 _SHORTEST = 0.3
 
@@ -96,7 +79,7 @@ def throughput(
             "ignore", ".*deprecated.*"
         )  # torchvision's decoders are; they are still what people run
         photographs = _choose(Path(root) if root else make_planted(Path(folder, "planted"), 0, 40, 1), images)
-        paths = _paths(photographs, channel_set, image_size, Path(folder))
+        paths = make_feeds(photographs, channel_set, image_size, Path(folder))
         seconds, sizes = _time(paths, len(photographs), rounds)
         report = _report(seconds, sizes, photographs, root, channel_set, image_size, rounds)
     print(_table(report))
@@ -128,154 +111,21 @@ def _choose(root: Path, count: int) -> list[str]:
     return chosen
 
 
-def _paths(photographs: list[str], channel_set: ChannelSet, size: int, folder: Path) -> dict[str, Pass]:
-    """The paths that can run here."""
-    decoder, device = choose_decoder("auto"), torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    crop = TrainCrop(_MIN_SCALE)
-    on_device = ChannelReader(crop, size, channel_set, "device")
-
-    def read(reader: Any, finish: bool = False) -> Pass:
-        def run(number: int) -> int:
-            total = 0
-            for start in range(0, len(photographs), _BATCH):
-                batch = range(start, min(start + _BATCH, len(photographs)))
-                sent = reader.stack(
-                    [reader.read(Photo(photographs[i], decoder), np.random.default_rng((number, i))) for i in batch]
-                )
-                total += _bytes(sent)
-                if finish:
-                    reader.finish({key: value.to(device) for key, value in sent.items()})
-                    torch.cuda.synchronize()
-            return total
-
-        return run
-
-    paths = {
-        "rgb_torchvision": _rgb(photographs, lambda path: decode_image(path, mode="RGB"), to_float=True),
-        "rgb_pillow": _rgb(photographs, lambda path: Image.open(path).convert("RGB"), to_float=False),
-        "pixels": read(ChannelReader(crop, size, channel_set)),
-        "pixels_device_dct": read(on_device, finish=device.type == "cuda"),
-    }
-    if turbo.describe() is not None:
-        paths["coefficients"] = read(_WholeIfSmaller(crop, size, channel_set))
-    else:
-        print("coefficients: not timed, libjpeg-turbo is not found; dctnet doctor says how to install it")
-    return paths | _packed_paths(photographs, channel_set, size, folder, device)
-
-
-class _WholeIfSmaller:
-    """The coefficient reader, for photographs of any size: a smaller one is read as large as it is."""
-
-    def __init__(self, crop: TrainCrop, size: int, channel_set: ChannelSet) -> None:
-        self.crop, self.size, self.channel_set = crop, size, channel_set
-
-    def read(self, photo: Photo, draw: np.random.Generator) -> tuple[Tensor, bool]:
-        side = min(self.size, BLOCK * min(whole_blocks(photo)))
-        return CoefficientReader(self.crop, side, self.channel_set).read(photo, draw)
-
-    def stack(self, samples: list[tuple[Tensor, bool]]) -> dict[str, Tensor]:
-        shapes = {channels.shape for channels, _ in samples}
-        reader = CoefficientReader(self.crop, self.size, self.channel_set)
-        if len(shapes) == 1:
-            return reader.stack(samples)
-        return {"channels": torch.cat([channels.flatten() for channels, _ in samples])}
-
-
-def _rgb(photographs: list[str], load: Callable[[str], Any], to_float: bool) -> Pass:
-    end = [T.ToDtype(torch.float32, scale=True), T.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))]
-    if not to_float:
-        end = [T.PILToTensor()]  # normalised on the device
-    transform = T.Compose([T.RandomResizedCrop(_RGB, antialias=True), T.RandomHorizontalFlip(), *end])
-
-    def run(number: int) -> int:
-        torch.manual_seed(number)
-        total = 0
-        for start in range(0, len(photographs), _BATCH):
-            total += torch.stack([transform(load(path)) for path in photographs[start : start + _BATCH]]).nbytes
-        return total
-
-    return run
-
-
-def _packed_paths(
-    photographs: list[str], channel_set: ChannelSet, size: int, folder: Path, device: torch.device
-) -> dict[str, Pass]:
-    source, store = folder / "source" / "train" / "all", folder / "store"
-    source.mkdir(parents=True)
-    for number, path in enumerate(photographs):
-        (source / f"{number:06d}.jpg").symlink_to(Path(path).absolute())
-    with contextlib.redirect_stdout(open(os.devnull, "w")):
-        pack(str(folder / "source"), str(store), PackData(list(channel_set.indices), size))
-    manifest = read_manifest(store)
-
-    def open_store(residency: Any) -> PackedDataset:
-        return PackedDataset(manifest, "train", channel_set, size, True, 0, residency, 0)
-
-    def serve(dataset: PackedDataset, finish: bool = False) -> Pass:
-        def run(number: int) -> int:
-            order, total = np.random.default_rng(number).permutation(len(dataset)).tolist(), 0
-            for start in range(0, len(order), _BATCH):
-                sent = dataset.__getitems__([(number, i) for i in order[start : start + _BATCH]])["sent"]
-                total += _bytes(sent)
-                if finish:
-                    dataset.finish({key: value.to(device) for key, value in sent.items()})
-                    torch.cuda.synchronize()
-            return total
-
-        return run
-
-    paths: dict[str, Pass] = {"packed_warm": serve(open_store("disk")), "packed_ram": serve(open_store("ram"))}
-    if hasattr(os, "posix_fadvise"):
-        # A copy: what another path has mapped stays in memory.
-        copy = read_manifest(shutil.copytree(store, folder / "cold"))
-        os.sync()
-        paths["packed_cold"] = _Cold(
-            copy, lambda: serve(PackedDataset(copy, "train", channel_set, size, True, 0, "disk", 0))
-        )
-    if device.type == "cuda":
-        paths["packed_device"] = serve(open_store("device"), finish=True)
-    return paths
-
-
-class _Cold:
-    """A pass over a store that the system was asked to drop from its memory before."""
-
-    def __init__(self, manifest: Manifest, open_pass: Callable[[], Pass]) -> None:
-        self.manifest, self.open_pass = manifest, open_pass
-        self.run: Pass | None = None
-
-    def before(self) -> None:
-        """Forgets the store and opens it anew; not timed."""
-        self.run = None  # what is mapped is not dropped
-        for shard in pick_split(self.manifest, "train").shards:
-            with open(shard_file(self.manifest.root, shard), "rb") as file:
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        self.run = self.open_pass()
-
-    def __call__(self, number: int) -> int:
-        assert self.run is not None
-        return self.run(number)
-
-
-def _bytes(sent: dict[str, Tensor]) -> int:
-    return sum(tensor.nbytes for tensor in sent.values())
-
-
 def _time(paths: dict[str, Pass], count: int, rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
     """Seconds an image of each path in each round, and bytes an image; the first pass of each is not timed."""
     repeats: dict[str, int] = {}
     sizes: dict[str, float] = {}
     for name, run in paths.items():
-        if isinstance(run, _Cold):
+        if isinstance(run, ColdPass):
             run.before()
         started = time.perf_counter()
         sizes[name] = run(0) / count
         once = time.perf_counter() - started
-        repeats[name] = 1 if isinstance(run, _Cold) else max(1, int(_SHORTEST / once))
+        repeats[name] = 1 if isinstance(run, ColdPass) else max(1, int(_SHORTEST / once))
     seconds: dict[str, list[float]] = {name: [] for name in paths}
     for number in tqdm(range(1, rounds + 1), desc="rounds"):
         for name, run in paths.items():
-            if isinstance(run, _Cold):
+            if isinstance(run, ColdPass):
                 run.before()
             started = time.perf_counter()
             for repeat in range(repeats[name]):
@@ -333,7 +183,7 @@ def _table(report: dict[str, Any]) -> str:
     head = (
         f"{report['images']} photographs of {report['data']}, mean {report['mean_pixels']:,} pixels, "
         f"{report['mean_file_bytes']:,} bytes\n{report['channels']} at {report['image_size']} px against "
-        f"RGB at {_RGB}\n{report['machine']}; one thread a path, median of {report['rounds']} rounds; "
+        f"RGB at {RGB_SIZE}\n{report['machine']}; one thread a path, median of {report['rounds']} rounds; "
         f"{report['decoder']}\n\n"
     )
     lines = [f"{'path':<20}{'images/s':>10}{'ratio':>9}{'bytes an image':>17}  what"]
