@@ -3,6 +3,7 @@
 import csv
 import functools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 import yaml
 
 from dctnet.cli import main
+from dctnet.cli.verbs import VERBS
 from dctnet.data.planted import make_planted
 from dctnet.frequency.maskfile import read_mask
 from tests.conftest import make_photos
@@ -58,7 +60,7 @@ def fails(capsys, *args: object) -> str:
 def test_help_is_there_without_torch():
     code = "import sys; from dctnet.cli import main; assert main(['--help']) == 0; assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for verb in ("fit", "validate", "test", "predict", "export-mask", "make-planted"):
+    for verb in VERBS:
         assert verb in done.stdout
 
 
@@ -230,6 +232,57 @@ def test_export_mask_asks_another_data_set(run, tmp_path):
     args = ["export-mask", run / "out/tiny/version_0/last.ckpt", "--out", tmp_path / "m.json"]
     assert main([str(a) for a in [*args, "--data.root", tmp_path / "more" / "photos"]]) == 0
     assert json.loads((tmp_path / "m.json").read_text())["source"]["images"] == 3
+
+
+@pytest.fixture(scope="module")
+def store(run):
+    """The run's photographs packed: eight channels, for crops of 64."""
+    options = ["--data.channels", "zigzag-8", "--data.image_size", "64", "--data.crop_fraction", "1.0"]
+    assert main(["pack", str(run / "photos"), str(run / "store"), *options, "--workers", "1"]) == 0
+    return run / "store"
+
+
+def test_packed_store_is_trained_on_and_evaluated_by_its_path_alone(run, store, tmp_path, capsys):
+    config = tmp_path / "plain.yaml"
+    trainer = {"max_epochs": 4, "accelerator": "cpu", "enable_progress_bar": False}
+    config.write_text(yaml.safe_dump({"data": {"batch_size": 6}, "trainer": trainer}))
+    out = ["--out_dir", str(tmp_path), "--name", "packed"]
+    assert main(["fit", "--config", str(config), "--data.root", str(store), *out]) == 0
+    assert "8 of 192" in capsys.readouterr().out
+    last = str(tmp_path / "packed" / "version_0" / "last.ckpt")
+    assert main(["validate", "--ckpt_path", last]) == 0
+    # The same network reads photographs: the checkpoint says at which size and which channels.
+    assert main(["validate", "--ckpt_path", last, "--data.root", str(run / "photos")]) == 0
+    assert main(["predict", "--ckpt_path", last, "--data.root", str(run / "photos" / "val"), "--out",
+                 str(tmp_path / "p.csv")]) == 0  # fmt: skip
+    assert len(list(csv.DictReader(open(tmp_path / "p.csv")))) == 15
+    content = torch.load(last, weights_only=True)
+    recorded = content["FrequencyDataModule"]["decoder"]
+    assert recorded.startswith(("Pillow", "libjpeg-turbo"))
+
+
+def test_first_channels_of_a_store(run, store, tmp_path, capsys):
+    options = ["--data.root", str(store), "--data.channels", "first-3", "--data.batch_size", "6"]
+    trainer = ["--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", "--out_dir", str(tmp_path)]
+    assert main(["fit", *options, *trainer]) == 0
+    assert "3 of 192" in capsys.readouterr().out
+
+
+def test_verify_passes_a_good_store_and_names_a_damaged_file(store, tmp_path, capsys):
+    assert main(["verify", str(store)]) == 0
+    copy = shutil.copytree(store, tmp_path / "copy")
+    shard = next(copy.glob("train-*.bin"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    assert shard.name in fails(capsys, "verify", copy)
+
+
+def test_pack_refuses_in_one_line(run, store, tmp_path, capsys):
+    assert "already a packed store" in fails(capsys, "pack", store, tmp_path / "again")
+    assert "squire-24" in fails(capsys, "pack", run / "photos", tmp_path / "x", "--data.channels", "squire-24")
+    assert "multiples of 8" in fails(capsys, "pack", run / "photos", tmp_path / "x", "--scales", "[100]")
+    assert "no option" in fails(capsys, "pack", run / "photos", tmp_path / "x", "--data.chanels", "dc")
 
 
 def test_make_planted(tmp_path):

@@ -31,7 +31,7 @@ pack(sys.argv[1], sys.argv[2], {data!r}, workers={workers}, shard_bytes={shard_b
 # Where kills are aimed, and how often. A moment is drawn from the time that the undisturbed run spent there, counted
 # from when the killed run gets there: a busy machine shifts neither.
 _AIMS = {"planning": 0.25, "starting": 0.15, "shards": 0.45, "manifest": 0.15}
-_PATIENCE = 120.0
+_PATIENCE = 600.0
 
 
 class Watch(NamedTuple):

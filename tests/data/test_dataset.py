@@ -2,11 +2,15 @@
 
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
-from dctnet.data.dataset import EpochSampler, PhotoDataset, collate
+from dctnet.data.dataset import EpochSampler, PhotoDataset
 from dctnet.data.folders import list_classes
+from dctnet.data.readers import ChannelReader
 from dctnet.data.transforms import TrainCrop
+from dctnet.frequency.channels import named_channels
+from tests.conftest import DECODERS
 
 
 @pytest.mark.parametrize(("length", "world"), [(10, 1), (10, 3), (11, 2), (2, 4)])
@@ -42,26 +46,43 @@ def test_order_is_the_same_on_one_and_two_ranks():
     assert [i for pair in zip(*two, strict=True) for i in pair] == one
 
 
-def batches(photos, workers):
-    dataset = PhotoDataset(list_classes(photos / "train", ["blue", "green", "red"]), TrainCrop(32, 0.3), seed=4)
+def dataset_of(folder, classes, decoder="pillow", dct="loader"):
+    reader = ChannelReader(TrainCrop(0.3), 32, named_channels("zigzag-24"), dct)
+    return PhotoDataset(list_classes(folder, classes), reader, decoder, seed=4)
+
+
+def batches(photos, workers, decoder, dct):
+    dataset = dataset_of(photos / "train", ["blue", "green", "red"], decoder, dct)
     sampler = EpochSampler(len(dataset), 8, True, seed=4)
-    return list(DataLoader(dataset, 8, sampler=sampler, num_workers=workers, collate_fn=collate))
+    return list(DataLoader(dataset, 8, sampler=sampler, num_workers=workers, collate_fn=dataset.collate))
 
 
-def test_samples_do_not_depend_on_the_number_of_workers(photos):
-    alone, helped = batches(photos, 0), batches(photos, 2)
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("dct", ["loader", "device"])
+def test_samples_do_not_depend_on_the_number_of_workers(photos, decoder, dct):
+    alone, helped = (batches(photos, workers, decoder, dct) for workers in (0, 2))
     assert len(alone) == len(helped) == 4
     for a, b in zip(alone, helped, strict=True):
-        assert torch.equal(a["planes"], b["planes"])
+        assert a["sent"].keys() == b["sent"].keys()
+        assert all(torch.equal(a["sent"][name], b["sent"][name]) for name in a["sent"])
         assert torch.equal(a["target"], b["target"])
 
 
-def test_bad_file_stands_beside_the_batch(own_photos):
+def test_each_epoch_has_its_own_crops(photos):
+    dataset = dataset_of(photos / "train", ["blue"])
+    first, again, second = (dataset.collate([dataset[epoch, 0]])["sent"]["channels"] for epoch in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("dct", ["loader", "device"])
+def test_bad_file_stands_beside_the_batch(own_photos, decoder, dct):
     spoilt = own_photos / "train" / "blue" / "0.jpg"
     spoilt.write_bytes(b"not an image")
-    dataset = PhotoDataset(list_classes(own_photos / "train", ["blue", "green"]), TrainCrop(32, 0.3), seed=0)
-    batch = collate([dataset[0, i] for i in range(3)])
-    assert batch["planes"].shape == (2, 3, 32, 32)
+    dataset = dataset_of(own_photos / "train", ["blue", "green"], decoder, dct)
+    batch = dataset.collate([dataset[0, i] for i in range(3)])
+    assert dataset.finish(batch["sent"]).shape == (2, 24, 4, 4)
     assert batch["index"].tolist() == [1, 2]
     assert [path for path, _ in batch["bad"]] == [str(spoilt)]
 
@@ -69,7 +90,18 @@ def test_bad_file_stands_beside_the_batch(own_photos):
 def test_batch_of_bad_files_is_empty(own_photos):
     for file in (own_photos / "train" / "blue").iterdir():
         file.write_bytes(b"")
-    dataset = PhotoDataset(list_classes(own_photos / "train", ["blue"]), TrainCrop(32, 0.3), seed=0)
-    batch = collate([dataset[0, i] for i in range(2)])
+    dataset = dataset_of(own_photos / "train", ["blue"])
+    batch = dataset.collate([dataset[0, i] for i in range(2)])
+    assert dataset.finish(batch["sent"]).numel() == 0
     assert len(batch["target"]) == 0
     assert len(batch["bad"]) == 2
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_what_libjpeg_turbo_refused_is_told_only_if_it_was_asked(own_photos, decoder):
+    paint = own_photos / "train" / "blue" / "0.jpg"
+    Image.open(paint).save(paint, format="PNG")
+    dataset = dataset_of(own_photos / "train", ["blue"], decoder)
+    batch = dataset.collate([dataset[0, i] for i in range(3)])
+    assert batch["refused"] == ([(str(paint), "no JPEG file")] if decoder == "turbojpeg" else [])
+    assert not batch["bad"]

@@ -7,102 +7,146 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageOps
 
-from dctnet.data.decode import ImageError, open_planes, resize_crop
+from dctnet.data import turbo
+from dctnet.data.decode import ImageError, Photo, choose_decoder, describe_decoder, image_size, upright
+from dctnet.errors import UserError
+from tests.conftest import DECODERS
+from tests.pictures import see
 
 ROWS, COLUMNS = np.mgrid[0:32, 0:48]
 RGB = Image.fromarray(np.stack([5 * COLUMNS, 5 * ROWS, 0 * ROWS + 90], -1).astype(np.uint8))
 
 
-def difference(image: Image.Image, expected: Image.Image) -> int:
-    return int(np.abs(np.asarray(image).astype(int) - np.asarray(expected.convert("YCbCr")).astype(int)).max())
+pytestmark = pytest.mark.parametrize("decoder", DECODERS)
+
+
+def difference(photo: Photo, expected: Image.Image) -> int:
+    return int(np.abs(see(photo).astype(int) - np.asarray(expected.convert("YCbCr")).astype(int)).max())
 
 
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
 @pytest.mark.parametrize("progressive", [False, True])
-def test_jpeg_is_what_pillow_shows_without_the_detour_over_rgb(tmp_path, subsampling, progressive):
+def test_jpeg_is_what_pillow_shows_without_the_detour_over_rgb(tmp_path, decoder, subsampling, progressive):
     path = tmp_path / "a.jpg"
     RGB.save(path, quality=95, subsampling=subsampling, progressive=progressive)
-    planes = open_planes(path)
-    assert planes.mode == "YCbCr"
-    assert difference(planes, Image.open(path)) <= 2
+    photo = Photo(path, decoder)
+    assert len(photo.planes()) == 3
+    assert difference(photo, Image.open(path)) <= 2
 
 
 @pytest.mark.parametrize("quality", [50, 95])
-def test_jpeg_stored_as_rgb(tmp_path, quality):
+def test_jpeg_stored_as_rgb(tmp_path, decoder, quality):
     path = tmp_path / "a.jpg"
     RGB.save(path, quality=quality, keep_rgb=True)
-    assert difference(open_planes(path), Image.open(path)) == 0
+    assert difference(Photo(path, decoder), Image.open(path)) == 0
 
 
-def test_grey_has_neutral_chroma(tmp_path):
+def test_grey_has_no_chroma(tmp_path, decoder):
     path = tmp_path / "a.jpg"
     RGB.convert("L").save(path)
-    planes = np.asarray(open_planes(path))
-    assert (planes[..., 1:] == 128).all()
-    assert (planes[..., 0] == np.asarray(Image.open(path))).all()
+    (luma,) = Photo(path, decoder).planes()
+    assert (luma.samples == np.asarray(Image.open(path))).all()
 
 
 @pytest.mark.parametrize(
-    ("name", "mode", "tolerance"),
-    [
-        ("a.png", "RGB", 0),
-        ("a.webp", "RGB", 0),
-        ("a.gif", "P", 0),
-        ("a.bmp", "1", 0),
-        ("a.jpg", "CMYK", 0),
-        ("a.tga", "RGB", 0),
-    ],
+    ("name", "mode"),
+    [("a.png", "RGB"), ("a.webp", "RGB"), ("a.gif", "P"), ("a.bmp", "1"), ("a.jpg", "CMYK"), ("a.tga", "RGB")],
 )
-def test_other_formats_and_modes(tmp_path, name, mode, tolerance):
+def test_other_formats_and_modes(tmp_path, decoder, name, mode):
     path = tmp_path / name
     RGB.convert(mode).save(path, **({"lossless": True} if name.endswith("webp") else {}))
-    assert difference(open_planes(path), Image.open(path).convert("RGB")) <= tolerance
+    photo = Photo(path, decoder)
+    assert difference(photo, Image.open(path).convert("RGB")) == 0
+    assert photo.refused
 
 
-def test_transparency_lies_over_white(tmp_path):
+def test_transparency_lies_over_white(tmp_path, decoder):
     image = RGB.convert("RGBA")
     image.putalpha(Image.new("L", RGB.size, 0))
     image.save(tmp_path / "a.png")
-    planes = np.asarray(open_planes(tmp_path / "a.png"))
-    assert (planes == [255, 128, 128]).all()
+    assert (see(Photo(tmp_path / "a.png", decoder)) == [255, 128, 128]).all()
 
 
-def test_palette_transparency_lies_over_white(tmp_path):
+def test_palette_transparency_lies_over_white(tmp_path, decoder):
     image = Image.new("P", (8, 8), 0)
     image.putpalette([10, 20, 30] * 256)
     image.save(tmp_path / "a.png", transparency=0)
-    assert (np.asarray(open_planes(tmp_path / "a.png"))[..., 0] == 255).all()
+    assert (Photo(tmp_path / "a.png", decoder).planes()[0].samples == 255).all()
 
 
-def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path, decoder):
     ramp = np.linspace(0, 65535, 256).astype(np.uint16)[None].repeat(8, 0)
     Image.fromarray(ramp).save(tmp_path / "a.png")
-    luma = np.asarray(open_planes(tmp_path / "a.png"))[0, :, 0].astype(int)
+    luma = Photo(tmp_path / "a.png", decoder).planes()[0].samples[0].astype(int)
     assert np.abs(luma - np.arange(256)).max() <= 1
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(tmp_path, orientation):
+def test_exif_orientation_is_applied(tmp_path, decoder, orientation):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     path = tmp_path / "a.jpg"
     RGB.save(path, quality=95, subsampling="4:4:4", exif=exif)
     expected = ImageOps.exif_transpose(Image.open(path))
-    planes = open_planes(path)
-    assert planes.size == expected.size
-    assert difference(planes, expected) <= 2
+    photo = Photo(path, decoder)
+    assert (photo.width, photo.height) == image_size(path) == expected.size
+    assert difference(photo, expected) <= 2
 
 
-def test_orientation_survives_a_mode_that_is_converted(tmp_path):
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_survives_a_mode_that_is_converted(tmp_path, decoder, orientation):
     exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = 6
+    exif[ExifTags.Base.Orientation] = orientation
     RGB.convert("RGBA").save(tmp_path / "a.png", exif=exif)
-    assert open_planes(tmp_path / "a.png").size == (RGB.height, RGB.width)
+    photo = Photo(tmp_path / "a.png", decoder)
+    assert (photo.width, photo.height) == (RGB.size if orientation < 5 else RGB.size[::-1])
+    assert difference(photo, ImageOps.exif_transpose(Image.open(tmp_path / "a.png")).convert("RGB")) == 0
 
 
-def test_exif_that_cannot_be_read_turns_nothing(tmp_path):
-    RGB.save(tmp_path / "a.jpg", exif=b"Exif\x00\x00rubbish")
-    assert open_planes(tmp_path / "a.jpg").size == RGB.size
+@pytest.mark.parametrize("exif", [b"Exif\0\0rubbish", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff"])
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_exif_that_cannot_be_read_turns_nothing(tmp_path, decoder, exif):
+    RGB.save(tmp_path / "a.jpg", exif=exif)
+    photo = Photo(tmp_path / "a.jpg", decoder)
+    assert (photo.width, photo.height) == image_size(tmp_path / "a.jpg") == RGB.size
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_orientation_that_exif_does_not_know_turns_nothing(tmp_path, decoder, orientation):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    RGB.save(tmp_path / "a.jpg", exif=exif)
+    photo = Photo(tmp_path / "a.jpg", decoder)
+    assert photo.orientation == 1
+    assert (photo.width, photo.height) == RGB.size
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_upright_is_pillow_s_transposition(decoder, orientation):
+    samples = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    image = Image.fromarray(samples)
+    image.getexif()[ExifTags.Base.Orientation] = orientation
+    assert (upright(samples, orientation) == np.asarray(ImageOps.exif_transpose(image))).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+def test_planes_cover_the_photograph_at_any_scale(tmp_path, decoder, orientation, subsampling):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    RGB.crop((0, 0, 45, 29)).save(tmp_path / "a.jpg", subsampling=subsampling, exif=exif)
+    photo = Photo(tmp_path / "a.jpg", decoder)
+    for denominator in (1, 2, 4, 8):
+        planes = photo.planes(denominator)
+        assert planes[0].across == planes[0].down == denominator
+        for plane in planes:
+            rows, columns = plane.samples.shape
+            left, top, right, bottom = plane.locate((0, 0, photo.width, photo.height))
+            # Less than a sample lies beyond the edge, and at the end of the rows and columns as stored.
+            assert 0 <= left < 1 > columns - right >= 0
+            assert 0 <= top < 1 > rows - bottom >= 0
+            assert (left if orientation in (1, 4, 5, 8) else columns - right) == 0
+            assert (top if orientation in (1, 2, 5, 6) else rows - bottom) == 0
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -150,20 +194,49 @@ def faulty(tmp_path):
     ],
 )
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_what_cannot_be_used_is_named_with_its_reason(faulty, name, reason):
+def test_what_cannot_be_used_is_named_with_its_reason(faulty, decoder, name, reason):
     with pytest.raises(ImageError, match=reason) as caught:
-        open_planes(faulty / name)
+        Photo(faulty / name, decoder).planes()
     assert str(caught.value).startswith(str(faulty / name))
     assert "\n" not in str(caught.value)
 
 
-def test_crop_cuts_resizes_and_flips():
-    image = Image.new("YCbCr", (40, 20), (0, 128, 128))
-    image.paste((200, 128, 128), (20, 0, 40, 20))
-    right = resize_crop(image, (20, 0, 40, 20), 16, flip=False)
-    assert right.shape == (3, 16, 16)
-    assert right.dtype == np.uint8
-    assert (right[0, :, 1:] == 200).all()  # the first column blends in what lies beyond the box, as resizing all would
-    both = resize_crop(image, (0, 0, 40, 20), 16, flip=True)
-    assert both[0, :, 0].min() == 200
-    assert both[0, :, -1].max() == 0
+@pytest.mark.parametrize(("side", "reason"), [(12000, "12000×12000 pixels"), (0xFFFF, "65535×65535|Bomb")])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_jpeg_that_claims_to_be_large_is_refused_before_it_is_decoded(tmp_path, decoder, side, reason):
+    RGB.save(tmp_path / "a.jpg")
+    data = bytearray((tmp_path / "a.jpg").read_bytes())
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = side.to_bytes(2, "big") * 2
+    (tmp_path / "a.jpg").write_bytes(data)
+    with pytest.raises(ImageError, match=reason):
+        Photo(tmp_path / "a.jpg", decoder)
+
+
+def test_damaged_bytes_give_planes_or_an_image_error(tmp_path, decoder):
+    RGB.save(tmp_path / "a.jpg", quality=60)
+    whole, draw = (tmp_path / "a.jpg").read_bytes(), np.random.default_rng(0)
+    reasons = []
+    for _ in range(150):
+        data = bytearray(whole)
+        for place in draw.integers(2, len(data), 3):
+            data[place] = draw.integers(256)
+        (tmp_path / "b.jpg").write_bytes(data)
+        try:
+            photo = Photo(tmp_path / "b.jpg", decoder)
+            if photo.width * photo.height < 1 << 20:  # damage to the size is for the test above
+                assert photo.planes()[0].samples.shape == (photo.height, photo.width)
+        except ImageError as error:
+            reasons.append(str(error))
+    assert 0 < len(reasons) < 150
+    assert not any("\n" in reason for reason in reasons)
+
+
+def test_decoder_is_the_one_asked_for_or_the_one_there_is(decoder, monkeypatch):
+    assert choose_decoder(decoder) == decoder
+    assert describe_decoder(decoder).startswith("Pillow " if decoder == "pillow" else "libjpeg-turbo ")
+    monkeypatch.setattr(turbo, "describe", lambda: "there" if decoder == "turbojpeg" else None)
+    assert choose_decoder("auto") == decoder
+    if decoder == "pillow":
+        with pytest.raises(UserError, match="dctnet doctor"):
+            choose_decoder("turbojpeg")

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from dctnet.errors import UserError
-from dctnet.frequency.dct import block_dct, block_idct, dct_matrix
+from dctnet.frequency.dct import block_dct, block_idct, dct_matrix, flip_blocks
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -63,7 +63,16 @@ def test_kept_frequencies_are_the_same_rows_in_the_order_asked():
     assert torch.allclose(block_dct(planes, [9, 0, 63]), block_dct(planes)[:, [9, 0, 63]], atol=1e-13)
 
 
-def test_only_kept_frequencies_are_computed():
+@pytest.mark.parametrize("flip", [[True, False, True], [False, False, False]])
+def test_mirrored_coefficients_are_those_of_mirrored_samples(flip):
+    planes, frequencies, flip = torch.randn(3, 16, 24, dtype=torch.float64), [9, 0, 63, 8, 1], torch.tensor(flip)
+    mirrored = torch.where(flip[:, None, None], planes.flip(-1), planes)
+    flipped = flip_blocks(block_dct(planes, frequencies), frequencies, flip)
+    assert torch.allclose(flipped, block_dct(mirrored, frequencies), atol=1e-13)
+
+
+@pytest.mark.parametrize("frequencies", [[0], [0, 1, 8], [0, 7, 56, 63], [3, 11, 19], list(range(16))])
+def test_only_rows_and_columns_of_kept_frequencies_are_computed(frequencies):
     from torch.utils.flop_counter import FlopCounterMode
 
     def flops(frequencies):
@@ -71,7 +80,9 @@ def test_only_kept_frequencies_are_computed():
             block_dct(torch.zeros(64, 64), frequencies)
         return counter.get_total_flops()
 
-    assert flops([0, 1, 8]) * 64 == flops(None) * 3
+    # Down the columns a block costs 8 products of 8 samples for each kept v; across, 8 for each kept v and u.
+    rows, columns = len({f // 8 for f in frequencies}), len({f % 8 for f in frequencies})
+    assert flops(frequencies) * (64 * 8 + 8 * 64) == flops(None) * (64 * rows + 8 * rows * columns)
 
 
 def test_horizontal_ramp_lights_index_1_and_dc_is_eight_means():
