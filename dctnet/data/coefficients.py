@@ -20,7 +20,8 @@ def read_coefficients(data: bytes) -> list[np.ndarray]:
     """The coefficients of a JPEG file, as they were before quantisation but for its rounding.
 
     Args:
-        data: A JPEG file of Y or YCbCr of 8 bits, baseline or progressive, in any sampling.
+        data: A JPEG file of Y or YCbCr of 8 bits, baseline or progressive, in a sampling that libjpeg-turbo knows:
+            4:4:4, 4:2:2, 4:4:0, 4:2:0, 4:1:1.
 
     Returns:
         One array a component, dequantised by its own table, in the scale of

@@ -147,7 +147,8 @@ def _check_frame(
             raise JpegError(f"sampling factors {horizontal}×{vertical}")
         if table is None:
             raise JpegError("a quantisation table is missing")
-        components.append(Component(horizontal, vertical, table))
+        # A single component is never interleaved: its factors mean nothing (T.81, A.2.2).
+        components.append(Component(1, 1, table) if count == 1 else Component(horizontal, vertical, table))
     return JpegHeader(width, height, tuple(components), orientation, process)
 
 

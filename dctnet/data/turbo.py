@@ -137,14 +137,14 @@ def with_coefficients(data: bytes, header: JpegHeader, take: Callable[[list[np.n
     # The library goes by whole rows of MCUs.
     heights = [-(-rows // c.vertical) * c.vertical for (rows, _), c in zip(shapes, header.components, strict=True)]
     total, addresses = sum(heights), list[int]()
-    outcome: list[T | Exception] = []
+    outcome: list[T | BaseException] = []
 
     def note(address: int) -> int:
         addresses.append(address)
         if len(addresses) == total:
             try:
                 outcome.append(take(_views(addresses, shapes, heights)))
-            except Exception as error:  # an exception cannot pass through C
+            except BaseException as error:  # an exception cannot pass through C
                 outcome.append(error)
         return 0
 
@@ -162,7 +162,7 @@ def with_coefficients(data: bytes, header: JpegHeader, take: Callable[[list[np.n
         lib.tjDestroy(handle)
     if len(addresses) != total or not outcome:
         raise JpegError(f"{len(addresses)} rows of blocks where the header has {total}")
-    if isinstance(outcome[0], Exception):
+    if isinstance(outcome[0], BaseException):
         raise outcome[0]
     return outcome[0]
 

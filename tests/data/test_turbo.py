@@ -183,3 +183,24 @@ def forgetful():
 def test_library_that_is_not_there_is_none(forgetful, monkeypatch, named):
     monkeypatch.setenv("TURBOJPEG", named)
     assert turbo.describe() is None
+
+
+@needs_turbojpeg
+def test_sampling_factors_of_grey_mean_nothing(tmp_path):
+    jpeglib = pytest.importorskip("jpeglib")
+    data = bytearray(encode_jpeg(waves(75, 53, noise=20), "grey"))
+    data[data.index(b"\xff\xc0") + 11] = 0x22  # some cameras say 2×2; a scan of one component has one block a unit
+    (tmp_path / "a.jpg").write_bytes(data)
+    (ours,), theirs = coefficients(bytes(data)), jpeglib.read_dct(str(tmp_path / "a.jpg")).Y
+    assert np.array_equal(ours, theirs[: ours.shape[0], : ours.shape[1]].reshape(ours.shape))
+    assert np.abs(planes(bytes(data))[0] - pillow(bytes(data), (75, 53))).max() <= 1
+
+
+@needs_turbojpeg
+def test_interrupt_inside_take_comes_out():
+    def interrupt(views):
+        raise KeyboardInterrupt
+
+    data = encode_jpeg(waves(32, 32), "4:4:4")
+    with pytest.raises(KeyboardInterrupt):
+        turbo.with_coefficients(data, read_header(data), interrupt)
