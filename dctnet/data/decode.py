@@ -16,6 +16,8 @@ from dctnet.errors import UserError, first_line
 
 # 134 megapixels: more than any camera's single shot, 400 MB as planes. Pillow itself only warns from 89 to 179.
 MAX_PIXELS = 1 << 27
+# Huffman coding spends at least one bit on the DC coefficient of each 8×8 block.
+PIXELS_A_BYTE = 8 * 64
 Box = tuple[float, float, float, float]
 Decoder = Literal["turbojpeg", "pillow"]
 # EXIF orientations whose upright image has the rows, or the columns, the other way round (after the transposition that
@@ -112,13 +114,15 @@ class Photo:
         with _faults_named(path), open(path, "rb") as file:
             self.data = file.read()
         self.header: JpegHeader | None = None
-        self.refused: str | None = None if decoder == "turbojpeg" else "read by Pillow"
-        if decoder == "turbojpeg":
-            try:
-                self.header = read_header(self.data)
-                self.header.factors  # noqa: B018 - raises if there are none
-            except JpegError as error:
-                self.header, self.refused = None, str(error)
+        self.refused: str | None = None
+        try:
+            self.header = read_header(self.data)
+            self.header.factors  # noqa: B018 - raises if there are none
+            self._check_length(self.header)
+        except JpegError as error:
+            self.header, self.refused = None, str(error)
+        if decoder == "pillow":
+            self.header, self.refused = None, "read by Pillow"
         if self.header is None:
             with _faults_named(self.path), Image.open(io.BytesIO(self.data)) as image:
                 size, orientation = image.size, _orientation(image)
@@ -128,6 +132,17 @@ class Photo:
         self.orientation = orientation if 1 <= orientation <= 8 else 1
         self.width, self.height = size if self.orientation < 5 else size[::-1]
         self._decoded: dict[int, list[Plane]] = {}
+
+    def _check_length(self, header: JpegHeader) -> None:
+        # Otherwise a few bytes could ask for seconds of work, all of it on samples that are not there.
+        if header.width * header.height > PIXELS_A_BYTE * len(self.data):
+            size = f"{header.width}×{header.height} pixels"
+            raise ImageError(self.path, f"truncated: {size} cannot lie in {len(self.data):,} bytes")
+
+    @property
+    def chroma_factor(self) -> int:
+        """How many luma samples one of chroma spans, along the axis where it is more; 1 where Pillow decodes."""
+        return 1 if self.header is None else max(max(factors) for factors in self.header.factors)
 
     def planes(self, denominator: int = 1) -> list[Plane]:
         """Y, or Y, Cb, Cr at their own resolution, upright; a JPEG is scaled to 1/2, 1/4 or 1/8 while it is decoded.

@@ -21,13 +21,13 @@ from dctnet.frequency.dct import BLOCK, flip_blocks
 from dctnet.frequency.resample import resampled_dct
 
 
-def choose_denominator(box: Box, width: int, height: int) -> int:
-    """The most by which decoding may scale down, 8, 4, 2 or 1, and still give no fewer luma samples than are wanted.
+def choose_denominator(box: Box, width: float, height: float) -> int:
+    """The most by which decoding may scale down, 8, 4, 2 or 1, and still give no fewer samples than are wanted.
 
     Args:
         box: What is to be resized, in source pixels.
-        width: Columns of the output.
-        height: Rows of the output.
+        width: Samples wanted across the box.
+        height: The same, vertically.
     """
     spare = min((box[2] - box[0]) / width, (box[3] - box[1]) / height)
     return next(d for d in (8, 4, 2, 1) if d <= max(spare, 1))
@@ -49,19 +49,27 @@ class Cut(NamedTuple):
     chroma_box: Box
 
 
-def cut(photo: Photo, box: Box, width: int, height: int) -> Cut:
-    """Cuts what is needed to resize a box, decoded no larger than needed.
+def chroma_share(channel_set: ChannelSet) -> float:
+    """How many chroma samples the kept channels need, of those of the output along an axis, with a margin of two."""
+    highest = max((axis for own in channel_set.frequencies()[1:] for f in own for axis in divmod(f, BLOCK)), default=-1)
+    return min(1.0, 2 * (highest + 1) / BLOCK)
+
+
+def cut(photo: Photo, box: Box, width: int, height: int, chroma: float = 1.0) -> Cut:
+    """Cuts what is needed to resize a box, decoded no larger than needed: subsampled chroma must be enough, too.
 
     Args:
         photo: The photograph.
         box: Left, top, right, bottom in source pixels.
         width: Columns that the box is to become.
         height: Rows that it is to become.
+        chroma: The share of those that chroma needs, as :func:`chroma_share`.
     """
-    luma, *chroma = photo.planes(choose_denominator(box, width, height))
-    if not chroma:
+    detail = max(1.0, chroma * photo.chroma_factor)
+    luma, *both = photo.planes(choose_denominator(box, width * detail, height * detail))
+    if not both:
         return Cut(*_cut([luma], box, width, height), np.full((2, 1, 1), 128, np.uint8), (0.0, 0.0, 1.0, 1.0))
-    return Cut(*_cut([luma], box, width, height), *_cut(chroma, box, width, height))
+    return Cut(*_cut([luma], box, width, height), *_cut(both, box, width, height))
 
 
 def _cut(planes: list[Plane], box: Box, width: int, height: int) -> tuple[np.ndarray, Box]:
@@ -139,7 +147,7 @@ class ChannelReader:
     def read(self, photo: Photo, draw: np.random.Generator) -> tuple[Cut, bool]:
         """A cut, and whether to flip it."""
         box = self.crop.box(photo.width, photo.height, draw)
-        return cut(photo, box, self.size, self.size), self.crop.flip(draw)
+        return cut(photo, box, self.size, self.size, chroma_share(self.channel_set)), self.crop.flip(draw)
 
     def stack(self, samples: list[tuple[Cut, bool]]) -> dict[str, Tensor]:
         """What :func:`pad` makes of the cuts, and ``flip`` (N,); or ``channels`` (N, K, S/8, S/8), float32."""

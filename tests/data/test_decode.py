@@ -11,7 +11,7 @@ from dctnet.data import turbo
 from dctnet.data.decode import ImageError, Photo, choose_decoder, describe_decoder, image_size, upright
 from dctnet.errors import UserError
 from tests.conftest import DECODERS
-from tests.pictures import see
+from tests.pictures import encode_jpeg, see, waves
 
 ROWS, COLUMNS = np.mgrid[0:32, 0:48]
 RGB = Image.fromarray(np.stack([5 * COLUMNS, 5 * ROWS, 0 * ROWS + 90], -1).astype(np.uint8))
@@ -240,3 +240,17 @@ def test_decoder_is_the_one_asked_for_or_the_one_there_is(decoder, monkeypatch):
     if decoder == "pillow":
         with pytest.raises(UserError, match="dctnet doctor"):
             choose_decoder("turbojpeg")
+
+
+def test_more_pixels_than_bytes_can_hold_are_refused_before_they_are_decoded(tmp_path, decoder):
+    data = bytearray(encode_jpeg(waves(64, 48), "4:2:0"))
+    place = data.index(b"\xff\xc0") + 5
+    data[place : place + 4] = struct.pack(">HH", 8000, 16000)
+    (tmp_path / "a.jpg").write_bytes(data)
+    with pytest.raises(ImageError, match="16000×8000 pixels cannot lie in"):
+        Photo(tmp_path / "a.jpg", decoder)
+
+
+def test_the_emptiest_large_picture_is_not_refused(tmp_path, decoder):
+    Image.new("L", (3000, 2000), 200).save(tmp_path / "a.jpg", quality=30, optimize=True, progressive=True)
+    assert Photo(tmp_path / "a.jpg", decoder).planes(8)[0].samples.mean() == pytest.approx(200, abs=3)

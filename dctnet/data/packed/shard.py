@@ -13,7 +13,7 @@ import torch
 
 from dctnet.data.decode import Decoder, ImageError, Photo
 from dctnet.data.packed.manifest import dump, write_whole
-from dctnet.data.readers import compute_channels, cut, pad
+from dctnet.data.readers import chroma_share, compute_channels, cut, pad
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK
 
@@ -62,8 +62,9 @@ def image_coefficients(photo: Photo, blocks: tuple[int, int], channels: Sequence
     """All of an image, resized to a grid of blocks, in the order of the store: (K, rows, columns), float32."""
     ascending = sorted(channels)
     box = (0.0, 0.0, float(photo.width), float(photo.height))
-    padded = pad([cut(photo, box, blocks[1] * BLOCK, blocks[0] * BLOCK)])
-    values = compute_channels(padded, (blocks[0], blocks[1]), ChannelSet("packed", tuple(ascending)))[0]
+    channel_set = ChannelSet("packed", tuple(ascending))
+    padded = pad([cut(photo, box, blocks[1] * BLOCK, blocks[0] * BLOCK, chroma_share(channel_set))])
+    values = compute_channels(padded, (blocks[0], blocks[1]), channel_set)[0]
     return values[[ascending.index(c) for c in channels]]
 
 
