@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 
 from dctnet.data import readers
 from dctnet.data.decode import Photo, Plane
-from dctnet.data.readers import ChannelReader, RGBReader, choose_denominator, cut
+from dctnet.data.readers import ChannelReader, RGBReader, choose_denominator, chroma_share, cut
 from dctnet.data.transforms import CenterCrop, TrainCrop
 from dctnet.frequency.channels import ChannelSet, PlanesToChannels, named_channels
 from dctnet.frequency.dct import block_idct
@@ -125,9 +125,8 @@ def test_channels_are_the_dct_of_what_pillow_crops_and_resizes(tmp_path, decoder
 @pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize(("side", "denominator"), [(512, 8), (300, 4), (200, 2)])
 def test_scaled_decoding_reads_less_and_changes_little(tmp_path, decoder, side, denominator, monkeypatch):
-    # No finer than the output can show: of chroma, half of luma's samples are left.
     picture = np.asarray(Image.fromarray(waves(64, 64)).resize((side, side), Image.Resampling.BICUBIC))
-    data = encode_jpeg(picture, "4:2:0")
+    data = encode_jpeg(picture, "4:4:4")
     reader, whole = ChannelReader(CenterCrop(1.0), 64, ALL), (0.0, 0.0, float(side), float(side))
     scaled = photo(tmp_path, data, decoder)
     assert cut(scaled, whole, 64, 64).luma.shape == (-(-side // denominator),) * 2
@@ -139,6 +138,22 @@ def test_scaled_decoding_reads_less_and_changes_little(tmp_path, decoder, side, 
     difference = (difference[0] - difference[1]).abs()
     assert difference.mean() <= 0.5
     assert difference.max() <= 4
+
+
+@needs_turbojpeg
+def test_subsampled_chroma_stops_scaling_where_its_detail_is_kept(tmp_path):
+    data, whole = encode_jpeg(waves(512, 512), "4:2:0"), (0.0, 0.0, 512.0, 512.0)
+
+    def chroma(decoder: str, names: tuple[int, ...]) -> int:
+        share = chroma_share(ChannelSet("x", names))
+        return cut(photo(tmp_path, data, decoder), whole, 64, 64, share).chroma.shape[1]
+
+    assert chroma_share(ALL) == 1
+    assert chroma_share(named_channels("luma")) == 0
+    fine, coarse = (0, 64, 64 + 63), (0, 64, 64 + 9)
+    assert chroma("turbojpeg", fine) == 64  # as many as the output has
+    assert chroma("turbojpeg", coarse) == 32
+    assert chroma("pillow", fine) == 64  # enlarged by libjpeg, which decodes no less of it
 
 
 def test_cut_has_what_the_filter_reaches_and_little_more(tmp_path):
