@@ -118,9 +118,9 @@ class Photo:
         try:
             self.header = read_header(self.data)
             self.header.factors  # noqa: B018 - raises if there are none
-            self._check_length(self.header)
         except JpegError as error:
             self.header, self.refused = None, str(error)
+        self._huffman_coded = self.data[:2] == b"\xff\xd8" and self.refused != "arithmetic coding"
         if decoder == "pillow":
             self.header, self.refused = None, "read by Pillow"
         if self.header is None:
@@ -129,14 +129,15 @@ class Photo:
         else:
             size, orientation = (self.header.width, self.header.height), self.header.orientation
         _check_size(path, *size)
+        self._check_length(*size)
         self.orientation = orientation if 1 <= orientation <= 8 else 1
         self.width, self.height = size if self.orientation < 5 else size[::-1]
         self._decoded: dict[int, list[Plane]] = {}
 
-    def _check_length(self, header: JpegHeader) -> None:
+    def _check_length(self, width: int, height: int) -> None:
         # Otherwise a few bytes could ask for seconds of work, all of it on samples that are not there.
-        if header.width * header.height > PIXELS_A_BYTE * len(self.data):
-            size = f"{header.width}×{header.height} pixels"
+        if self._huffman_coded and width * height > PIXELS_A_BYTE * len(self.data):
+            size = f"{width}×{height} pixels"
             raise ImageError(self.path, f"truncated: {size} cannot lie in {len(self.data):,} bytes")
 
     @property

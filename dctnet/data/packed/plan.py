@@ -145,7 +145,7 @@ def _fill(sizes: list[int], shard_bytes: int) -> list[int]:
 
 def fingerprint(plan: dict[str, Any]) -> str:
     """A hash of what was asked for and of the files it was asked of; the steps follow from them."""
-    return hashlib.sha256(dump({k: v for k, v in plan.items() if k not in ("steps", "error")})).hexdigest()
+    return hashlib.sha256(dump({k: v for k, v in plan.items() if k not in ("plan", "steps", "error")})).hexdigest()
 
 
 def make_tasks(plan: dict[str, Any], source: FrequencyDataModule) -> list[ShardTask]:

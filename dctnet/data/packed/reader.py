@@ -56,7 +56,7 @@ class PackedDataset(Dataset[Any]):
         self._steps = torch.tensor([manifest.steps[p] for p in self._places])[:, None, None]
         self._scales = self._choose_scales(evaluation_scale)
         self._shards: list[np.ndarray] = []
-        self._maps: list[mmap.mmap] = []
+        self._maps: list[mmap.mmap | None] = []
         self._read_indices()
         self._draws: tuple[int, np.ndarray] = (-1, np.empty(0))
         self._flat: Tensor | None = None
@@ -115,10 +115,14 @@ class PackedDataset(Dataset[Any]):
                 raise StoreError(f"{need} do not fit into {_physical_memory() / 1e9:.2f} GB: --data.residency disk")
             for number, shard in enumerate(shards):
                 path = shard_file(self.manifest.root, shard)
-                if self.residency == "disk":
+                if not shard.size:  # all its images were left out
+                    self._shards.append(np.empty(0, little))
+                    self._maps.append(None)
+                elif self.residency == "disk":
                     with open(path, "rb") as file:
-                        self._maps.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-                    self._shards.append(np.frombuffer(self._maps[-1], little))
+                        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+                    self._maps.append(mapped)
+                    self._shards.append(np.frombuffer(mapped, little))
                 else:
                     content = np.fromfile(path, little)
                     if hashlib.sha256(content.data).hexdigest() != shard.sha256:
@@ -163,6 +167,7 @@ class PackedDataset(Dataset[Any]):
             empty.
         """
         indices = np.array([index for _, index in keys])
+        self._open()  # before anything asks where things lie: what is read into memory is closed up
         scale, top, left, flip = self._draw(keys[0][0], indices)
         start, columns = self._starts[indices, scale], self._blocks[indices, scale]
         if self.residency == "device":
@@ -186,7 +191,7 @@ class PackedDataset(Dataset[Any]):
         lengths = blocks.prod(1) * prefix
         columns = (self._shard_of[indices], start, lengths, blocks, top, left)
         places = list(zip(*(column.tolist() for column in columns), strict=True))
-        if self._maps and hasattr(mmap, "MADV_WILLNEED"):
+        if self.residency == "disk" and hasattr(mmap, "MADV_WILLNEED"):
             self._announce(places)
         for crop, (shard, first, length, (high, wide), y, x) in zip(batch, places, strict=True):
             whole = shards[shard][first : first + length].reshape(prefix, high, wide)
@@ -197,8 +202,9 @@ class PackedDataset(Dataset[Any]):
         """Tells the system which parts of the disk a batch is about to read, so that it reads them side by side."""
         item, page = self.manifest.dtype.itemsize, mmap.PAGESIZE
         for shard, first, length, *_ in places:
-            begin = first * item // page * page
-            self._maps[shard].madvise(mmap.MADV_WILLNEED, begin, (first + length) * item - begin)
+            begin, mapped = first * item // page * page, self._maps[shard]
+            assert mapped is not None
+            mapped.madvise(mmap.MADV_WILLNEED, begin, (first + length) * item - begin)
 
     def _bases(self) -> np.ndarray:
         """Where each shard begins when all lie behind one another."""

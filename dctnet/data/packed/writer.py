@@ -1,15 +1,19 @@
 """Photographs to a packed store, shard by shard, so that a kill loses at most the shards being written."""
 
+import contextlib
 import dataclasses
 import errno
+import fcntl
 import hashlib
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +23,7 @@ import torch
 from tqdm import tqdm
 
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.data.packed.manifest import MANIFEST, Shard, dump, read_manifest, seal, write_whole
+from dctnet.data.packed.manifest import MANIFEST, Shard, dump, parse_json, read_json, read_manifest, seal, write_whole
 from dctnet.data.packed.plan import PackData, choose_scales, fingerprint, make_plan, make_tasks
 from dctnet.data.packed.shard import ShardTask, one_thread, shard_images, shard_size, write_shard
 from dctnet.data.packed.steps import choose_steps, sample_coefficients
@@ -66,41 +70,83 @@ def pack(
         raise UserError(f"--workers and --shard_bytes must be at least 1, got {workers} and {shard_bytes}")
     plan = make_plan(source, data, choose_scales(data, scales), dtype, shard_bytes)
     folder = Path(out)
-    if (folder / MANIFEST).is_file():
-        if read_manifest(folder).content["plan"] != fingerprint(plan):
-            raise UserError(f"{out}: holds a store of other photographs or options; choose another folder")
-        print(f"{out}: already packed, nothing to do; dctnet verify {out} checks it")
-        return
-    plan = _settle(plan, source, folder)
-    tasks = make_tasks(plan, source)
-    todo = [task for task in tasks if not (folder / f"{task.name}.json").is_file()]
-    workers = min(workers or os.cpu_count() or 1, max(1, len(todo)))
-    _announce(plan, tasks, todo, folder, workers)
-    _run(todo, folder, workers, len(tasks))
-    images = _finish(plan, source, tasks, folder)
+    with _disk_faults(folder), _alone(folder):
+        plan = _settle(plan, source, folder)
+        tasks = make_tasks(plan, source)
+        todo = [task for task in tasks if not _is_whole(folder, task)]
+        if not todo and (folder / MANIFEST).is_file():
+            (folder / _PLAN).unlink(missing_ok=True)
+            print(f"{out}: already packed, nothing to do; dctnet verify {out} checks it")
+            return
+        workers = min(workers or os.cpu_count() or 1, max(1, len(todo)))
+        _announce(plan, tasks, todo, folder, workers)
+        _run(todo, folder, workers)
+        images = _finish(plan, source, tasks, folder)
     print(f"{out}: {images:,} images, {time.perf_counter() - started:.0f} s")
 
 
+@contextlib.contextmanager
+def _disk_faults(folder: Path) -> Iterator[None]:
+    """What a disk refuses, in one line that says what is there already."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        state = f"{len(list(folder.glob('*-*.json')))} shards are whole and stay"
+        raise UserError(f"{folder}: {first_line(error)}; {state}; make room and run the same command again") from error
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Makes the folder, keeps a second packing out of it, and clears away what a killed one left half written."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: exists and is no folder")
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"{folder}: another packing is at work there; wait for it or stop it") from error
+        for left in folder.iterdir():
+            if re.fullmatch(r"\.[\w-]+(\.json)?\.\d+", left.name):
+                left.unlink()
+        yield
+    finally:
+        os.close(handle)
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _is_whole(folder: Path, task: ShardTask) -> bool:
+    """Whether both files of a shard are there, the one of the size that the other names."""
+    index, content = folder / f"{task.name}.json", folder / f"{task.name}.bin"
+    return index.is_file() and content.is_file() and read_json(index)["size"] == content.stat().st_size
+
+
 def _settle(plan: dict[str, Any], source: FrequencyDataModule, folder: Path) -> dict[str, Any]:
-    """The plan with its steps: that of an interrupted packing of the same, or a new one, written down."""
-    path = folder / _PLAN
-    if path.is_file():
-        begun = json.loads(path.read_bytes().decode("utf-8", "surrogateescape"))
-        if fingerprint(begun) != fingerprint(plan):
-            now = json.loads(dump(plan))
-            changed = ", ".join(key for key in now if begun.get(key) != now[key])
-            raise UserError(f"{folder}: a packing was begun there that differs in {changed}; choose another folder")
-        for left in folder.glob(".*-[0-9]*"):
-            left.unlink(missing_ok=True)  # shards that a kill left half written
-        return begun
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: exists and is no packed store; choose another folder")
-    split = next(s for s in plan["splits"].values() if s["images"])
+    """The plan with its steps: that of an earlier packing of the same, or a new one, written down."""
+    for name in (MANIFEST, _PLAN):
+        if (folder / name).is_file():
+            begun = read_manifest(folder, files=False).content if name == MANIFEST else read_json(folder / name)
+            now = json.loads(dump({**plan, "plan": fingerprint(plan)}))
+            if begun.get("plan") != now["plan"]:
+                # A manifest's splits are written in another way; the fingerprint covers them.
+                told = [key for key in now if key not in ("plan", "splits") and begun.get(key) != now[key]]
+                changed = ", ".join(told) or "the photographs, scales or shards"
+                raise UserError(f"{folder}: packed with other options or files, {changed}; choose another folder")
+            return {**now, "steps": begun["steps"], "error": begun["error"]}
+    if any(folder.iterdir()):
+        raise UserError(f"{folder}: holds other files and no packed store; choose another folder")
+    split = next((s for s in plan["splits"].values() if s["images"]), None)
+    if split is None:
+        raise UserError(f"{source.root}: not one of the files can be read")
     samples = sample_coefficients(split, plan["channels"], source.root, source.decoder)
     steps, error = choose_steps(samples, np.iinfo(plan["dtype"]).max)
-    plan = {**plan, "steps": steps.tolist(), "error": error}
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(path, dump(plan))
+    plan = {**plan, "plan": fingerprint(plan), "steps": steps.tolist(), "error": error}
+    write_whole(folder / _PLAN, dump(plan))
     return json.loads(dump(plan))
 
 
@@ -135,33 +181,26 @@ def _estimate(todo: list[ShardTask], workers: int) -> float:
     return a_byte * max(sum(map(shard_size, todo)) / workers, shard_size(largest)) + (5 if workers > 1 else 0)
 
 
-def _run(todo: list[ShardTask], folder: Path, workers: int, total: int) -> None:
+def _run(todo: list[ShardTask], folder: Path, workers: int) -> None:
     images = sum(len(t.sources) for t in todo)
-    try:
-        with tqdm(total=images, desc="packing", unit="img") as bar:
-            if workers == 1:
-                with one_thread():
-                    for task in todo:
-                        write_shard(task, folder)
-                        bar.update(len(task.sources))
-                return
-            # Spawned, for a fork would copy locks that torch's threads may hold.
-            context = multiprocessing.get_context("spawn")
-            with ProcessPoolExecutor(workers, context, _enter_worker) as pool:
-                running = {pool.submit(write_shard, task, folder): task for task in todo}
-                try:
-                    for future in as_completed(running):
-                        future.result()
-                        bar.update(len(running[future].sources))
-                except BaseException:
-                    pool.shutdown(wait=True, cancel_futures=True)
-                    raise
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise
-        done = total - sum(not (folder / f"{task.name}.json").is_file() for task in todo)
-        state = f"{done} of {total} shards are whole and stay"
-        raise UserError(f"{folder}: {first_line(error)}; {state}; make room and run the same command again") from error
+    with tqdm(total=images, desc="packing", unit="img") as bar:
+        if workers == 1:
+            with one_thread():
+                for task in todo:
+                    write_shard(task, folder)
+                    bar.update(len(task.sources))
+            return
+        # Spawned, for a fork would copy locks that torch's threads may hold.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, context, _enter_worker) as pool:
+            running = {pool.submit(write_shard, task, folder): task for task in todo}
+            try:
+                for future in as_completed(running):
+                    future.result()
+                    bar.update(len(running[future].sources))
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
 
 
 def _enter_worker() -> None:
@@ -187,7 +226,7 @@ def _finish(plan: dict[str, Any], source: FrequencyDataModule, tasks: list[Shard
             if not task.name.startswith(f"{name}-"):
                 continue
             raw = (folder / f"{task.name}.json").read_bytes()
-            index = json.loads(raw.decode("utf-8", "surrogateescape"))
+            index = parse_json(raw)
             skipped += [tuple(s) for s in index["skipped"]]
             shards.append(
                 Shard(task.name, index["size"], index["sha256"], hashlib.sha256(raw).hexdigest(), len(index["images"]))
@@ -195,8 +234,7 @@ def _finish(plan: dict[str, Any], source: FrequencyDataModule, tasks: list[Shard
         if not sum(shard.images for shard in shards):
             raise UserError(f"{source.root}: no image of {name} can be read; {len(skipped)} were left out")
         splits[name] = {"scales": split["scales"], "shards": [vars(s) for s in shards], "skipped": sorted(skipped)}
-    content = {**{k: v for k, v in plan.items() if k != "splits"}, "splits": splits, "plan": fingerprint(plan)}
-    write_whole(folder / MANIFEST, dump(seal(content)))
+    write_whole(folder / MANIFEST, dump(seal({**plan, "splits": splits})))
     (folder / _PLAN).unlink(missing_ok=True)
     left_out = [(name, *s) for name, split in splits.items() for s in split["skipped"]]
     for name, path, reason in left_out[:20]:

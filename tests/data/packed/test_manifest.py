@@ -252,3 +252,9 @@ def test_a_store_is_known_by_its_manifest(photos, store):
     assert is_store(store)
     assert not is_store(photos)
     assert not is_store(photos / "none")
+
+
+def test_half_a_surrogate_pair_is_refused(own_store):
+    (own_store / "manifest.json").write_text('{"format": "dctnet-store", "version": 1, "x": "\\ud800"}')
+    with pytest.raises(StoreError, match="checksum"):
+        read_manifest(own_store)

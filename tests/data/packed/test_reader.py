@@ -141,8 +141,12 @@ def test_evaluation_takes_the_central_crop_in_order(store):
 
 
 @pytest.mark.parametrize("residency", ["ram", "device"])
-def test_batches_do_not_depend_on_where_the_store_is_read_from(store, residency):
-    near, far = (module(store, residency=where, seed=3) for where in (residency, "disk"))
+@pytest.mark.parametrize(
+    "options", [{}, {"channels": "first-5"}, {"channels": "first-23"}, {"image_size": 40, "crop_fraction": 1.0}]
+)
+def test_batches_do_not_depend_on_where_the_store_is_read_from(store, residency, options):
+    # The first batch, too: what is closed up in memory lies elsewhere from then on.
+    near, far = (module(store, residency=where, seed=3, **options) for where in (residency, "disk"))
     for loader in ("train_dataloader", "val_dataloader"):
         pairs = zip(deliver(near, getattr(near, loader)()), deliver(far, getattr(far, loader)()), strict=True)
         for a, b in pairs:
@@ -317,3 +321,13 @@ def test_index_changed_after_the_start_is_found_by_the_next(own_store):
     path.write_bytes(path.read_bytes().replace(b'"target": 0', b'"target": 2'))
     with pytest.raises(StoreError, match="its checksum is not the manifest's"):
         data.setup("validate")
+
+
+@pytest.mark.parametrize("residency", ["disk", "ram", "device"])
+def test_shard_of_which_all_images_were_left_out(own_photos, tmp_path, pack_small, residency):
+    spoilt = sorted((own_photos / "train").rglob("*.jpg"))[1]
+    spoilt.write_bytes(spoilt.read_bytes()[:-300])
+    root = pack_small(own_photos, tmp_path / "out", on_error="skip", shard_bytes=1)
+    assert any(path.stat().st_size == 0 for path in root.glob("train-*.bin"))
+    data = module(root, residency=residency)
+    assert sum(len(batch["target"]) for batch in deliver(data, data.train_dataloader())) == 16

@@ -4,6 +4,7 @@ import errno
 import os
 import pickle
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -118,22 +119,21 @@ def test_finished_store_is_left_alone(photos, own_store, pack_small, capsys):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"channels": "square-12"}, "channels, splits"),
-        ({"dtype": "int16"}, "dtype, splits"),
-        ({"image_size": 40}, "image_size, splits"),
-        ({"crop_fraction": 1.0}, "crop_fraction, splits"),
-        ({"scales": [32]}, "splits"),
-        ({"shard_bytes": 20_000}, "splits"),
-        ({"classes": ["red", "blue"]}, "classes, splits"),
+        ({"channels": "square-12"}, "channels"),
+        ({"dtype": "int16"}, "dtype"),
+        ({"image_size": 40}, "image_size"),
+        ({"crop_fraction": 1.0}, "crop_fraction"),
+        ({"scales": [32]}, "the photographs, scales or shards"),
+        ({"shard_bytes": 20_000}, "the photographs, scales or shards"),
+        ({"classes": ["red", "blue"]}, "classes"),
     ],
 )
 def test_other_options_in_a_begun_or_finished_store_are_refused(photos, store, begun, pack_small, options, named):
-    before = contents(begun)
-    with pytest.raises(UserError, match=f"begun there that differs in {named}; choose another folder"):
-        pack_small(photos, begun, **options)
-    assert contents(begun) == before
-    with pytest.raises(UserError, match="other photographs or options; choose another folder"):
-        pack_small(photos, store, **options)
+    for out in (begun, store):
+        before = contents(out)
+        with pytest.raises(UserError, match=f"packed with other options or files, {named}; choose another folder"):
+            pack_small(photos, out, **options)
+        assert contents(out) == before
 
 
 def test_changed_source_file_is_refused(own_photos, tmp_path, pack_small, monkeypatch):
@@ -141,17 +141,16 @@ def test_changed_source_file_is_refused(own_photos, tmp_path, pack_small, monkey
     pack_small(own_photos, tmp_path / "done")
     changed = own_photos / "train" / "green" / "1.jpg"
     changed.write_bytes(changed.read_bytes() + b"\0")
-    with pytest.raises(UserError, match="differs in splits"):
-        pack_small(own_photos, tmp_path / "begun")
-    with pytest.raises(UserError, match="other photographs"):
-        pack_small(own_photos, tmp_path / "done")
+    for out in ("begun", "done"):
+        with pytest.raises(UserError, match="other options or files, the photographs"):
+            pack_small(own_photos, tmp_path / out)
 
 
 def test_folder_of_something_else_is_refused(photos, tmp_path, pack_small):
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(UserError, match="exists and is no packed store"):
+    with pytest.raises(UserError, match="holds other files and no packed store"):
         pack_small(photos, tmp_path)
-    with pytest.raises(UserError, match="exists and is no packed store"):
+    with pytest.raises(UserError, match="is no folder"):
         pack_small(photos, tmp_path / "letter.txt")
 
 
@@ -213,7 +212,7 @@ def test_disk_that_fills_up_is_told_and_the_packing_goes_on(photos, store, tmp_p
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         interrupt(patch, 6, OSError(number, os.strerror(number)))
-        with pytest.raises(UserError, match=f"{out}: .*5 of 11 shards are whole and stay; make room"):
+        with pytest.raises(UserError, match=f"{out}: .*5 shards are whole and stay; make room"):
             pack_small(photos, out)
     assert not [name for name in contents(out) if name.startswith(".")]
     assert contents(pack_small(photos, out)) == contents(store)
@@ -247,10 +246,64 @@ def test_full_disk_in_the_middle_of_a_shard_leaves_no_half(photos, store, tmp_pa
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         patch.setattr(shard, "open", lambda *given: Full(open(*given)), raising=False)
-        with pytest.raises(UserError, match="No space left on device; 1 of 11 shards are whole"):
+        with pytest.raises(UserError, match="No space left on device; 1 shards are whole"):
             pack_small(photos, out)
     assert sorted(contents(out)) == ["plan.json", "train-00000.bin", "train-00000.json"]
     assert contents(pack_small(photos, out)) == contents(store)
+
+
+@pytest.mark.parametrize("name", ["plan.json", "manifest.json"])
+def test_disk_that_is_full_at_the_plan_or_the_manifest(photos, store, tmp_path, pack_small, monkeypatch, name):
+    real = writer.write_whole
+
+    def full(path, content):
+        if path.name == name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "write_whole", full)
+        with pytest.raises(UserError, match="run the same command again"):
+            pack_small(photos, tmp_path / "out")
+    assert contents(pack_small(photos, tmp_path / "out")) == contents(store)
+
+
+@pytest.mark.parametrize("left", [".plan.json.77", ".manifest.json.77", ".train-00000.77", ".train-00000.json.77"])
+def test_what_a_kill_leaves_half_written_is_cleared_away(photos, store, begun, tmp_path, pack_small, left):
+    fresh, half = tmp_path / "fresh", tmp_path / "half"
+    fresh.mkdir()
+    shutil.copytree(begun, half)
+    for out in (fresh, half):
+        (out / left).write_bytes(b"half")
+        assert contents(pack_small(photos, out)) == contents(store)
+
+
+def test_kill_between_manifest_and_the_end_leaves_nothing(photos, store, begun, own_store, pack_small):
+    shutil.copy(begun / "plan.json", own_store)
+    assert contents(pack_small(photos, own_store)) == contents(store)
+
+
+@pytest.mark.parametrize("ending", ["bin", "json"])
+def test_shard_that_a_finished_store_lost_is_made_again(photos, store, own_store, pack_small, ending):
+    lost = next(own_store.glob(f"train-*.{ending}"))
+    lost.unlink()
+    with pytest.raises(UserError, match="missing"):
+        read_manifest(own_store)
+    assert contents(pack_small(photos, own_store)) == contents(store)
+
+
+def test_second_packing_at_the_same_time_is_refused(photos, begun, tmp_path, pack_small):
+    out = Path(shutil.copytree(begun, tmp_path / "out"))
+    with writer._alone(out), pytest.raises(UserError, match="another packing"):
+        pack_small(photos, out)
+
+
+def test_nothing_readable_at_all_is_told(own_photos, tmp_path, pack_small):
+    for path in own_photos.rglob("*.jpg"):
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="not one of the files"):
+        pack_small(own_photos, tmp_path / "out", on_error="skip")
+    assert not (tmp_path / "out").exists()
 
 
 def test_too_little_room_is_told_before_anything_is_packed(photos, store, tmp_path, pack_small, monkeypatch):
