@@ -147,13 +147,14 @@ def main() -> int:
     """Runs the campaign; 1 if anything was a crash, a hang or wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mutants", type=int, default=20000)
+    parser.add_argument("--readers", nargs="+", choices=READERS, default=READERS)
     parser.add_argument("--work", nargs=3)
     given = parser.parse_args()
     if given.work:
         work(given.work[0], int(given.work[1]), int(given.work[2]))
         return 0
     failed = False
-    for reader in READERS:
+    for reader in given.readers:
         began = time.perf_counter()
         counts = campaign(reader, given.mutants)
         summary = ", ".join(f"{outcome} {count}" for outcome, count in sorted(counts.items()))
