@@ -261,6 +261,32 @@ def test_packed_store_is_trained_on_and_evaluated_by_its_path_alone(run, store, 
     assert recorded.startswith(("Pillow", "libjpeg-turbo"))
 
 
+def test_checkpoint_of_photographs_reads_a_store(run, store, tmp_path, capsys):
+    # The training held a part out of one folder and read it its own way; none of that applies to the store.
+    options = [
+        "--data.root",
+        str(run / "photos" / "train"),
+        "--data.val_fraction",
+        "0.3",
+        "--data.channels",
+        "zigzag-8",
+    ]
+    options += [
+        "--data.image_size",
+        "64",
+        "--data.crop_fraction",
+        "1.0",
+        "--data.batch_size",
+        "6",
+        "--data.num_workers",
+    ]
+    trainer = ["0", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", "--out_dir", str(tmp_path)]
+    assert main(["fit", *options, *trainer]) == 0
+    last = str(tmp_path / "run" / "version_0" / "last.ckpt")
+    assert main(["validate", "--ckpt_path", last, "--data.root", str(store)]) == 0
+    assert "val_acc1" in capsys.readouterr().out
+
+
 def test_first_channels_of_a_store(run, store, tmp_path, capsys):
     options = ["--data.root", str(store), "--data.channels", "first-3", "--data.batch_size", "6"]
     trainer = ["--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", "--out_dir", str(tmp_path)]

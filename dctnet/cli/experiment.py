@@ -204,12 +204,8 @@ def _from_checkpoint(args: list[str]) -> list[str]:
             "--ckpt_path is missing: the checkpoint to use, such as checkpoints/quickstart/version_0/last.ckpt"
         )
     model, data = checkpoint.read_options(path)
+    data = checkpoint.adapt_data_options(data, model, given.root)
     data.pop("input")
-    if given.root is not None:
-        data["download"] = None  # what the training downloaded has no place in another root
-    if model["input"] == "channels":
-        data["channels"] = model["channels"]  # a mask file need not be where it was
-    data["image_size"] = model["image_size"]
     return ["--config", json.dumps({"model": model, "data": data})]
 
 

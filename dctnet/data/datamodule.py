@@ -15,8 +15,8 @@ from dctnet.data.coefficients import CoefficientReader
 from dctnet.data.dataset import EpochSampler, PhotoDataset, Reader
 from dctnet.data.decode import ImageError, choose_decoder, describe_decoder
 from dctnet.data.download import fetch
-from dctnet.data.packed.manifest import is_store, pick_split, read_manifest
-from dctnet.data.packed.options import check_store_options, choose_channels
+from dctnet.data.packed.manifest import evaluation_scale, is_store, pick_split, read_manifest
+from dctnet.data.packed.options import check_photograph_options, check_store_options, choose_channels
 from dctnet.data.packed.reader import PackedDataset
 from dctnet.data.readers import ChannelReader, RGBReader
 from dctnet.data.transforms import CenterCrop, TrainCrop
@@ -105,6 +105,7 @@ class FrequencyDataModule(pl.LightningDataModule):
                 self.hparams[name] = packed.get(name, otherwise)
         _check_options(self.hparams)
         if self.store is None:
+            check_photograph_options(self.hparams)
             self.channel_set = resolve_channels("all" if channels is None else channels)
         else:
             check_store_options(self.hparams)
@@ -180,7 +181,7 @@ class FrequencyDataModule(pl.LightningDataModule):
 
     def _packed(self, split: Split, train: bool) -> PackedDataset:
         options = self.hparams
-        evaluation = round(options["image_size"] / options["crop_fraction"] / BLOCK) * BLOCK
+        evaluation = evaluation_scale(options["image_size"], options["crop_fraction"])
         return PackedDataset(
             self.store, split, self.channel_set, self.size, train, evaluation, options["residency"], options["seed"]  # type: ignore[arg-type]
         )  # fmt: skip
@@ -215,7 +216,10 @@ class FrequencyDataModule(pl.LightningDataModule):
             self.files(split)
         if self.store is not None:
             scales = ", ".join(map(str, pick_split(self.store, _STAGES.get(stage, ("train",))[0]).scales))
-            rank_zero_info(f"{self.store.root}: packed, {self.channel_set}; whole images at {scales} px")
+            rank_zero_info(
+                f"{self.store.root}: packed, {self.channel_set}; crops come from whole images at {scales} px, "
+                "--data.min_scale, decoder and num_workers play no part"
+            )
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled random crops; full batches only."""
@@ -351,8 +355,6 @@ def _collate(dataset: PhotoDataset | PackedDataset, split: str, samples: Any) ->
 
 
 def _check_options(options: Any) -> None:
-    if options["source"] == "coefficients" and options["input"] == "rgb":
-        raise UserError("--data.source coefficients gives channels; --model.input rgb needs --data.source pixels")
     for name, low in (("batch_size", 1), ("num_workers", 0), ("norm_images", 1), ("per_class", 1), ("seed", 0)):
         if options[name] is not None and options[name] < low:
             raise UserError(f"--data.{name} must be at least {low}, got {options[name]}")

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from dctnet.data import turbo
-from dctnet.data.jpeg import JpegError, JpegHeader, read_header
+from dctnet.data.jpeg import JpegError, JpegHeader, read_header, read_orientation
 from dctnet.errors import UserError, first_line
 
 # 134 megapixels: more than any camera's single shot, 400 MB as planes. Pillow itself only warns from 89 to 179.
@@ -239,6 +239,9 @@ def _is_rgb_jpeg(image: Image.Image) -> bool:
 
 
 def _orientation(image: Image.Image) -> int:
+    if image.format in ("JPEG", "MPO"):
+        # As read_header does; Pillow's own would look into XMP as well, and the decoders would disagree.
+        return read_orientation(image.info.get("exif", b""))
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # broken EXIF beside sound pixels: viewers show such a file as it lies

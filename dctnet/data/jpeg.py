@@ -115,7 +115,7 @@ def _read_markers(data: bytes) -> JpegHeader:
         elif marker in _OTHER_FRAMES:
             raise JpegError(f"{_OTHER_FRAMES[marker]} coding")
         elif marker == _APP1 and body[:6] == b"Exif\0\0":
-            orientation = _read_orientation(body)
+            orientation = read_orientation(body)
         elif marker == _APP14 and body[:5] == b"Adobe":
             adobe = body[11]
         jfif = jfif or (marker == 0xE0 and body[:5] == b"JFIF\0")
@@ -166,7 +166,8 @@ def _read_tables(body: bytes) -> dict[int, np.ndarray]:
     return tables
 
 
-def _read_orientation(body: bytes) -> int:
+def read_orientation(body: bytes) -> int:
+    """EXIF's orientation out of an APP1 segment; 1 where there is none that can be read."""
     try:
         exif = Image.Exif()
         exif.load(body)

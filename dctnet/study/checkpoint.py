@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from dctnet.data.datamodule import FrequencyDataModule
+from dctnet.data.packed.manifest import is_store
 from dctnet.errors import UserError, did_you_mean_path, first_line
 from dctnet.model.classifier import FrequencyClassifier
 
@@ -35,6 +36,28 @@ def read_options(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return model, data
 
 
+def adapt_data_options(options: dict[str, Any], model: dict[str, Any], root: str | None) -> dict[str, Any]:
+    """The data options of a training, for its network and another root.
+
+    Args:
+        options: What the training had.
+        model: What its network had.
+        root: The data to use now, or None for those of the training.
+    """
+    options = {**options, "image_size": model["image_size"]}
+    if model["input"] == "channels":
+        options["channels"] = model["channels"]  # a mask file need not be where it was
+    if root is not None:
+        # What chose files out of the old root, or said how to read it, has no place in another.
+        others = (
+            "download",
+            "residency",
+            *(("val_fraction", "classes", "per_class", "source") if is_store(root) else ()),
+        )
+        options = {key: value for key, value in options.items() if key not in others}
+    return options
+
+
 def load(path: str | Path, **data_options: Any) -> tuple[FrequencyClassifier, FrequencyDataModule]:
     """The model of a checkpoint and the data it was trained on.
 
@@ -46,12 +69,8 @@ def load(path: str | Path, **data_options: Any) -> tuple[FrequencyClassifier, Fr
         UserError: As :func:`read_options`; or an option that cannot be.
     """
     model_options, options = read_options(path)
+    options = adapt_data_options(options, model_options, data_options.get("root"))
     options.update({key: value for key, value in data_options.items() if value is not None})
-    if data_options.get("root") is not None:
-        options["download"] = None  # what the training downloaded has no place in another root
-    if model_options["input"] == "channels":
-        options["channels"] = model_options["channels"]  # a mask file need not be where it was
-    options["image_size"] = model_options["image_size"]
     data = FrequencyDataModule(**options)
     data.class_names = model_options["classes"]
     model = FrequencyClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True)

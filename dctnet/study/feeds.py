@@ -1,6 +1,7 @@
 """The ways to feed a network, each as a pass over the same photographs."""
 
 import contextlib
+import io
 import os
 import shutil
 from collections.abc import Callable
@@ -117,7 +118,7 @@ def _packed_paths(
     source.mkdir(parents=True)
     for number, path in enumerate(photographs):
         (source / f"{number:06d}.jpg").symlink_to(Path(path).absolute())
-    with contextlib.redirect_stdout(open(os.devnull, "w")):
+    with contextlib.redirect_stdout(io.StringIO()):
         pack(str(folder / "source"), str(store), PackData(list(channel_set.indices), size))
     manifest = read_manifest(store)
 

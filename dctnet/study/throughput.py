@@ -18,6 +18,7 @@ from tqdm import tqdm
 from dctnet import __version__
 from dctnet.data.decode import ImageError, Photo, choose_decoder, describe_decoder
 from dctnet.data.folders import list_files
+from dctnet.data.packed.manifest import is_store
 from dctnet.data.packed.shard import one_thread
 from dctnet.data.planted import make_planted
 from dctnet.errors import UserError, did_you_mean_path
@@ -73,6 +74,8 @@ def throughput(
         )
     if out is not None and not Path(out).parent.is_dir():
         raise UserError(f"{out}: cannot be made.{did_you_mean_path(Path(out).parent)}")
+    if out is not None and Path(out).exists() and not Path(out).is_dir():
+        raise UserError(f"{out}: is a file; --out wants a folder")
     channel_set = resolve_channels(channels or "square-24")
     with tempfile.TemporaryDirectory() as folder, one_thread(), warnings.catch_warnings():
         warnings.filterwarnings(
@@ -92,6 +95,8 @@ def throughput(
 
 def _choose(root: Path, count: int) -> list[str]:
     """Readable photographs, spread evenly over a folder."""
+    if root.is_file() or is_store(root):
+        raise UserError(f"{root}: wanted a folder of photographs, got a {'file' if root.is_file() else 'packed store'}")
     if not root.is_dir():
         raise UserError(f"{root}: no such folder.{did_you_mean_path(root)}")
     found = [path for path in list_files(root) if path.lower().endswith((".jpg", ".jpeg"))]
@@ -99,7 +104,10 @@ def _choose(root: Path, count: int) -> list[str]:
     for i in range(min(count, len(found))):
         path = found[i * len(found) // min(count, len(found))]
         try:
-            Photo(path).planes()
+            photo = Photo(path)
+            photo.planes()
+            if min(photo.width, photo.height) < BLOCK:
+                raise ImageError(path, "smaller than a block")
             decode_image(path, mode="RGB")
             chosen.append(path)
         except (ImageError, RuntimeError):

@@ -242,6 +242,16 @@ def test_decoder_is_the_one_asked_for_or_the_one_there_is(decoder, monkeypatch):
             choose_decoder("turbojpeg")
 
 
+def test_orientation_in_xmp_alone_turns_nothing(tmp_path, decoder):
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    body = b"http://ns.adobe.com/xap/1.0/\0" + xmp
+    data = encode_jpeg(waves(96, 160), "4:2:0")
+    segment = b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+    (tmp_path / "a.jpg").write_bytes(data[:2] + segment + data[2:])
+    photo = Photo(tmp_path / "a.jpg", decoder)
+    assert (photo.width, photo.height) == image_size(tmp_path / "a.jpg") == (96, 160)
+
+
 def test_more_pixels_than_bytes_can_hold_are_refused_before_they_are_decoded(tmp_path, decoder):
     data = bytearray(encode_jpeg(waves(64, 48), "4:2:0"))
     place = data.index(b"\xff\xc0") + 5

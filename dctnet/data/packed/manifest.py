@@ -15,7 +15,7 @@ from dctnet.errors import UserError, did_you_mean, first_line
 from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS
 from dctnet.frequency.dct import BLOCK
 
-MANIFEST = "manifest.json"
+MANIFEST, PLAN = "manifest.json", "plan.json"
 _FIXED = {
     "format": "dctnet-store",
     "version": 1,
@@ -108,17 +108,33 @@ class Manifest:
 
 
 def is_store(root: str | os.PathLike[str]) -> bool:
-    """Whether a folder is a packed store, or says that it is one."""
-    return Path(root, MANIFEST).is_file()
+    """Whether a folder is a packed store, or says that it is one.
+
+    Raises:
+        StoreError: It is the beginning of one.
+    """
+    if Path(root, MANIFEST).is_file():
+        return True
+    if Path(root, PLAN).is_file() and "dctnet" in Path(root, PLAN).read_text(errors="replace"):
+        raise StoreError(f"{root}: a store whose packing did not end; run the same dctnet pack again")
+    return False
+
+
+def evaluation_scale(image_size: int, crop_fraction: float) -> int:
+    """The short side at which an evaluation crop of ``image_size`` is the asked share of it, a multiple of 8."""
+    return round(image_size / crop_fraction / BLOCK) * BLOCK
 
 
 def dump(content: Any) -> bytes:
-    """JSON with the same bytes for the same content, one line a key."""
-    return (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode("utf-8", "surrogateescape")
+    """JSON of an object with the same bytes for the same content, one line a key."""
+    lines = (
+        f"{json.dumps(key)}: {json.dumps(content[key], sort_keys=True, ensure_ascii=False)}" for key in sorted(content)
+    )
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode("utf-8", "surrogateescape")
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file so that it is there whole or not at all, also after a power cut."""
+    """Writes a file so that it is there whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with open(temporary, "wb") as file:
@@ -312,16 +328,20 @@ def verify(store: str) -> None:
     print(f"{store}: every byte of {len(shards)} shards, {images:,} images is as it was packed")
 
 
+def is_intact(root: Path, shard: Shard) -> bool:
+    """Whether a shard's coefficients are what was packed, byte for byte."""
+    with open(shard_file(root, shard), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256
+
+
 def check_shard(root: Path, shard: Shard) -> None:
     """Hashes one shard.
 
     Raises:
         StoreError: It is not what was packed.
     """
-    path = shard_file(root, shard)
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != shard.sha256:
+    if not is_intact(root, shard):
+        path = shard_file(root, shard)
         raise StoreError(
-            f"{path}: changed since it was packed: its SHA-256 begins {found[:12]}, not {shard.sha256[:12]}"
+            f"{path}: changed since it was packed: its SHA-256 is not the manifest's, {shard.sha256[:12]}…"
         )

@@ -29,6 +29,22 @@ def choose_channels(store: Manifest, asked: str | list[int] | None) -> ChannelSe
     return ChannelSet(f"first-{count} of {store.root}", tuple(sorted(store.channels[:count])))
 
 
+def check_photograph_options(options: Mapping[str, Any]) -> None:
+    """Refuses options that mean nothing without a store, or not together.
+
+    Raises:
+        UserError: The first of them.
+    """
+    if options["residency"] != "disk":
+        raise UserError(f"--data.residency {options['residency']} is for packed stores; {options['root']} is none")
+    if isinstance(options["channels"], str) and options["channels"].startswith("first-"):
+        raise UserError(f"--data.channels {options['channels']} is for packed stores; {options['root']} is none")
+    if options["source"] == "coefficients" and options["input"] == "rgb":
+        raise UserError("--data.source coefficients gives channels; --model.input rgb needs --data.source pixels")
+    if options["source"] == "coefficients" and options["dct"] == "device":
+        raise UserError("--data.source coefficients has no DCT to leave to the device; leave --data.dct out")
+
+
 def check_store_options(options: Mapping[str, Any]) -> None:
     """Refuses options that were settled when the store was packed.
 

@@ -16,13 +16,15 @@ from dctnet import __version__
 from dctnet.data import folders
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.decode import ImageError, describe_decoder, image_size
-from dctnet.data.packed.manifest import dump
-from dctnet.data.packed.shard import ShardTask, Source
+from dctnet.data.packed.manifest import dump, evaluation_scale
+from dctnet.data.packed.shard import ShardTask, Source, grid
 from dctnet.errors import UserError
 from dctnet.frequency.channels import rank_channels
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import keep_probability
 
+# A strip of pixels, its short side enlarged to a scale, could fill a disk by itself.
+MAX_ASPECT = 16
 _TRANSFORM = (
     "whole image, sides to the nearest multiple of 8 with the short one at the scale, antialiased bilinear; YCbCr "
     "minus 128; orthonormal 8x8 block DCT; divided by the step, rounded, clipped"
@@ -74,15 +76,8 @@ def choose_scales(data: PackData, asked: Sequence[int] | None) -> dict[str, tupl
     bad = [s for s in asked if s < size or s % BLOCK]
     if bad or not asked:
         raise UserError(f"--scales must be multiples of {BLOCK}, at least the crop's {size}; got {bad or 'none'}")
-    evaluation = round(size / data.crop_fraction / BLOCK) * BLOCK
+    evaluation = evaluation_scale(size, data.crop_fraction)
     return {"train": tuple(sorted(set(asked))), "val": (evaluation,), "test": (evaluation,)}
-
-
-def grid(width: int, height: int, scale: int) -> tuple[int, int]:
-    """Rows and columns of blocks of a whole image whose short side becomes ``scale`` pixels."""
-    short, most = min(width, height), scale // BLOCK
-    rows, columns = (max(most, round(side / short * most)) for side in (height, width))
-    return rows, columns
 
 
 def make_plan(
@@ -122,6 +117,8 @@ def _measure(
     for path, target in tqdm(listed, desc=f"sizes of {split}", unit="img"):
         try:
             width, height = image_size(path)
+            if max(width, height) > MAX_ASPECT * min(width, height):
+                raise ImageError(path, f"{width}×{height} pixels: whole images are packed up to {MAX_ASPECT} to one")
         except ImageError as error:
             if on_error == "stop":
                 raise error.with_advice() from error

@@ -60,6 +60,7 @@ class PackedDataset(Dataset[Any]):
         self._read_indices()
         self._draws: tuple[int, np.ndarray] = (-1, np.empty(0))
         self._flat: Tensor | None = None
+        self._bases = np.empty(0, int)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -106,28 +107,34 @@ class PackedDataset(Dataset[Any]):
 
     def _open(self) -> list[np.ndarray]:
         """The shards' elements, mapped or read, when the first batch is asked for."""
-        if not self._shards:
+        if not len(self._bases):
             little = self.manifest.dtype.newbyteorder("<")
             shards = pick_split(self.manifest, self.split).shards
             total = sum(s.size for s in shards)
             if self.residency != "disk" and total > _physical_memory():
                 need = f"{self.manifest.root}: {total / 1e9:.2f} GB of {self.split}"
                 raise StoreError(f"{need} do not fit into {_physical_memory() / 1e9:.2f} GB: --data.residency disk")
+            _allow_files(len(shards) if self.residency == "disk" else 0)
+            opened: list[np.ndarray] = []
+            maps: list[mmap.mmap | None] = []
             for number, shard in enumerate(shards):
                 path = shard_file(self.manifest.root, shard)
                 if not shard.size:  # all its images were left out
-                    self._shards.append(np.empty(0, little))
-                    self._maps.append(None)
+                    opened.append(np.empty(0, little))
+                    maps.append(None)
                 elif self.residency == "disk":
                     with open(path, "rb") as file:
                         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                    self._maps.append(mapped)
-                    self._shards.append(np.frombuffer(mapped, little))
+                    maps.append(mapped)
+                    opened.append(np.frombuffer(mapped, little))
                 else:
                     content = np.fromfile(path, little)
                     if hashlib.sha256(content.data).hexdigest() != shard.sha256:
                         raise StoreError(f"{path}: changed since it was packed: its SHA-256 is not the manifest's")
-                    self._shards.append(self._compact(number, content))
+                    opened.append(self._compact(number, content))
+            self._shards, self._maps = opened, maps
+            # Where each shard begins when all lie behind one another.
+            self._bases = np.cumsum([0, *(shard.size for shard in opened)])[:-1]
         return self._shards
 
     def _compact(self, number: int, content: np.ndarray) -> np.ndarray:
@@ -171,7 +178,7 @@ class PackedDataset(Dataset[Any]):
         scale, top, left, flip = self._draw(keys[0][0], indices)
         start, columns = self._starts[indices, scale], self._blocks[indices, scale]
         if self.residency == "device":
-            corner = start + self._bases()[self._shard_of[indices]] + top * columns[:, 1] + left
+            corner = start + self._bases[self._shard_of[indices]] + top * columns[:, 1] + left
             sent = {"corner": torch.from_numpy(corner), "blocks": torch.from_numpy(columns)}
         else:
             sent = {"packed": torch.from_numpy(self._cut(indices, start, columns, top, left))}
@@ -206,10 +213,6 @@ class PackedDataset(Dataset[Any]):
             assert mapped is not None
             mapped.madvise(mmap.MADV_WILLNEED, begin, (first + length) * item - begin)
 
-    def _bases(self) -> np.ndarray:
-        """Where each shard begins when all lie behind one another."""
-        return np.cumsum([0, *(shard.size for shard in self._open())])[:-1]
-
     def collate(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The same: batches come whole."""
         return batch
@@ -224,7 +227,7 @@ class PackedDataset(Dataset[Any]):
 
     def _gather(self, corner: Tensor, blocks: Tensor) -> Tensor:
         """Crops out of the store on the device."""
-        if self._flat is None:
+        if self._flat is None or self._flat.device != corner.device:  # statistics are taken before the device is in use
             self._flat = self._to_device(corner.device)
         step = torch.arange(max(self.size, self._prefix), device=corner.device)
         rows, columns = (blocks[:, axis, None, None, None] for axis in (0, 1))
@@ -232,20 +235,33 @@ class PackedDataset(Dataset[Any]):
         return self._flat[corner[:, None, None, None] + (deep * rows + down) * columns + across]
 
     def _to_device(self, device: torch.device) -> Tensor:
-        shards = self._open()
-        size = sum(shard.nbytes for shard in shards)
+        if self._flat is None:
+            shards = self._open()
+            flat = torch.from_numpy(np.concatenate(shards) if len(shards) > 1 else shards[0])
+            self._shards = []  # no second copy in memory
+        else:
+            flat = self._flat
         if device.type == "cuda":
             free = torch.cuda.mem_get_info(device)[0]
-            if size > 0.9 * free:  # the network wants some, too
-                need = f"{self.manifest.root}: {size / 1e9:.2f} GB of {self.split}"
+            if flat.nbytes > 0.9 * free:  # the network wants some, too
+                need = f"{self.manifest.root}: {flat.nbytes / 1e9:.2f} GB of {self.split}"
                 raise StoreError(
                     f"{need} do not fit on {device}, {free / 1e9:.2f} GB free: --data.residency ram or disk"
                 )
-        dtype = getattr(torch, self.manifest.dtype.name)
-        flat = torch.empty(size // self.manifest.dtype.itemsize, dtype=dtype, device=device)
-        for base, shard in zip(self._bases().tolist(), shards, strict=True):
-            flat[base : base + shard.size].copy_(torch.from_numpy(shard))
-        return flat
+        return flat.to(device)
+
+
+def _allow_files(count: int) -> None:
+    """Raises the limit on open files, each of which a mapped shard is, as far as that is allowed."""
+    if count < 500:
+        return
+    try:
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ImportError, ValueError, OSError):
+        pass
 
 
 def find_channels(manifest: Manifest, channel_set: ChannelSet) -> list[int]:

@@ -52,6 +52,13 @@ class ShardTask:
     on_error: str
 
 
+def grid(width: int, height: int, scale: int) -> tuple[int, int]:
+    """Rows and columns of blocks of a whole image whose short side becomes ``scale`` pixels."""
+    short, most = min(width, height), scale // BLOCK
+    rows, columns = (max(most, round(side / short * most)) for side in (height, width))
+    return rows, columns
+
+
 def shard_size(task: ShardTask) -> int:
     """Bytes of a shard of which no image is left out."""
     blocks = sum(rows * columns for source in task.sources for rows, columns in source.blocks)
@@ -71,7 +78,8 @@ def image_coefficients(photo: Photo, blocks: tuple[int, int], channels: Sequence
 def shard_images(task: ShardTask) -> Iterator[tuple[dict[str, Any], bytes] | tuple[str, str]]:
     """The images of a shard, each as its entry in the index and its bytes; or path and reason of one left out.
 
-    Depends on nothing but the task and the files it names: the same shard on any machine of the same software.
+    Depends on nothing but the task and the files it names: the same shard on any machine of the same software, as long
+    as torch has one thread (:func:`one_thread`).
 
     Raises:
         ImageError: A file cannot be used, and the task says to stop.
@@ -82,6 +90,10 @@ def shard_images(task: ShardTask) -> Iterator[tuple[dict[str, Any], bytes] | tup
         relative = os.path.relpath(source.path, task.root)
         try:
             photo = Photo(source.path, task.decoder)
+            if any(grid(photo.width, photo.height, min(shape) * BLOCK) != shape for shape in source.blocks):
+                raise ImageError(
+                    source.path, f"{photo.width}×{photo.height} pixels now, other than when it was planned"
+                )
             values = [image_coefficients(photo, shape, task.channels) for shape in source.blocks]
         except ImageError as error:
             if task.on_error == "stop":

@@ -3,9 +3,7 @@
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import hashlib
-import json
 import multiprocessing
 import os
 import re
@@ -15,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,13 +22,25 @@ import torch
 from tqdm import tqdm
 
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.data.packed.manifest import MANIFEST, Shard, dump, parse_json, read_json, read_manifest, seal, write_whole
+from dctnet.data.packed.manifest import (
+    MANIFEST,
+    PLAN,
+    Shard,
+    dump,
+    is_intact,
+    parse_json,
+    read_json,
+    read_manifest,
+    seal,
+    write_whole,
+)
 from dctnet.data.packed.plan import PackData, choose_scales, fingerprint, make_plan, make_tasks
 from dctnet.data.packed.shard import ShardTask, one_thread, shard_images, shard_size, write_shard
 from dctnet.data.packed.steps import choose_steps, sample_coefficients
 from dctnet.errors import UserError, first_line
 
-_PLAN = "plan.json"
+# What a kill can leave of our own files, named by write_whole and write_shard.
+_HALF_WRITTEN = re.compile(r"\.(plan\.json|manifest\.json|(train|val|test)-\d{5}(\.json)?)\.\d+")
 SHARD_BYTES = 256 << 20
 
 
@@ -68,14 +79,16 @@ def pack(
         raise UserError(f"{src}: already a packed store; pack from the photographs")
     if (workers is not None and workers < 1) or shard_bytes < 1:
         raise UserError(f"--workers and --shard_bytes must be at least 1, got {workers} and {shard_bytes}")
-    plan = make_plan(source, data, choose_scales(data, scales), dtype, shard_bytes)
     folder = Path(out)
+    if folder.resolve().is_relative_to(source.root.resolve()):
+        raise UserError(f"{out}: lies within {src}, of which it would become a class; choose a folder outside")
+    plan = make_plan(source, data, choose_scales(data, scales), dtype, shard_bytes)
     with _disk_faults(folder), _alone(folder):
         plan = _settle(plan, source, folder)
         tasks = make_tasks(plan, source)
-        todo = [task for task in tasks if not _is_whole(folder, task)]
+        todo = _missing(folder, tasks)
         if not todo and (folder / MANIFEST).is_file():
-            (folder / _PLAN).unlink(missing_ok=True)
+            (folder / PLAN).unlink(missing_ok=True)
             print(f"{out}: already packed, nothing to do; dctnet verify {out} checks it")
             return
         workers = min(workers or os.cpu_count() or 1, max(1, len(todo)))
@@ -91,10 +104,15 @@ def _disk_faults(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise
-        state = f"{len(list(folder.glob('*-*.json')))} shards are whole and stay"
-        raise UserError(f"{folder}: {first_line(error)}; {state}; make room and run the same command again") from error
+        state = (
+            f"{len(list(folder.glob('*-*.json')))} shards are whole and stay" if folder.is_dir() else "nothing is there"
+        )
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "make room and run the same command again" if full else "then run the same command again"
+        raise UserError(f"{folder}: {first_line(error)}; {state}; {advice}") from error
+    except BrokenProcessPool as error:
+        advice = "with fewer --workers, if it was for want of memory"
+        raise UserError(f"{folder}: a packing process died; run the same command again, {advice}") from error
 
 
 @contextlib.contextmanager
@@ -106,12 +124,9 @@ def _alone(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"{folder}: another packing is at work there; wait for it or stop it") from error
+        _lock(handle, folder)
         for left in folder.iterdir():
-            if re.fullmatch(r"\.[\w-]+(\.json)?\.\d+", left.name):
+            if _HALF_WRITTEN.fullmatch(left.name) and left.is_file():
                 left.unlink()
         yield
     finally:
@@ -120,18 +135,48 @@ def _alone(folder: Path) -> Iterator[None]:
             folder.rmdir()
 
 
-def _is_whole(folder: Path, task: ShardTask) -> bool:
-    """Whether both files of a shard are there, the one of the size that the other names."""
+def _lock(handle: int, folder: Path) -> None:
+    # Where there is no such lock (Windows, some network file systems) the user has to see to it.
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(f"{folder}: another packing is at work there; wait for it or stop it") from error
+    except (ImportError, OSError):
+        pass
+
+
+def _missing(folder: Path, tasks: list[ShardTask]) -> list[ShardTask]:
+    """The shards that are still to be made, or made again: of a finished store, those that are not the manifest's."""
+    if not (folder / MANIFEST).is_file():
+        return [task for task in tasks if not _is_whole(folder, task)]
+    shards = {s.name: s for split in read_manifest(folder, files=False).splits.values() for s in split.shards}
+    lost = [task for task in tasks if not _is_whole(folder, task, shards[task.name])]
+    if lost:  # then look at the bytes of the others, too, before they are vouched for anew
+        lost += [task for task in tasks if task not in lost and not is_intact(folder, shards[task.name])]
+    return lost
+
+
+def _is_whole(folder: Path, task: ShardTask, shard: Shard | None = None) -> bool:
+    """Whether both files of a shard are there, of the size that the index names; and the index is the manifest's."""
     index, content = folder / f"{task.name}.json", folder / f"{task.name}.bin"
-    return index.is_file() and content.is_file() and read_json(index)["size"] == content.stat().st_size
+    if not index.is_file() or not content.is_file():
+        return False
+    raw = index.read_bytes()
+    if shard is not None and hashlib.sha256(raw).hexdigest() != shard.index_sha256:
+        return False
+    return parse_json(raw)["size"] == content.stat().st_size
 
 
 def _settle(plan: dict[str, Any], source: FrequencyDataModule, folder: Path) -> dict[str, Any]:
     """The plan with its steps: that of an earlier packing of the same, or a new one, written down."""
-    for name in (MANIFEST, _PLAN):
+    for name in (MANIFEST, PLAN):
         if (folder / name).is_file():
             begun = read_manifest(folder, files=False).content if name == MANIFEST else read_json(folder / name)
-            now = json.loads(dump({**plan, "plan": fingerprint(plan)}))
+            if not isinstance(begun, dict):
+                raise UserError(f"{folder / name}: not what dctnet pack writes; choose another folder")
+            now = parse_json(dump({**plan, "plan": fingerprint(plan)}))
             if begun.get("plan") != now["plan"]:
                 # A manifest's splits are written in another way; the fingerprint covers them.
                 told = [key for key in now if key not in ("plan", "splits") and begun.get(key) != now[key]]
@@ -146,8 +191,8 @@ def _settle(plan: dict[str, Any], source: FrequencyDataModule, folder: Path) -> 
     samples = sample_coefficients(split, plan["channels"], source.root, source.decoder)
     steps, error = choose_steps(samples, np.iinfo(plan["dtype"]).max)
     plan = {**plan, "plan": fingerprint(plan), "steps": steps.tolist(), "error": error}
-    write_whole(folder / _PLAN, dump(plan))
-    return json.loads(dump(plan))
+    write_whole(folder / PLAN, dump(plan))
+    return parse_json(dump(plan))
 
 
 def _announce(plan: dict[str, Any], tasks: list[ShardTask], todo: list[ShardTask], folder: Path, workers: int) -> None:
@@ -234,8 +279,11 @@ def _finish(plan: dict[str, Any], source: FrequencyDataModule, tasks: list[Shard
         if not sum(shard.images for shard in shards):
             raise UserError(f"{source.root}: no image of {name} can be read; {len(skipped)} were left out")
         splits[name] = {"scales": split["scales"], "shards": [vars(s) for s in shards], "skipped": sorted(skipped)}
-    write_whole(folder / MANIFEST, dump(seal({**plan, "splits": splits})))
-    (folder / _PLAN).unlink(missing_ok=True)
+    content = dump(seal({**plan, "splits": splits}))
+    if (folder / MANIFEST).is_file() and (folder / MANIFEST).read_bytes() != content:
+        raise UserError(f"{folder}: what was made again is not what the manifest names: the photographs have changed")
+    write_whole(folder / MANIFEST, content)
+    (folder / PLAN).unlink(missing_ok=True)
     left_out = [(name, *s) for name, split in splits.items() for s in split["skipped"]]
     for name, path, reason in left_out[:20]:
         print(f"left out of {name}: {path}: {reason}")

@@ -155,6 +155,19 @@ def test_batches_do_not_depend_on_where_the_store_is_read_from(store, residency,
             assert torch.equal(a["index"], b["index"])
 
 
+def test_store_follows_to_another_device(store):
+    data = module(store, residency="device")
+    dataset = data._dataset("train", data.files("train"))
+    batch = dataset.__getitems__([(0, 0), (0, 1)])
+    before = dataset.finish(batch["sent"])
+    # Statistics are taken on the CPU, before the trainer has moved to its device; meta stands for one.
+    moved = dataset.finish({key: value.to("meta") if key != "flip" else value for key, value in batch["sent"].items()} | {
+        "flip": torch.zeros(2, dtype=torch.bool)
+    })  # fmt: skip
+    assert moved.device.type == "meta"
+    assert moved.shape == before.shape
+
+
 def test_same_statistics_from_wherever_it_is_read(store):
     found = [module(store, residency=where).channel_statistics() for where in ("disk", "ram", "device")]
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
@@ -303,7 +316,7 @@ def test_prediction_needs_photographs(store):
 
 
 def test_order_of_channels_belongs_to_stores(photos):
-    with pytest.raises(UserError, match="'first-5'"):
+    with pytest.raises(UserError, match="first-5 is for packed stores"):
         module(photos, channels="first-5")
 
 

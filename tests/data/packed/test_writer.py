@@ -212,7 +212,7 @@ def test_disk_that_fills_up_is_told_and_the_packing_goes_on(photos, store, tmp_p
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
         interrupt(patch, 6, OSError(number, os.strerror(number)))
-        with pytest.raises(UserError, match=f"{out}: .*5 shards are whole and stay; make room"):
+        with pytest.raises(UserError, match=f"{out}: .*5 shards are whole and stay; .*run the same command again"):
             pack_small(photos, out)
     assert not [name for name in contents(out) if name.startswith(".")]
     assert contents(pack_small(photos, out)) == contents(store)
@@ -296,6 +296,70 @@ def test_second_packing_at_the_same_time_is_refused(photos, begun, tmp_path, pac
     out = Path(shutil.copytree(begun, tmp_path / "out"))
     with writer._alone(out), pytest.raises(UserError, match="another packing"):
         pack_small(photos, out)
+
+
+def test_files_of_others_are_left_alone(photos, tmp_path, pack_small):
+    for name in (".bash_history.1", ".notes.2024", "thesis.tex"):
+        (tmp_path / name).write_text("mine")
+    (tmp_path / ".cache.1").mkdir()
+    with pytest.raises(UserError, match="holds other files"):
+        pack_small(photos, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_repair_does_not_vouch_for_what_was_changed(photos, store, own_store, pack_small):
+    index = own_store / "train-00000.json"
+    index.write_text(index.read_text().replace('"target": 0', '"target": 1', 1))
+    damaged = own_store / "train-00002.bin"
+    damaged.write_bytes(bytes(damaged.stat().st_size))
+    next(own_store.glob("val-*.bin")).unlink()
+    assert contents(pack_small(photos, own_store)) == contents(store)
+
+
+def test_repair_from_changed_photographs_is_refused(own_photos, tmp_path, pack_small):
+    out = pack_small(own_photos, tmp_path / "out")
+    changed = own_photos / "train" / "blue" / "0.jpg"
+    raw = bytearray(changed.read_bytes())
+    raw[-200:-100] = bytes(100)  # the size stays
+    changed.write_bytes(raw)
+    (out / "train-00000.bin").unlink()
+    with pytest.raises(UserError, match="the photographs have changed"):
+        pack_small(own_photos, out)
+
+
+def test_photograph_that_changed_its_sides_after_the_plan_is_refused(own_photos, tmp_path, pack_small, monkeypatch):
+    changed = str(own_photos / "train" / "blue" / "0.jpg")
+    real = shard.Photo
+
+    def turned(path, decoder):
+        photo = real(path, decoder)
+        if path == changed:
+            photo.width, photo.height = 10 * photo.height, photo.width
+        return photo
+
+    monkeypatch.setattr(shard, "Photo", turned)
+    with pytest.raises(UserError, match="not what it had when the packing was planned"):
+        pack_small(own_photos, tmp_path / "out")
+
+
+def test_strip_of_pixels_is_refused_by_name(own_photos, tmp_path, pack_small):
+    strip = own_photos / "train" / "blue" / "strip.png"
+    Image.new("RGB", (600, 2)).save(strip)
+    with pytest.raises(UserError, match=r"strip.png: 600×2 pixels: .*16 to one"):
+        pack_small(own_photos, tmp_path / "out")
+
+
+def test_store_within_its_source_is_refused(photos, pack_small):
+    with pytest.raises(UserError, match="choose a folder outside"):
+        pack_small(photos, photos / "train" / "packed")
+
+
+def test_name_that_is_no_utf8(own_photos, tmp_path, pack_small):
+    source = own_photos / "train" / "blue" / "0.jpg"
+    os.rename(source, os.fsencode(source.parent) + b"/\xff\xfe.jpg")
+    out = pack_small(own_photos, tmp_path / "out")
+    pack_small(own_photos, out)
+    assert len(FrequencyDataModule(str(out)).files("train")) == 18
 
 
 def test_nothing_readable_at_all_is_told(own_photos, tmp_path, pack_small):
