@@ -161,9 +161,8 @@ def test_store_follows_to_another_device(store):
     batch = dataset.__getitems__([(0, 0), (0, 1)])
     before = dataset.finish(batch["sent"])
     # Statistics are taken on the CPU, before the trainer has moved to its device; meta stands for one.
-    moved = dataset.finish({key: value.to("meta") if key != "flip" else value for key, value in batch["sent"].items()} | {
-        "flip": torch.zeros(2, dtype=torch.bool)
-    })  # fmt: skip
+    places = {key: batch["sent"][key].to("meta") for key in ("corner", "blocks")}
+    moved = dataset.finish({**places, "flip": torch.zeros(2, dtype=torch.bool)})
     assert moved.device.type == "meta"
     assert moved.shape == before.shape
 

@@ -338,7 +338,7 @@ def test_photograph_that_changed_its_sides_after_the_plan_is_refused(own_photos,
         return photo
 
     monkeypatch.setattr(shard, "Photo", turned)
-    with pytest.raises(UserError, match="not what it had when the packing was planned"):
+    with pytest.raises(UserError, match="other than when it was planned"):
         pack_small(own_photos, tmp_path / "out")
 
 
