@@ -34,10 +34,10 @@ def place(tmp_path, monkeypatch):
 
 def test_commands_run_as_written(place):
     listed = commands()
-    assert {command[0] for command in listed} >= {"fit", "validate", "predict", "export-mask", "make-planted"}
+    assert {command[0] for command in listed} >= {"fit", "validate", "predict", "export-mask", "make-planted", "pack", "verify"}
     for command in listed:
         small = shlex.split(SMALL) if command[0] == "fit" else []
-        small += ["--data.num_workers", "0"] if command[0] not in ("export-mask", "make-planted") else []
+        small += ["--data.num_workers", "0"] if command[0] in ("fit", "validate", "predict") else []
         small += ["--train_per_class", "2", "--val_per_class", "1"] if command[0] == "make-planted" else []
         if "--train_per_class" in command:
             command = command[: command.index("--train_per_class")]
