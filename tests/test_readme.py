@@ -34,7 +34,8 @@ def place(tmp_path, monkeypatch):
 
 def test_commands_run_as_written(place):
     listed = commands()
-    assert {command[0] for command in listed} >= {"fit", "validate", "predict", "export-mask", "make-planted", "pack", "verify"}
+    verbs = {"fit", "validate", "predict", "export-mask", "make-planted", "pack", "verify"}
+    assert {command[0] for command in listed} >= verbs
     for command in listed:
         small = shlex.split(SMALL) if command[0] == "fit" else []
         small += ["--data.num_workers", "0"] if command[0] in ("fit", "validate", "predict") else []

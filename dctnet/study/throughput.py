@@ -221,9 +221,7 @@ def draw_bars(report: dict[str, Any], path: Path) -> None:
     for place, (_, row) in enumerate(rows):
         axes.text(row["images_per_second"] * 1.08, place, f"{row['ratio']:.2f}×", va="center")
     axes.set_xlabel("images a second on one thread, logarithmic; × torchvision's RGB")
-    axes.set_title(
-        f"{report['channels']} at {report['image_size']} px, {report['images']} photographs of {report['data']}",
-        loc="left",
-    )
+    photographs = f"{report['images']} photographs of {Path(report['data']).name}"
+    figure.suptitle(f"{report['channels']} at {report['image_size']} px, {photographs}", x=0.01, ha="left")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)
