@@ -47,8 +47,10 @@ def load(folder, name):
 
 def test_normalisation_agrees(runs):
     one, two = load(runs, "one"), load(runs, "two")
-    assert torch.allclose(one["normalisation.mean"], two["normalisation.mean"], rtol=1e-6)
-    assert torch.allclose(one["normalisation.std"], two["normalisation.std"], rtol=1e-6)
+    # Channels are computed for a few images at a time, in float32: which share a product decides the last bit.
+    for name in ("mean", "std"):
+        difference = one[f"normalisation.{name}"] - two[f"normalisation.{name}"]
+        assert (difference.abs() <= 1e-5 * one["normalisation.std"]).all()
 
 
 def test_metrics_and_gate_statistics_agree(runs):
