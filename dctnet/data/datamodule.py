@@ -1,13 +1,14 @@
 """The LightningDataModule: folders of photographs to batches of channels on the training device."""
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from dctnet.data import folders
@@ -315,28 +316,32 @@ class FrequencyDataModule(pl.LightningDataModule):
         """What read the pixels, for the record in the checkpoint."""
         return {"decoder": describe_decoder(self.decoder) if self.store is None else self.store.content["decoder"]}
 
-    def channel_statistics(self) -> tuple[Tensor, Tensor]:
+    def channel_statistics(self, transform: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each input channel over training images under the training transform.
 
         Ranks share the images and add up their sums in float64, so that any number of them finds the same figures.
+
+        Args:
+            transform: Makes other channels of a batch of the input; the statistics are of those.
 
         Returns:
             Mean and standard deviation, float32. A channel that never varies has standard deviation 1.
 
         Shape:
-            - output: (K,), (K,), K channels, or 3 for RGB
+            - output: (K,), (K,), K channels, 3 for RGB, or as many as ``transform`` makes
         """
         files = self.files("train")
         rank, world = self._rank()
         count = min(self.hparams["norm_images"], len(files))
         # Spread over the list, which is sorted by class.
         chosen = [(_STATISTICS_EPOCH, i * len(files) // count) for i in range(count)][rank::world]
-        num_inputs = 3 if self.hparams["input"] == "rgb" else len(self.channel_set)
-        sums = torch.zeros(3, num_inputs, dtype=torch.float64)
+        shape = (1, 3, BLOCK, BLOCK) if self.hparams["input"] == "rgb" else (1, len(self.channel_set), 1, 1)
+        transform = transform or nn.Identity()
+        sums = torch.zeros(3, transform(torch.zeros(shape)).shape[1], dtype=torch.float64)
         for batch in self._loader("train", chosen):
             batch = self.on_after_batch_transfer(self.on_before_batch_transfer(batch, 0), 0)
             if len(batch["target"]):
-                values = batch["input"].double()
+                values = transform(batch["input"]).double()
                 sums[0] += values.shape[0] * values.shape[-2] * values.shape[-1]
                 sums[1] += values.sum((0, 2, 3))
                 sums[2] += values.square().sum((0, 2, 3))

@@ -14,7 +14,7 @@ BACKBONES = (
 )  # fmt: skip
 
 
-def build_backbone(name: str, num_channels: int, num_classes: int, layer2_stride: int = 2) -> nn.Module:
+def build_backbone(name: str, num_channels: int, num_classes: int, layer2_stride: int = 2, patch: int = 1) -> nn.Module:
     """A network that reads frequency channels.
 
     The stem (7×7 convolution and pooling; for MobileNetV2 the first 3×3 convolution) gives way to a 1×1 convolution
@@ -25,9 +25,11 @@ def build_backbone(name: str, num_channels: int, num_classes: int, layer2_stride
         num_channels: Frequency channels that come in, 1…192.
         num_classes: Logits that go out.
         layer2_stride: 2, or 1 as the reference released it: 3.3 times the computation.
+        patch: Side and stride of that convolution: 8, with three channels, learns from pixels what it likes instead of
+            the DCT.
 
     Returns:
-        (N, num_channels, H/8, W/8) → (N, num_classes).
+        (N, num_channels, patch·H/8, patch·W/8) → (N, num_classes).
 
     Raises:
         UserError: ``layer2_stride`` 1 for MobileNetV2, which has no layer2.
@@ -38,9 +40,9 @@ def build_backbone(name: str, num_channels: int, num_classes: int, layer2_stride
     if name == "mobilenet_v2":
         if layer2_stride != 2:
             raise UserError("--model.layer2_stride 1 is for ResNets; mobilenet_v2 has no layer2")
-        network.features[0][0] = _entry(num_channels, 32)
+        network.features[0][0] = _entry(num_channels, 32, patch)
         return network
-    network.conv1 = _entry(num_channels, 64)
+    network.conv1 = _entry(num_channels, 64, patch)
     network.maxpool = nn.Identity()
     for module in network.layer2[0].modules():
         if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
@@ -48,8 +50,13 @@ def build_backbone(name: str, num_channels: int, num_classes: int, layer2_stride
     return network
 
 
-def _entry(num_channels: int, width: int) -> nn.Conv2d:
-    entry = nn.Conv2d(num_channels, width, 1, bias=False)
+def entry_of(network: nn.Module) -> nn.Conv2d:
+    """The convolution that a network of :func:`build_backbone` reads its input with."""
+    return network.conv1 if hasattr(network, "conv1") else network.features[0][0]  # type: ignore[index,return-value]
+
+
+def _entry(num_channels: int, width: int, patch: int) -> nn.Conv2d:
+    entry = nn.Conv2d(num_channels, width, patch, patch, bias=False)
     nn.init.kaiming_normal_(entry.weight, mode="fan_out", nonlinearity="relu")  # as torchvision starts its convolutions
     return entry
 

@@ -13,11 +13,13 @@ from torchmetrics import MeanMetric, Metric, SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from dctnet.errors import UserError
-from dctnet.model.backbones import BACKBONES, build_backbone, build_rgb_backbone, warm_start
+from dctnet.frequency.dct import BLOCK
+from dctnet.model.backbones import BACKBONES, build_backbone, build_rgb_backbone, entry_of, warm_start
 from dctnet.model.gate import DynamicGate, StaticGate, sample_gate
 from dctnet.model.metrics import GateStatistics, count_gmac
 from dctnet.model.normalisation import ChannelNorm
 from dctnet.model.optimizers import JointOptimizer, warmup_cosine
+from dctnet.model.patches import rgb_channels, start_as_dct
 from dctnet.model.sparsity import SparsityPenalty
 
 
@@ -31,7 +33,10 @@ class FrequencyClassifier(pl.LightningModule):
         classes: Class names; the place in the list is the target.
         channels: Indices of the channels that come in; read for their number and kept for the mask. Not read for RGB.
         image_size: Side of the crop in source pixels.
-        input: ``channels`` (no stem), or ``rgb`` (the network as torchvision has it, the baseline).
+        input: ``channels`` (no stem), or ``rgb`` (the baseline).
+        stem: What reads RGB: ``torchvision``, the network as it is; ``patches``, a learned 8×8 convolution of stride 8
+            where channels would enter; ``patches_dct``, the same, started as the DCT of all 192 channels.
+        scale: Normalise by a scale for each ``channel``, or by a ``common`` one.
         backbone: resnet18/34/50/101/152, resnext50_32x4d, wide_resnet50_2 or mobilenet_v2.
         layer2_stride: 2, or 1 as the reference released it.
         weights: RGB weights to start from: a name torchvision knows, or a file.
@@ -68,6 +73,8 @@ class FrequencyClassifier(pl.LightningModule):
         channels: list[int],
         image_size: int = 224,
         input: Literal["channels", "rgb"] = "channels",
+        stem: Literal["torchvision", "patches", "patches_dct"] = "torchvision",
+        scale: Literal["channel", "common"] = "channel",
         backbone: Literal[BACKBONES] = "resnet18",  # type: ignore[valid-type]
         layer2_stride: Literal[1, 2] = 2,
         weights: str | None = None,
@@ -92,16 +99,17 @@ class FrequencyClassifier(pl.LightningModule):
         self.save_hyperparameters()
         _check_options(self.hparams)
         num_inputs, num_classes = 3 if input == "rgb" else len(channels), len(classes)
-        self.normalisation = ChannelNorm(num_inputs)
+        self.normalisation = ChannelNorm(num_inputs, scale == "common")
         self.gate: nn.Module | None = None
         if gate != "none":
             self.gate = StaticGate(num_inputs) if gate == "static" else DynamicGate(num_inputs, squeeze)
             self.sparsity = SparsityPenalty(num_inputs, sparsity_weight, keep, gate_warmup)
             self.gate_statistics = GateStatistics(num_inputs)
-        if input == "rgb":
+        if input == "rgb" and stem == "torchvision":
             self.backbone = build_rgb_backbone(backbone, num_classes)
         else:
-            self.backbone = build_backbone(backbone, num_inputs, num_classes, layer2_stride)
+            patch = BLOCK if input == "rgb" else 1
+            self.backbone = build_backbone(backbone, num_inputs, num_classes, layer2_stride, patch)
         if channels_last:
             self.backbone.to(memory_format=torch.channels_last)
         if compile:
@@ -156,7 +164,10 @@ class FrequencyClassifier(pl.LightningModule):
         """Fits the normalisation unless the checkpoint brought it, and says what this network costs."""
         self._fit_started = time.perf_counter()
         if not self.normalisation.fitted:
-            self.normalisation.fit(*self.trainer.datamodule.channel_statistics())  # type: ignore[attr-defined]
+            data = self.trainer.datamodule  # type: ignore[attr-defined]
+            self.normalisation.fit(*data.channel_statistics())
+            if self.hparams["stem"] == "patches_dct":
+                start_as_dct(entry_of(self.backbone), self.normalisation.std, data.channel_statistics(rgb_channels)[1])
         cost = self.cost()
         rank_zero_info(
             f"{self.hparams['backbone']}: {cost['gmac']:.3f} GMAC, {cost['parameters'] / 1e6:.2f} M parameters, "
@@ -222,13 +233,15 @@ class FrequencyClassifier(pl.LightningModule):
         self.log("images_per_second", rate, sync_dist=True, reduce_fx="sum")
         self.log("seconds", time.perf_counter() - self._fit_started)
 
-    def _evaluate(self, batch: dict[str, Any], split: str) -> None:
+    def _evaluate(self, batch: dict[str, Any], split: str) -> dict[str, Tensor]:
         # Metric objects, logged also for an empty batch: at the end of the epoch each rank must have the same ones.
         metrics = cast(dict[str, Metric], self.evaluation)
         metrics["images"].update(float(len(batch["target"])))
         metrics["skipped"].update(float(len(batch["bad"])))
+        rank = batch["target"]
         if len(batch["target"]):
             logits, gate_logits = self(batch["input"])
+            rank = _rank(logits, batch["target"])
             metrics["acc1"].update(logits, batch["target"])
             metrics["acc5"].update(logits, batch["target"])
             metrics["loss"].update(F.cross_entropy(logits, batch["target"]), len(logits))
@@ -236,6 +249,7 @@ class FrequencyClassifier(pl.LightningModule):
                 self.gate_statistics.update(gate_logits)
         for name, metric in metrics.items():
             self.log(f"{split}_{name}", metric, prog_bar=name == "acc1", on_step=False, on_epoch=True)
+        return {"index": batch["index"], "rank": rank}
 
     def _refuse_nothing(self, split: str) -> None:
         if not cast(SumMetric, self.evaluation["images"]).compute():
@@ -257,13 +271,13 @@ class FrequencyClassifier(pl.LightningModule):
         """Refuses a test over no image."""
         self._refuse_nothing("test")
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Accuracy over the images that could be read, and how many could not."""
-        self._evaluate(batch, "val")
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Accuracy over the images that could be read, and how many could not; ``rank`` of the right class of each."""
+        return self._evaluate(batch, "val")
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """The same, on the test images."""
-        self._evaluate(batch, "test")
+        return self._evaluate(batch, "test")
 
     def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Probabilities and classes of the five likeliest, best first, with the place of each file."""
@@ -300,12 +314,23 @@ class FrequencyClassifier(pl.LightningModule):
         return torch.optim.SGD(groups, lr=options["lr"], momentum=options["momentum"], nesterov=options["momentum"] > 0)
 
 
+def _rank(logits: Tensor, target: Tensor) -> Tensor:
+    """How many classes come before the right one; among equals (bfloat16 has them) the first comes first."""
+    own = logits.gather(1, target[:, None])
+    earlier = torch.arange(logits.shape[1], device=target.device) < target[:, None]
+    return ((logits > own) | (logits == own) & earlier).sum(1)
+
+
 def _check_options(options: Any) -> None:
     if len(options["classes"]) < 2:
         raise UserError(f"a classifier needs at least two classes, got {options['classes']}")
     gate, keep, weight = options["gate"], options["keep"], options["sparsity_weight"]
     if gate == "none" and (keep is not None or weight):
         raise UserError("--model.keep and --model.sparsity_weight need --model.gate static or dynamic")
+    if options["stem"] != "torchvision" and options["input"] != "rgb":
+        raise UserError(f"--model.stem {options['stem']} reads pixels: it needs --model.input rgb")
+    if options["layer2_stride"] != 2 and options["input"] == "rgb" and options["stem"] == "torchvision":
+        raise UserError("--model.layer2_stride 1 is for channels and patches; torchvision's network has stride 2")
     if gate != "none" and options["input"] == "rgb":
         raise UserError("--model.gate selects frequency channels; with --model.input rgb it must be none")
     if keep is not None and not 1 <= keep <= len(options["channels"]):

@@ -9,6 +9,7 @@ class ChannelNorm(nn.Module):
 
     Args:
         num_channels: Channels that come in.
+        common: Divide all channels by one number, the root of their mean variance: each keeps its share of the energy.
 
     Shape:
         - channels: (N, C, H, W)
@@ -19,8 +20,9 @@ class ChannelNorm(nn.Module):
     std: Tensor
     fitted: Tensor
 
-    def __init__(self, num_channels: int) -> None:
+    def __init__(self, num_channels: int, common: bool = False) -> None:
         super().__init__()
+        self.common = common
         self.register_buffer("mean", torch.zeros(num_channels))
         self.register_buffer("std", torch.ones(num_channels))
         self.register_buffer("fitted", torch.tensor(False))
@@ -28,7 +30,7 @@ class ChannelNorm(nn.Module):
     def fit(self, mean: Tensor, std: Tensor) -> None:
         """Sets the statistics, (C,) each; they travel with the checkpoint."""
         self.mean.copy_(mean)
-        self.std.copy_(std)
+        self.std.copy_(std.square().mean().sqrt() if self.common else std)
         self.fitted.fill_(True)
 
     def forward(self, channels: Tensor) -> Tensor:

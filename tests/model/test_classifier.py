@@ -202,3 +202,14 @@ def test_options_that_cannot_be_are_refused(options, message):
 def test_training_without_an_end_is_refused(photos, tmp_path):
     with pytest.raises(UserError, match="max_epochs or"):
         trainer(tmp_path, max_epochs=-1).fit(classifier(), data(photos))
+
+
+def test_each_evaluated_image_says_at_which_place_its_class_came():
+    model = classifier(classes=list("abcd")).eval()
+    model.log = lambda *args, **kwargs: None
+    logits = torch.tensor([[1.0, 3.0, 2.0, 0.0], [1.0, 3.0, 2.0, 0.0], [2.0, 2.0, 2.0, 1.0], [2.0, 2.0, 2.0, 1.0]])
+    model.forward = lambda batch: (logits, None)
+    target = torch.tensor([1, 3, 0, 2])
+    batch = {"input": logits, "target": target, "index": torch.arange(4), "bad": []}
+    assert model.validation_step(batch, 0)["rank"].tolist() == [0, 3, 0, 2]
+    assert model.test_step(batch, 0)["index"].tolist() == [0, 1, 2, 3]

@@ -1,5 +1,6 @@
 """Normalisation of channels: the statistics it is given, carried in the state."""
 
+import pytest
 import torch
 
 from dctnet.model.normalisation import ChannelNorm
@@ -20,3 +21,9 @@ def test_fitted_statistics_are_applied_and_travel():
 def test_unfitted_changes_nothing():
     channels = torch.randn(1, 2, 2, 2)
     assert torch.equal(ChannelNorm(2)(channels), channels)
+
+
+def test_a_common_scale_leaves_each_channel_its_share_of_the_energy():
+    norm = ChannelNorm(2, common=True)
+    norm.fit(torch.tensor([1.0, 0.0]), torch.tensor([7.0, 1.0]))
+    assert norm(torch.tensor([6.0, 1.0]).view(1, 2, 1, 1)).flatten().tolist() == pytest.approx([1.0, 0.2])
