@@ -19,6 +19,7 @@ Image classifiers on block-DCT frequency channels, and the channels worth keepin
   pack           a data set as channels, never to be decoded again:  dctnet pack SRC OUT --data.channels mask.json
   verify         every byte of a packed store:    dctnet verify OUT
   throughput     images a second of every way to feed a network, side by side:  dctnet throughput [--data.root DIR]
+  benchmark      accuracy against channels kept, with seeds and baselines:  dctnet benchmark --config C [--dry-run]
   doctor         what is installed here, what it unlocks, how to get what is missing:  dctnet doctor
 
 dctnet VERB --help lists a verb's options.
@@ -69,6 +70,12 @@ def _throughput(args: list[str]) -> None:
     call(throughput, args, {"root": "data.root", "channels": "data.channels"})
 
 
+def _benchmark(args: list[str]) -> None:
+    from dctnet.cli.benchmark import benchmark
+
+    benchmark(args)
+
+
 def _doctor(args: list[str]) -> None:
     from dctnet.cli.doctor import doctor
     from dctnet.cli.parsing import call
@@ -83,6 +90,7 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "pack": _pack,
     "verify": _verify,
     "throughput": _throughput,
+    "benchmark": _benchmark,
     "doctor": _doctor,
 }
 

@@ -1,0 +1,1 @@
+"""Accuracy against channels kept, at matched compute, with seeds."""

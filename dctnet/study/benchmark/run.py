@@ -1,0 +1,221 @@
+"""Runs a grid: each run two processes of its own, fit and evaluation; what is finished is skipped, the rest resumes."""
+
+import concurrent.futures
+import csv
+import datetime
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from tqdm import tqdm
+
+from dctnet.errors import UserError
+from dctnet.study.benchmark.bench import Bench
+from dctnet.study.benchmark.grid import Run, plan, ranking_runs
+from dctnet.study.benchmark.progress import epochs_done, newest, training_record
+from dctnet.study.benchmark.record import config_hash, read_yaml, refuse_difference, shared_options
+from dctnet.study.benchmark.rows import ROWS, Row, read_rows, write_rows
+
+GRID, IMAGES, FAILURES, CONFIG = "grid.yaml", "images.csv", "failures.csv", "fit.yaml"
+_POLL = 2.0
+
+
+class Runner:
+    """Runs what a benchmark has not finished yet.
+
+    Args:
+        bench: The grid, its data and its folder.
+        jobs: Runs at a time; 0 for one on each GPU, or on a machine without, one on each core up to four.
+
+    Raises:
+        UserError: The folder holds what another grid made, damaged rows, or another benchmark at work; or there is no
+            GPU where one is asked for. Nothing has been written then.
+    """
+
+    def __init__(self, bench: Bench, jobs: int = 0) -> None:
+        self.bench, self.out = bench, bench.out
+        gpus = torch.cuda.device_count()
+        accelerator = bench.grid.trainer.get("accelerator", "auto")
+        if accelerator in ("gpu", "cuda") and not gpus:
+            raise UserError(f"--trainer.accelerator {accelerator}: torch finds no GPU here; dctnet doctor says more")
+        if jobs < 0:
+            raise UserError(f"--jobs must be at least 0, got {jobs}")
+        on_gpu = gpus > 0 and accelerator != "cpu"
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.jobs = jobs or (gpus if on_gpu else min(cores, 4))
+        self.threads = max(1, cores // self.jobs)
+        self.devices = [str(i % gpus) for i in range(self.jobs)] if on_gpu else []
+        self.rows = read_rows(self.out / ROWS)
+        self._check_grid()
+        self._lock = threading.Lock()
+        self._children: set[subprocess.Popen] = set()
+        self._stopping = False
+
+    def _check_grid(self) -> None:
+        """Refuses a folder that another grid has written to. Arms and seeds may be added or left out."""
+        path, wanted = self.out / GRID, shared_options(self.bench.grid)
+        if not path.exists():
+            if self.rows:
+                raise UserError(f"{self.out}: rows.csv, but no {GRID} that says of what; give another --out")
+            return
+        refuse_difference(self.out, read_yaml(path), wanted)
+
+    def ranked(self, run: Run) -> bool:
+        """Whether a gated run has left its mask, which a fit does at its end."""
+        return run.choose == "gate" and newest(self.bench.folder(run), "mask.json") is not None
+
+    def run(self) -> list[str]:
+        """Runs all that is missing.
+
+        Returns:
+            Names of the runs that failed.
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        # Held by the children too: what a killed benchmark leaves behind is still at work.
+        with open(self.out / ".lock", "w") as self._folder_lock:
+            try:
+                fcntl.flock(self._folder_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UserError(
+                    f"{self.out}: another benchmark, or a run that one left behind, is at work there"
+                ) from error
+            if not (self.out / GRID).exists():
+                (self.out / GRID).write_text(yaml.safe_dump(shared_options(self.bench.grid), sort_keys=False))
+            return self._run_all()
+
+    def _run_all(self) -> list[str]:
+        todo = plan(self.bench.grid)
+        rankings = [run for run in ranking_runs(self.bench.grid) if not self.ranked(run)]
+        for run in todo:
+            if run.choose != "learned" or not rankings:
+                self._check_config(run)
+        done = {row.name for row in self.rows}
+        if any(run.choose == "energy" and run.name not in done for run in todo):
+            self.bench.energies()
+        return self._work_through(rankings + [run for run in todo if run.name not in done])
+
+    def _check_config(self, run: Run) -> None:
+        """Refuses to continue or to skip what was configured in another way."""
+        wanted, folder = self.bench.fit_options(run), self.bench.folder(run)
+        if (folder / CONFIG).exists():
+            refuse_difference(folder, read_yaml(folder / CONFIG), wanted)
+        row = next((row for row in self.rows if row.name == run.name), None)
+        if row is not None and row.config != config_hash(wanted):
+            raise UserError(
+                f"{self.out / ROWS}: run {run.name} was made with another configuration; give another --out or label"
+            )
+
+    def _work_through(self, waiting: list[Run]) -> list[str]:
+        runs, failed = list(waiting), list[str]()
+        active: dict[concurrent.futures.Future, tuple[Run, int]] = {}
+        free = list(range(self.jobs))
+        with (
+            concurrent.futures.ThreadPoolExecutor(self.jobs) as pool,
+            tqdm(total=sum(map(self.bench.epochs, runs)), unit="epoch", disable=None) as bar,
+        ):
+            try:
+                while waiting or active:
+                    unranked = any(run.choose == "gate" for run in [*waiting, *(run for run, _ in active.values())])
+                    while free and (run := next((r for r in waiting if r.choose != "learned" or not unranked), None)):
+                        waiting.remove(run)
+                        slot = free.pop()
+                        active[pool.submit(self._fit_and_evaluate, run, slot)] = run, slot
+                    ended = concurrent.futures.wait(active, _POLL, concurrent.futures.FIRST_COMPLETED).done
+                    for future in ended:
+                        run, slot = active.pop(future)
+                        free.append(slot)
+                        bar.write(self._finish(run, future, failed))
+                    bar.set_description(f"{len(runs) - len(waiting) - len(active)} of {len(runs)} runs")
+                    bar.n = sum(min(self.bench.epochs(r), epochs_done(self.bench.folder(r))) for r in runs)
+                    bar.refresh()
+            except BaseException:
+                self._stop()
+                raise
+        return failed
+
+    def _stop(self) -> None:
+        """Stops the children, each of which resumes next time from its last epoch."""
+        with self._lock:
+            self._stopping = True
+            for child in self._children:
+                child.terminate()
+
+    def _finish(self, run: Run, future: concurrent.futures.Future, failed: list[str]) -> str:
+        """Notes what became of a run; one line for the reader."""
+        if future.exception() is not None:
+            failed.append(run.name)
+            reason = str(future.exception())
+            with open(self.out / FAILURES, "a", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerow([run.name, _now(), reason])
+            return f"{run.name:<28} FAILED: {reason}"
+        found = future.result()
+        if found is None:
+            return f"{run.name:<28} ranked the channels"
+        row = Row(run.arm, run.choose, run.count, run.draw, run.label, run.seed, **found)
+        self.rows.append(row)
+        write_rows(self.out / ROWS, self.rows)
+        return f"{run.name:<28} top-1 {100 * row.top1:.1f} %, {row.gmac:.3f} GMAC, {row.seconds / 60:.1f} min"
+
+    def _fit_and_evaluate(self, run: Run, slot: int) -> dict[str, Any] | None:
+        self._check_config(run)
+        folder, options = self.bench.folder(run), self.bench.fit_options(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CONFIG).write_text(yaml.safe_dump(options, sort_keys=False))
+        last = newest(folder, "last.ckpt")
+        resume = ["--ckpt_path", str(last)] if last else []
+        if not (last and epochs_done(folder) >= self.bench.epochs(run) and run.choose != "gate"):
+            self._process(["dctnet", "fit", "--config", str(folder / CONFIG), *resume], folder, slot)
+        if (done := epochs_done(folder)) < self.bench.epochs(run):  # Lightning takes SIGTERM for success
+            raise RuntimeError(f"ended after {done} of {self.bench.epochs(run)} epochs ({folder / 'log.txt'})")
+        if run.choose == "gate":
+            return None
+        ckpt, precision = newest(folder, "last.ckpt"), str(options["trainer"].get("precision") or "32-true")
+        arguments = [
+            str(ckpt),
+            str(folder / "result.json"),
+            str(self.out / IMAGES),
+            precision,
+            *self.bench.grid.evaluate,
+        ]
+        self._process(["dctnet.study.benchmark.evaluate", *arguments], folder, slot)
+        found = json.loads((folder / "result.json").read_text())
+        return {**found, **training_record(folder), "config": config_hash(options), "finished": _now()}
+
+    def _process(self, command: list[str], folder: Path, slot: int) -> None:
+        """Runs a module in a process of its own.
+
+        Raises:
+            RuntimeError: It failed. The last line that it said, and where the rest is.
+        """
+        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
+        if self.devices:
+            environment["CUDA_VISIBLE_DEVICES"] = self.devices[slot]
+        log = folder / "log.txt"
+        with open(log, "a") as file:
+            with self._lock:
+                if self._stopping:
+                    raise RuntimeError("stopped")
+                child = subprocess.Popen(
+                    [sys.executable, "-m", *command], stdout=file, stderr=file, env=environment,
+                    pass_fds=(self._folder_lock.fileno(),),
+                )  # fmt: skip
+                self._children.add(child)
+        status = child.wait()
+        with self._lock:
+            self._children.discard(child)
+        if status:
+            lines = log.read_text(errors="replace").strip().splitlines()
+            what = f"killed by {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+            raise RuntimeError(f"{what}: {lines[-1][:200] if lines else ''} ({log})")
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
