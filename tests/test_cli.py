@@ -411,3 +411,10 @@ def test_checkpoint_without_gate_and_foreign_channels_are_refused(run, capsys, t
     ckpt = tmp_path / "tiny" / "version_0" / "last.ckpt"
     assert "trained without a gate" in fails(capsys, "export-mask", ckpt)
     assert "trained on 24 channels" in fails(capsys, "validate", "--ckpt_path", ckpt, "--data.channels", "dc")
+
+
+def test_without_a_logger_nothing_lands_in_the_current_folder(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    more = ["--trainer.logger", "false", "--trainer.enable_checkpointing", "false", "--trainer.max_epochs", "1"]
+    assert main(["fit", "--config", str(run / "tiny.yaml"), "--data.root", str(run / "photos"), *more]) == 0
+    assert list(tmp_path.iterdir()) == []

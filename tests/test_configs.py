@@ -10,6 +10,10 @@ from dctnet.cli import main
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
 
+def verb(config):
+    return "benchmark" if config.stem.startswith("benchmark_") else "fit"
+
+
 def test_there_are_recipes():
     assert len(CONFIGS) >= 6
 
@@ -18,7 +22,7 @@ def test_there_are_recipes():
 def test_recipe_parses_completely(config, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["dctnet"])
     with pytest.raises(SystemExit) as done:
-        main(["fit", "--config", str(config), "--print_config"])
+        main([verb(config), "--config", str(config), "--print_config"])
     assert done.value.code == 0
     assert f"name: {config.stem}" in capsys.readouterr().out
 
@@ -26,7 +30,7 @@ def test_recipe_parses_completely(config, capsys, monkeypatch):
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda p: p.stem)
 def test_header_gives_command_and_cost(config):
     header = "".join(line for line in config.read_text().splitlines(keepends=True) if line.startswith("#"))
-    assert f"dctnet fit --config configs/{config.name}" in header
+    assert f"dctnet {verb(config)} --config configs/{config.name}" in header
     assert "Cost:" in header
     assert "Reached:" in header or "Not run:" in header
 

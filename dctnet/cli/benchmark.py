@@ -1,6 +1,7 @@
 """The command line of the benchmark: the options of fit, shared by all arms, and the grid."""
 
 import argparse
+import dataclasses
 import signal
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,14 @@ def _check_overrides(arms: list[Arms], ranking: Ranking, shared: Namespace) -> N
         try:
             parser.parse_object(options)
         except argparse.ArgumentError as error:
-            raise UserError(f"arms, {name}: {one_line(error, option_names(parser))}") from error
+            raise UserError(f"arms, {name}: {one_line(error, _known(parser))}") from error
+
+
+def _known(parser: ArgumentParser) -> list[str]:
+    """All options, dotted, and as they stand in an arm: without what they belong to."""
+    fields = [field.name for each in (Arms, Ranking) for field in dataclasses.fields(each)]
+    names = option_names(parser)
+    return [*names, *fields, *(name.rpartition(".")[2] for name in names)]
 
 
 def benchmark(args: list[str]) -> None:
@@ -75,7 +83,7 @@ def benchmark(args: list[str]) -> None:
         given = parser.parse_args(args)
         made = parser.instantiate(given)
     except argparse.ArgumentError as error:
-        raise one_line(error, option_names(parser)) from error
+        raise one_line(error, _known(parser)) from error
     shared: dict[str, Any] = {key: given[key].as_dict() for key in ("data", "model", "trainer")}
     grid = Grid(**shared, **{key: made[key] for key in ("arms", "seeds", "evaluate", "ranking", "store")})
     _check_overrides(grid.arms, grid.ranking, given)

@@ -67,7 +67,7 @@ class ExperimentCLI(LightningCLI):
         """A trainer whose files land in one new folder, unless the configuration brings its own logger."""
         config = self._get(self.config_init, "trainer")
         callbacks = [*(config.callbacks or []), SkippedFiles()]
-        if self.subcommand != "fit":
+        if self.subcommand != "fit" or config.logger is False:
             self.save_config_callback = None  # without a run's folder it would write into the current one
             kwargs["logger"] = False
         if self.subcommand == "predict":

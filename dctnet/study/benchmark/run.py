@@ -199,15 +199,14 @@ class Runner:
         if self.devices:
             environment["CUDA_VISIBLE_DEVICES"] = self.devices[slot]
         log = folder / "log.txt"
-        with open(log, "a") as file:
-            with self._lock:
-                if self._stopping:
-                    raise RuntimeError("stopped")
-                child = subprocess.Popen(
-                    [sys.executable, "-m", *command], stdout=file, stderr=file, env=environment,
-                    pass_fds=(self._folder_lock.fileno(),),
-                )  # fmt: skip
-                self._children.add(child)
+        with open(log, "a") as file, self._lock:
+            if self._stopping:
+                raise RuntimeError("stopped")
+            child = subprocess.Popen(
+                [sys.executable, "-m", *command], stdout=file, stderr=file, env=environment,
+                pass_fds=(self._folder_lock.fileno(),),
+            )  # fmt: skip
+            self._children.add(child)
         status = child.wait()
         with self._lock:
             self._children.discard(child)

@@ -1,0 +1,147 @@
+"""The benchmark from the command line: real runs in processes of their own, a report, and mistakes in one line."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from dctnet.cli import main
+from dctnet.study.benchmark.progress import epochs_done
+from dctnet.study.benchmark.rows import read_rows
+from tests.conftest import make_photos
+from tests.test_cli import fails
+
+GRID = {
+    "seeds": [0],
+    "arms": [{"choose": "learned", "channels": [6]}, {"choose": "rgb_matched"}],
+    "ranking": {"model": {"gate": "static", "keep": 6}},
+    "data": {"image_size": 32, "batch_size": 6, "num_workers": 0},
+    "model": {"backbone": "resnet18"},
+    "trainer": {"max_epochs": 2, "accelerator": "cpu", "log_every_n_steps": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with photographs, a grid and its results."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    make_photos(folder / "photos", 8, 4)
+    content = {**GRID, "data": {**GRID["data"], "root": str(folder / "photos")}}
+    (folder / "grid.yaml").write_text(yaml.safe_dump(content))
+    assert main(["benchmark", "--config", str(folder / "grid.yaml"), "--out", str(folder / "out")]) == 0
+    return folder
+
+
+def asked(made, *more, out="out"):
+    return ["benchmark", "--config", made / "grid.yaml", "--out", made / out, *more]
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_rows_say_what_the_runs_came_to(made):
+    learned, rgb = sorted(read_rows(made / "out" / "rows.csv"), key=lambda row: row.arm)
+    assert (learned.images, len(learned.correct), learned.epochs) == (12, 12, 2)
+    assert learned.top1 == learned.correct.count("1") / 12
+    assert len(learned.indices.split()) == learned.channels == 6
+    assert (learned.values, learned.bytes) == (6 * 16, 6 * 16)
+    assert learned.gmac < rgb.gmac
+    assert learned.seconds > 0
+    assert learned.images_per_second > 0
+
+
+def test_accuracy_is_that_of_validate(made, capsys):
+    row = next(row for row in read_rows(made / "out" / "rows.csv") if row.arm == "learned-6")
+    capsys.readouterr()
+    assert main(["validate", "--ckpt_path", str(made / "out/runs/learned-6-s0/version_0/last.ckpt")]) == 0
+    assert str(round(row.top1, 4))[:5] in capsys.readouterr().out
+
+
+def test_it_ends_with_a_report(made):
+    assert "learned-6" in (made / "out" / "report.html").read_text()
+
+
+def test_a_second_call_makes_nothing_anew(made, capsys):
+    before = contents(made / "out" / "runs")
+    assert main([str(a) for a in asked(made)]) == 0
+    assert contents(made / "out" / "runs") == before
+
+
+def test_a_dry_run_lists_and_leaves_nothing(made, capsys):
+    assert main([str(a) for a in asked(made, "--dry-run", out="nothing")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["run", "ranking-s0", "learned-6-s0", "rgb_matched-s0", "about"]
+    assert not (made / "nothing").exists()
+    assert main([str(a) for a in asked(made, "--dry-run")]) == 0
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:4]] == ["done"] * 3
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--arms", "[{choose: sqare, channels: [6]}]"], ["sqare", "Did you mean 'square'?"]),
+        (["--arms", "[{choose: square, chanels: [6]}]"], ["no option 'chanels'", "'channels'"]),
+        (["--arms", "[{choose: energy, channels: [500]}]"], ["energy: 500 channels; there are 1 to 192"]),
+        (["--arms", "[{choose: patches, model: {lrr: 1}}]"], ["arms, patches", "'lrr'", "Did you mean 'lr'?"]),
+        (["--ranking.model", "{gaet: static}"], ["arms, ranking", "'gaet'", "Did you mean 'gate'?"]),
+        (["--ranking.mask", "nowhere.json"], ["nowhere.json", "cannot be read"]),
+        (["--arms", "[]"], ["--arms is empty"]),
+        (["--model.bakbone", "resnet50"], ["model.bakbone", "Did you mean 'model.backbone'?"]),
+        (["--data.image_size", "64"], ["data.image_size 32, now asked for 64; give another --out"]),
+        (["--store", "nowhere"], ["nowhere/manifest.json: missing"]),
+        (["--config", "nowhere.yaml"], ["nowhere.yaml"]),
+    ],
+)
+def test_mistakes_are_told_in_one_line_and_nothing_is_written(made, capsys, more, words):
+    before = contents(made / "out")
+    line = fails(capsys, *asked(made, *more))
+    for word in words:
+        assert word in line
+    assert contents(made / "out") == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [(b"learned-6,learned,6", b"learned-6,learned,six", "channels must be a whole number, got 'six'"),
+     (b"arm,choose", b"arm,chose", "line 1 must be arm,choose")],
+)  # fmt: skip
+def test_damaged_rows_are_named_and_kept(made, capsys, old, new, words):
+    rows = made / "out" / "rows.csv"
+    whole = rows.read_bytes()
+    damaged = whole.replace(old, new)
+    assert damaged != whole
+    rows.write_bytes(damaged)
+    try:
+        assert words in fails(capsys, *asked(made))
+        assert rows.read_bytes() == damaged
+    finally:
+        rows.write_bytes(whole)
+
+
+def test_a_killed_benchmark_resumes(made):
+    out = made / "killed"
+    command = [str(a) for a in asked(made, "--arms", "[{choose: patches}]", "--trainer.max_epochs", "40", out="killed")]
+    first = subprocess.Popen([sys.executable, "-m", "dctnet", *command], stderr=subprocess.DEVNULL)
+    folder = out / "runs" / "patches-s0"
+    _wait(lambda: epochs_done(folder) >= 2)
+    os.kill(first.pid, signal.SIGTERM)
+    assert first.wait(30) == 130
+    done = epochs_done(folder)
+    assert 2 <= done < 40
+    assert not (out / "rows.csv").exists()
+    assert main(command) == 0
+    row = read_rows(out / "rows.csv")[0]
+    assert row.epochs == 40
+    assert len(list(folder.glob("version_*"))) == 2  # the second went on where the first was
+
+
+def _wait(condition):
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
