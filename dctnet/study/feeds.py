@@ -42,37 +42,48 @@ def make_feeds(photographs: list[str], channel_set: ChannelSet, size: int, folde
         size: Side of the crops in source pixels, but for RGB's.
         folder: An empty folder for a packed store.
     """
-    decoder, device = choose_decoder("auto"), torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    crop = TrainCrop(_MIN_SCALE)
+    decoder, crop = choose_decoder("auto"), TrainCrop(_MIN_SCALE)
     on_device = ChannelReader(crop, size, channel_set, "device")
 
-    def read(reader: Any, finish: bool = False) -> Pass:
-        def run(number: int) -> int:
-            total = 0
-            for start in range(0, len(photographs), _BATCH):
-                batch = range(start, min(start + _BATCH, len(photographs)))
-                sent = reader.stack(
-                    [reader.read(Photo(photographs[i], decoder), np.random.default_rng((number, i))) for i in batch]
-                )
-                total += _bytes(sent)
-                if finish:
-                    reader.finish({key: value.to(device) for key, value in sent.items()})
-                    torch.cuda.synchronize()
-            return total
+    def read(reader: Any) -> Callable[[int, list[int]], dict[str, Tensor]]:
+        return lambda number, batch: reader.stack(
+            [reader.read(Photo(photographs[i], decoder), np.random.default_rng((number, i))) for i in batch]
+        )
 
-        return run
-
+    count, gpu = len(photographs), torch.cuda.is_available()
     paths = {
         "rgb_torchvision": _rgb(photographs, lambda path: decode_image(path, mode="RGB"), to_float=True),
         "rgb_pillow": _rgb(photographs, lambda path: Image.open(path).convert("RGB"), to_float=False),
-        "pixels": read(ChannelReader(crop, size, channel_set)),
-        "pixels_device_dct": read(on_device, finish=device.type == "cuda"),
+        "pixels": _in_batches(count, read(ChannelReader(crop, size, channel_set))),
+        "pixels_device_dct": _in_batches(count, read(on_device), on_device.finish if gpu else None),
     }
     if turbo.describe() is not None:
-        paths["coefficients"] = read(_WholeIfSmaller(crop, size, channel_set))
+        paths["coefficients"] = _in_batches(count, read(_WholeIfSmaller(crop, size, channel_set)))
     else:
         print("coefficients: not timed, libjpeg-turbo is not found; dctnet doctor says how to install it")
-    return paths | _packed_paths(photographs, channel_set, size, folder, device)
+    return paths | _packed_paths(photographs, channel_set, size, folder)
+
+
+def _in_batches(
+    count: int,
+    load: Callable[[int, list[int]], dict[str, Tensor]],
+    finish: Callable[[dict[str, Tensor]], Tensor] | None = None,
+    shuffle: bool = False,
+) -> Pass:
+    """A pass: ``load`` makes a batch of the images at some places; ``finish``, if given, goes on with it on the GPU."""
+
+    def run(number: int) -> int:
+        order = np.random.default_rng(number).permutation(count).tolist() if shuffle else list(range(count))
+        total = 0
+        for start in range(0, count, _BATCH):
+            sent = load(number, order[start : start + _BATCH])
+            total += sum(tensor.nbytes for tensor in sent.values())
+            if finish is not None:
+                finish({key: value.to("cuda") for key, value in sent.items()})
+                torch.cuda.synchronize()
+        return total
+
+    return run
 
 
 class _WholeIfSmaller:
@@ -111,9 +122,7 @@ def _rgb(photographs: list[str], load: Callable[[str], Any], to_float: bool) -> 
     return run
 
 
-def _packed_paths(
-    photographs: list[str], channel_set: ChannelSet, size: int, folder: Path, device: torch.device
-) -> dict[str, Pass]:
+def _packed_paths(photographs: list[str], channel_set: ChannelSet, size: int, folder: Path) -> dict[str, Pass]:
     source, store = folder / "source" / "train" / "all", folder / "store"
     source.mkdir(parents=True)
     for number, path in enumerate(photographs):
@@ -122,32 +131,22 @@ def _packed_paths(
         pack(str(folder / "source"), str(store), PackData(list(channel_set.indices), size))
     manifest = read_manifest(store)
 
-    def open_store(residency: Any) -> PackedDataset:
-        return PackedDataset(manifest, "train", channel_set, size, True, 0, residency, 0)
+    def serve(store: Manifest, residency: Any, finish: bool = False) -> Pass:
+        dataset = PackedDataset(store, "train", channel_set, size, True, 0, residency, 0)
 
-    def serve(dataset: PackedDataset, finish: bool = False) -> Pass:
-        def run(number: int) -> int:
-            order, total = np.random.default_rng(number).permutation(len(dataset)).tolist(), 0
-            for start in range(0, len(order), _BATCH):
-                sent = dataset.__getitems__([(number, i) for i in order[start : start + _BATCH]])["sent"]
-                total += _bytes(sent)
-                if finish:
-                    dataset.finish({key: value.to(device) for key, value in sent.items()})
-                    torch.cuda.synchronize()
-            return total
+        def load(number: int, batch: list[int]) -> dict[str, Tensor]:
+            return dataset.__getitems__([(number, i) for i in batch])["sent"]
 
-        return run
+        return _in_batches(len(dataset), load, dataset.finish if finish else None, shuffle=True)
 
-    paths: dict[str, Pass] = {"packed_warm": serve(open_store("disk")), "packed_ram": serve(open_store("ram"))}
+    paths: dict[str, Pass] = {"packed_warm": serve(manifest, "disk"), "packed_ram": serve(manifest, "ram")}
     if hasattr(os, "posix_fadvise"):
         # A copy: what another path has mapped stays in memory.
         copy = read_manifest(shutil.copytree(store, folder / "cold"))
         os.sync()
-        paths["packed_cold"] = ColdPass(
-            copy, lambda: serve(PackedDataset(copy, "train", channel_set, size, True, 0, "disk", 0))
-        )
-    if device.type == "cuda":
-        paths["packed_device"] = serve(open_store("device"), finish=True)
+        paths["packed_cold"] = ColdPass(copy, lambda: serve(copy, "disk"))
+    if torch.cuda.is_available():
+        paths["packed_device"] = serve(manifest, "device", finish=True)
     return paths
 
 
@@ -170,7 +169,3 @@ class ColdPass:
         """The pass; once after each :meth:`before`."""
         assert self.run is not None
         return self.run(number)
-
-
-def _bytes(sent: dict[str, Tensor]) -> int:
-    return sum(tensor.nbytes for tensor in sent.values())
