@@ -1,5 +1,6 @@
 """What a benchmark would run, what each run costs and about how long it takes here."""
 
+import logging
 import warnings
 
 import pytorch_lightning as pl
@@ -25,10 +26,13 @@ def dry_run(bench: Bench, jobs: int) -> None:
         jobs: As for the runner.
     """
     runner = Runner(bench, jobs)
+    workers = runner.workers
     done = {row.name for row in runner.rows}
     images = len(bench.data.files("train"))
-    torch.set_num_threads(runner.threads)
+    torch.set_num_threads(workers.threads)
     rates: dict[tuple, float] = {}
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # of a few batches nobody wants to read
+    warnings.simplefilter("ignore")
     total = 0.0
     print(f"{'run':<30}{'channels':>9}{'GMAC':>8}{'values':>9}{'minutes':>9}")
     for run in [*ranking_runs(bench.grid), *plan(bench.grid)]:
@@ -41,7 +45,9 @@ def dry_run(bench: Bench, jobs: int) -> None:
             total, minutes = total + seconds, f"{seconds / 60:.1f}"
         cost = bench.cost(run)
         print(f"{run.name:<30}{run.count or '-':>9}{cost['gmac']:>8.3f}{cost['values']:>9,}{minutes:>9}", flush=True)
-    print(f"about {total / runner.jobs / 3600:.1f} hours, {runner.jobs} at a time with {runner.threads} threads each")
+    print(
+        f"about {total / workers.jobs / 3600:.1f} hours, {workers.jobs} at a time with {workers.threads} threads each"
+    )
 
 
 def _images_per_second(bench: Bench, run: Run) -> float:
@@ -56,7 +62,5 @@ def _images_per_second(bench: Bench, run: Run) -> float:
         **chosen, devices=1, max_epochs=1, limit_train_batches=_BATCHES, limit_val_batches=0, logger=False,
         enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
     )  # fmt: skip
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        trainer.fit(model, data)
+    trainer.fit(model, data)
     return float(trainer.callback_metrics["images_per_second"])

@@ -5,15 +5,9 @@ import csv
 import datetime
 import fcntl
 import json
-import os
-import signal
-import subprocess
-import sys
-import threading
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from tqdm import tqdm
 
@@ -23,6 +17,7 @@ from dctnet.study.benchmark.grid import Run, plan, ranking_runs
 from dctnet.study.benchmark.progress import epochs_done, newest, training_record
 from dctnet.study.benchmark.record import config_hash, read_yaml, refuse_difference, shared_options
 from dctnet.study.benchmark.rows import ROWS, Row, read_rows, write_rows
+from dctnet.study.benchmark.workers import Workers
 
 GRID, IMAGES, FAILURES, CONFIG = "grid.yaml", "images.csv", "failures.csv", "fit.yaml"
 _POLL = 2.0
@@ -42,22 +37,9 @@ class Runner:
 
     def __init__(self, bench: Bench, jobs: int = 0) -> None:
         self.bench, self.out = bench, bench.out
-        gpus = torch.cuda.device_count()
-        accelerator = bench.grid.trainer.get("accelerator", "auto")
-        if accelerator in ("gpu", "cuda") and not gpus:
-            raise UserError(f"--trainer.accelerator {accelerator}: torch finds no GPU here; dctnet doctor says more")
-        if jobs < 0:
-            raise UserError(f"--jobs must be at least 0, got {jobs}")
-        on_gpu = gpus > 0 and accelerator != "cpu"
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.jobs = jobs or (gpus if on_gpu else min(cores, 4))
-        self.threads = max(1, cores // self.jobs)
-        self.devices = [str(i % gpus) for i in range(self.jobs)] if on_gpu else []
+        self.workers = Workers(jobs, bench.grid.trainer.get("accelerator", "auto"))
         self.rows = read_rows(self.out / ROWS)
         self._check_grid()
-        self._lock = threading.Lock()
-        self._children: set[subprocess.Popen] = set()
-        self._stopping = False
 
     def _check_grid(self) -> None:
         """Refuses a folder that another grid has written to. Arms and seeds may be added or left out."""
@@ -80,13 +62,14 @@ class Runner:
         """
         self.out.mkdir(parents=True, exist_ok=True)
         # Held by the children too: what a killed benchmark leaves behind is still at work.
-        with open(self.out / ".lock", "w") as self._folder_lock:
+        with open(self.out / ".lock", "w") as lock:
             try:
-                fcntl.flock(self._folder_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise UserError(
                     f"{self.out}: another benchmark, or a run that one left behind, is at work there"
                 ) from error
+            self.workers.inherit = (lock.fileno(),)
             if not (self.out / GRID).exists():
                 (self.out / GRID).write_text(yaml.safe_dump(shared_options(self.bench.grid), sort_keys=False))
             return self._run_all()
@@ -114,12 +97,12 @@ class Runner:
             )
 
     def _work_through(self, waiting: list[Run]) -> list[str]:
-        runs, failed = list(waiting), list[str]()
+        count, total, failed = len(waiting), sum(map(self.bench.epochs, waiting)), list[str]()
         active: dict[concurrent.futures.Future, tuple[Run, int]] = {}
-        free = list(range(self.jobs))
+        free = list(range(self.workers.jobs))
         with (
-            concurrent.futures.ThreadPoolExecutor(self.jobs) as pool,
-            tqdm(total=sum(map(self.bench.epochs, runs)), unit="epoch", disable=None) as bar,
+            concurrent.futures.ThreadPoolExecutor(self.workers.jobs) as pool,
+            tqdm(total=total, unit="epoch", disable=None) as bar,
         ):
             try:
                 while waiting or active:
@@ -133,20 +116,16 @@ class Runner:
                         run, slot = active.pop(future)
                         free.append(slot)
                         bar.write(self._finish(run, future, failed))
-                    bar.set_description(f"{len(runs) - len(waiting) - len(active)} of {len(runs)} runs")
-                    bar.n = sum(min(self.bench.epochs(r), epochs_done(self.bench.folder(r))) for r in runs)
+                    bar.set_description(f"{count - len(waiting) - len(active)} of {count} runs")
+                    ended_epochs = total - sum(
+                        self.bench.epochs(r) for r in [*waiting, *(r for r, _ in active.values())]
+                    )
+                    bar.n = ended_epochs + sum(epochs_done(self.bench.folder(run)) for run, _ in active.values())
                     bar.refresh()
             except BaseException:
-                self._stop()
+                self.workers.stop()
                 raise
         return failed
-
-    def _stop(self) -> None:
-        """Stops the children, each of which resumes next time from its last epoch."""
-        with self._lock:
-            self._stopping = True
-            for child in self._children:
-                child.terminate()
 
     def _finish(self, run: Run, future: concurrent.futures.Future, failed: list[str]) -> str:
         """Notes what became of a run; one line for the reader."""
@@ -172,7 +151,7 @@ class Runner:
         last = newest(folder, "last.ckpt")
         resume = ["--ckpt_path", str(last)] if last else []
         if not (last and epochs_done(folder) >= self.bench.epochs(run) and run.choose != "gate"):
-            self._process(["dctnet", "fit", "--config", str(folder / CONFIG), *resume], folder, slot)
+            self.workers.process(["dctnet", "fit", "--config", str(folder / CONFIG), *resume], folder / "log.txt", slot)
         if (done := epochs_done(folder)) < self.bench.epochs(run):  # Lightning takes SIGTERM for success
             raise RuntimeError(f"ended after {done} of {self.bench.epochs(run)} epochs ({folder / 'log.txt'})")
         if run.choose == "gate":
@@ -185,35 +164,9 @@ class Runner:
             precision,
             *self.bench.grid.evaluate,
         ]
-        self._process(["dctnet.study.benchmark.evaluate", *arguments], folder, slot)
+        self.workers.process(["dctnet.study.benchmark.evaluate", *arguments], folder / "log.txt", slot)
         found = json.loads((folder / "result.json").read_text())
         return {**found, **training_record(folder), "config": config_hash(options), "finished": _now()}
-
-    def _process(self, command: list[str], folder: Path, slot: int) -> None:
-        """Runs a module in a process of its own.
-
-        Raises:
-            RuntimeError: It failed. The last line that it said, and where the rest is.
-        """
-        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
-        if self.devices:
-            environment["CUDA_VISIBLE_DEVICES"] = self.devices[slot]
-        log = folder / "log.txt"
-        with open(log, "a") as file, self._lock:
-            if self._stopping:
-                raise RuntimeError("stopped")
-            child = subprocess.Popen(
-                [sys.executable, "-m", *command], stdout=file, stderr=file, env=environment,
-                pass_fds=(self._folder_lock.fileno(),),
-            )  # fmt: skip
-            self._children.add(child)
-        status = child.wait()
-        with self._lock:
-            self._children.discard(child)
-        if status:
-            lines = log.read_text(errors="replace").strip().splitlines()
-            what = f"killed by {signal.Signals(-status).name}" if status < 0 else f"status {status}"
-            raise RuntimeError(f"{what}: {lines[-1][:200] if lines else ''} ({log})")
 
 
 def _now() -> str:

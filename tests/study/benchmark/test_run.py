@@ -1,12 +1,10 @@
 """Runs are made once, in the right order, side by side; what is wrong stops them before anything is written."""
 
 import json
-import os
 import threading
 import time
 
 import pytest
-import torch
 
 from dctnet.errors import UserError
 from dctnet.frequency.channels import ChannelSet
@@ -30,8 +28,10 @@ class Pretended(Runner):
         super().__init__(made, jobs)
         self.spoil, self.calls, self.active, self.most = spoil or {}, [], 0, 0
         self.count = threading.Lock()
+        self.workers.process = self.pretend
 
-    def _process(self, command, folder, slot):
+    def pretend(self, command, log, slot):
+        folder = log.parent
         with self.count:
             self.calls.append((folder.name, "fit" if command[1] == "fit" else "evaluate", "--ckpt_path" in command))
             self.active += 1
@@ -177,32 +177,3 @@ def test_two_benchmarks_do_not_share_a_folder(photos, tmp_path):
         Pretended(bench(photos, tmp_path, ARMS[2:])).run()
     thread.join()
     assert len(read_rows(tmp_path / "rows.csv")) == 1
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_asked_for(photos, tmp_path):
-    made = bench(photos, tmp_path / "out", ARMS)
-    made.grid.trainer["accelerator"] = "gpu"
-    with pytest.raises(UserError, match="--trainer.accelerator gpu: torch finds no GPU here"):
-        Runner(made)
-    assert not (tmp_path / "out").exists()
-
-
-def test_each_job_has_a_gpu_of_its_own(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    made = bench(photos, tmp_path, ARMS)
-    made.grid.trainer["accelerator"] = "auto"
-    runner = Runner(made)
-    assert (runner.jobs, runner.devices) == (3, ["0", "1", "2"])
-    made.grid.trainer["accelerator"] = "cpu"
-    assert Runner(made).devices == []
-
-
-def test_cores_are_shared_out(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
-    runner = Runner(bench(photos, tmp_path, ARMS))
-    assert (runner.jobs, runner.threads) == (4, 4)
-    assert Runner(bench(photos, tmp_path, ARMS), jobs=5).threads == 3
-    with pytest.raises(UserError, match="--jobs must be at least 0, got -1"):
-        Runner(bench(photos, tmp_path, ARMS), jobs=-1)
