@@ -104,31 +104,33 @@ class Bench:
             run: The run.
             channels: Its channels where they are not to be looked up.
         """
-        data, model = dict(self.grid.data), {**self.grid.model, **run.model}
+        data = dict(self.grid.data)
         if run.choose in PIXELS:
-            stem = run.choose if run.choose.startswith("patches") else "torchvision"
-            model |= {"input": "rgb", "stem": stem}
-            if stem == "torchvision":
-                model["layer2_stride"] = 2  # the one that torchvision's network has
-            if run.choose == "rgb_matched":
-                data["image_size"] = self.matched_size
+            data["image_size"] = self._size(run)
         else:
             data["channels"] = self.channels(run) if channels is None else channels
             if self.store is not None and set(data["channels"]) <= set(self.store.channels):
                 kept = {key: data[key] for key in _OF_STORES if key in data}
                 data = {**kept, "root": self.grid.store, "channels": data["channels"]}
+        model = self._model_options(run)
         trainer = {**self.grid.trainer, **run.trainer, "enable_progress_bar": False}
         where = {"seed_everything": run.seed, "name": run.name, "out_dir": str(self.out / "runs")}
         return {**where, "data": data, "model": model, "trainer": trainer}
 
+    def _model_options(self, run: Run) -> dict[str, Any]:
+        model = {**self.grid.model, **run.model}
+        if run.choose not in PIXELS:
+            return model
+        if run.choose.startswith("patches"):
+            return {**model, "input": "rgb", "stem": run.choose}
+        return {**model, "input": "rgb", "stem": "torchvision", "layer2_stride": 2}  # its network has that one
+
+    def _size(self, run: Run) -> int:
+        return self.matched_size if run.choose == "rgb_matched" else self.data.size
+
     def cost(self, run: Run) -> dict[str, float]:
         """GMAC, parameters and input values of a run's network, by its number of channels."""
-        model, size = {**self.grid.model, **run.model}, self.data.size
-        if run.choose in PIXELS:
-            patches = run.choose.startswith("patches")
-            model |= {"input": "rgb", "stem": run.choose} if patches else {"input": "rgb", "layer2_stride": 2}
-            size = self.matched_size if run.choose == "rgb_matched" else size
-        return self._count(model, run.count, size)
+        return self._count(self._model_options(run), run.count, self._size(run))
 
     def _count(self, model: dict[str, Any], channels: int, size: int) -> dict[str, float]:
         with torch.device("meta"):  # shapes alone: no network is built
@@ -143,7 +145,7 @@ class Bench:
             UserError: There is none up to four times the channels' side.
         """
         wanted = self._count(self.grid.model, NUM_CHANNELS, self.data.size)["gmac"]
-        rgb = {**self.grid.model, "input": "rgb", "layer2_stride": 2}
+        rgb = self._model_options(Run("rgb_matched", "rgb_matched", 0, 0, "", 0, {}, {}))
         for side in range(BLOCK, 4 * self.data.size, BLOCK):
             if self._count(rgb, 0, side)["gmac"] >= wanted:
                 return side
