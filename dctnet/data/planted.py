@@ -92,7 +92,8 @@ def _write_files(root: Path, asked: dict[str, str | int]) -> None:
         for number in range(int(asked[split]))
     ]
     codes = _class_codes()
-    for split, target, number in tqdm(tasks, desc=f"planting {root.name.strip('.').split('.')[0]}", unit="img"):
+    name = root.name.strip(".").split(".")[0]
+    for split, target, number in tqdm(tasks, desc=f"planting {name}", unit="img", disable=None):  # not into logs
         folder = root / split / f"class{target}"
         folder.mkdir(parents=True, exist_ok=True)
         draw = np.random.default_rng((int(asked["seed"]), split == "val", target, number))
