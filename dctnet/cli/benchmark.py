@@ -16,8 +16,8 @@ from dctnet.model.classifier import FrequencyClassifier
 from dctnet.study.benchmark.bench import Bench
 from dctnet.study.benchmark.dry_run import dry_run
 from dctnet.study.benchmark.grid import Arms, Grid, Ranking, Split, plan
-from dctnet.study.benchmark.report import write_report
 from dctnet.study.benchmark.run import Runner
+from dctnet.study.report.page import write_report
 
 # What the arms decide.
 _OF_ARMS = {"data": {"channels", "input", "seed"}, "model": {"classes", "channels", "image_size", "input", "stem"}}
@@ -96,8 +96,14 @@ def benchmark(args: list[str]) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: the children are stopped
     try:
         failed = runner.run()
-    finally:
-        if runner.rows:
-            print(f"report: {write_report(bench.out)}")
+    except KeyboardInterrupt:
+        _report(runner)
+        raise
+    _report(runner)
     if failed:
         raise UserError(f"{len(failed)} runs failed, such as {failed[0]}; {bench.out / 'failures.csv'} says why")
+
+
+def _report(runner: Runner) -> None:
+    if runner.rows:
+        print(f"report: {write_report(runner.out)}")

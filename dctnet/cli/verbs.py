@@ -20,6 +20,7 @@ Image classifiers on block-DCT frequency channels, and the channels worth keepin
   verify         every byte of a packed store:    dctnet verify OUT
   throughput     images a second of every way to feed a network, side by side:  dctnet throughput [--data.root DIR]
   benchmark      accuracy against channels kept, with seeds and baselines:  dctnet benchmark --config C [--dry-run]
+  report         the page of a benchmark's folder, made anew:  dctnet report DIR
   doctor         what is installed here, what it unlocks, how to get what is missing:  dctnet doctor
 
 dctnet VERB --help lists a verb's options.
@@ -76,6 +77,13 @@ def _benchmark(args: list[str]) -> None:
     benchmark(args)
 
 
+def _report(args: list[str]) -> None:
+    from dctnet.cli.parsing import call
+    from dctnet.study.report.page import report
+
+    call(report, args)
+
+
 def _doctor(args: list[str]) -> None:
     from dctnet.cli.doctor import doctor
     from dctnet.cli.parsing import call
@@ -91,6 +99,7 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "verify": _verify,
     "throughput": _throughput,
     "benchmark": _benchmark,
+    "report": _report,
     "doctor": _doctor,
 }
 

@@ -16,6 +16,7 @@ from dctnet.frequency.maskfile import read_mask
 from dctnet.model.classifier import FrequencyClassifier
 from dctnet.study.benchmark.grid import PIXELS, Grid, Run, ranking_runs
 from dctnet.study.benchmark.progress import newest
+from dctnet.study.benchmark.record import ENERGY
 
 # Of the data options, those that a packed store understands.
 _OF_STORES = ("batch_size", "residency", "on_error", "norm_images")
@@ -85,10 +86,10 @@ class Bench:
 
     def energies(self) -> list[float]:
         """Variance of each of the 192 channels over training images under the training transform; measured once."""
-        path = self.out / "energy.json"
+        path = self.out / ENERGY
         if not path.exists():
             std = FrequencyDataModule(**{**self.grid.data, "channels": "all"}).channel_statistics()[1]
-            partial = path.with_name(".energy.json.partial")
+            partial = path.with_name(f".{ENERGY}.partial")
             partial.write_text(json.dumps({"variance": std.double().square().tolist()}))
             partial.rename(path)
         return json.loads(path.read_text())["variance"]

@@ -3,15 +3,20 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from dctnet.errors import UserError
-from dctnet.study.benchmark.grid import Grid
+
+if TYPE_CHECKING:
+    from dctnet.study.benchmark.grid import Grid
+
+# Files of a benchmark's folder, beside rows.csv; the last is in the folder of each run.
+GRID, IMAGES, FAILURES, ENERGY, CONFIG = "grid.yaml", "images.csv", "failures.csv", "energy.json", "fit.yaml"
 
 
-def shared_options(grid: Grid) -> dict[str, Any]:
+def shared_options(grid: "Grid") -> dict[str, Any]:
     """What all runs of a folder have in common, as it stands in ``grid.yaml``."""
     return {
         "data": grid.data,
@@ -56,7 +61,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: It is damaged.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path}: cannot be read as YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict):

@@ -2,10 +2,13 @@
 
 import csv
 import dataclasses
+import itertools
 import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dctnet.errors import UserError
 
@@ -89,42 +92,77 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
         return []
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            lines = list(csv.reader(file))
+            reader = csv.reader(file)
+            lines = [(reader.line_num, line) for line in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read as CSV: {error}") from error
-    names = [f.name for f in FIELDS]
-    if not lines or lines[0] != names:
-        raise UserError(
-            f"{path}: line 1 must be {','.join(names)[:60]}…; got {','.join(lines[0] if lines else [])[:60]!r}"
-        )
-    rows: list[Row] = []
-    for number, line in enumerate(lines[1:], 2):
-        row = _parse(line, f"{path}, line {number}")
-        if row.name in {other.name for other in rows}:
-            raise UserError(f"{path}, line {number}: run {row.name} is there twice")
-        if rows and len(row.correct) != len(rows[0].correct):
+    _check_header(lines[0][1] if lines else [], str(path))
+    rows: dict[str, Row] = {}
+    arms: dict[str, Row] = {}
+    for number, line in lines[1:]:
+        where = f"{path}, line {number}"
+        row = _parse(line, where)
+        if row.name in rows:
+            raise UserError(f"{where}: run {row.name!r} is there twice")
+        _check_arm(row, arms.setdefault(row.arm, row), where)
+        first = next(iter(rows.values()), row)
+        if len(row.correct) != len(first.correct):
             raise UserError(
-                f"{path}, line {number}: correct has {len(row.correct)} characters, line 2 has {len(rows[0].correct)}: "
+                f"{where}: correct has {len(row.correct)} characters, line {lines[1][0]} has {len(first.correct)}: "
                 "rows of different evaluation images"
             )
-        rows.append(row)
-    return rows
+        rows[row.name] = row
+    return list(rows.values())
+
+
+def _check_header(line: list[str], path: str) -> None:
+    wanted = [f.name for f in FIELDS]
+    for place, (name, got) in enumerate(itertools.zip_longest(wanted, line), 1):
+        if name != got:
+            right = f"be {name!r}" if name else "not be there"
+            raise UserError(
+                f"{path}, line 1: column {place} must {right}, "
+                + ("is missing" if got is None else f"got {got[:40]!r}")
+            )
 
 
 def _parse(line: list[str], where: str) -> Row:
     if len(line) != len(FIELDS):
         raise UserError(f"{where}: {len(line)} columns, wanted {len(FIELDS)}")
-    values = []
-    for one, text in zip(FIELDS, line, strict=True):
-        try:
-            value = one.type(text)  # type: ignore[operator]
-        except ValueError as error:
-            kind = "a whole number" if one.type is int else "a number"
-            raise UserError(f"{where}: {one.name} must be {kind}, got {text[:40]!r}") from error
-        if isinstance(value, (int, float)) and not (math.isfinite(value) and value >= 0):
-            raise UserError(f"{where}: {one.name} must be finite and at least 0, got {text[:40]!r}")
-        values.append(value)
-    row = Row(*values)
+    row = Row(*(_value(one, text, where) for one, text in zip(FIELDS, line, strict=True)))
+    _check_correct(row, where)
+    if not re.fullmatch(r"(\d+( \d+)*)?", row.indices, re.ASCII) or len(row.indices.split()) != row.channels:
+        raise UserError(
+            f"{where}: indices must be as many whole numbers, one space between, as channels says, {row.channels}; "
+            f"got {row.indices[:40]!r}"
+        )
+    return row
+
+
+def _value(one: dataclasses.Field, text: str, where: str) -> Any:
+    if one.type is str:
+        return text
+    kind = "a whole number" if one.type is int else "a number"
+    try:
+        value = one.type(text)  # type: ignore[operator]
+        usable = math.isfinite(value) and value >= 0
+    except (ValueError, OverflowError) as error:  # the latter of a whole number beyond any float
+        raise UserError(f"{where}: {one.name} must be {kind}, got {text[:40]!r}") from error
+    if not usable:
+        raise UserError(f"{where}: {one.name} must be finite and at least 0, got {text[:40]!r}")
+    return value
+
+
+def _check_arm(row: Row, first: Row, where: str) -> None:
+    for name in ("choose", "channels", "draw", "label"):
+        if getattr(row, name) != getattr(first, name):
+            raise UserError(
+                f"{where}: {name} must be {getattr(first, name)!r}, as in run {first.name!r} of the same arm; "
+                f"got {getattr(row, name)!r}"
+            )
+
+
+def _check_correct(row: Row, where: str) -> None:
     if set(row.correct) - set("01-"):
         raise UserError(f"{where}: correct must be of 0, 1 and -, got {row.correct[:20]!r}…")
     right, images = row.correct.count("1"), len(row.correct) - row.correct.count("-")
@@ -133,7 +171,6 @@ def _parse(line: list[str], where: str) -> Row:
             f"{where}: images {row.images}, top1 {row.top1} and top5 {row.top5} do not fit the column correct, "
             f"which has {right} right of {images}"
         )
-    return row
 
 
 def write_rows(path: str | os.PathLike[str], rows: list[Row]) -> None:

@@ -5,7 +5,6 @@ import csv
 import datetime
 import fcntl
 import json
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -15,11 +14,19 @@ from dctnet.errors import UserError
 from dctnet.study.benchmark.bench import Bench
 from dctnet.study.benchmark.grid import Run, plan, ranking_runs
 from dctnet.study.benchmark.progress import epochs_done, newest, training_record
-from dctnet.study.benchmark.record import config_hash, read_yaml, refuse_difference, shared_options
+from dctnet.study.benchmark.record import (
+    CONFIG,
+    FAILURES,
+    GRID,
+    IMAGES,
+    config_hash,
+    read_yaml,
+    refuse_difference,
+    shared_options,
+)
 from dctnet.study.benchmark.rows import ROWS, Row, read_rows, write_rows
 from dctnet.study.benchmark.workers import Workers
 
-GRID, IMAGES, FAILURES, CONFIG = "grid.yaml", "images.csv", "failures.csv", "fit.yaml"
 _POLL = 2.0
 
 

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dctnet.errors import UserError
 from dctnet.study.benchmark.rows import Row
 
 RESAMPLES = 10_000
-_CHUNK = 500
+_CHUNK = 100
+# An arm counts for the figure; the one that it is compared with, against.
+_SIGNS = (1, -1)
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Estimate:
         value: Mean over seeds and images.
         low: Lower end.
         high: Upper end.
-        seeds: How many runs; of a difference, the fewer of the two.
+        seeds: How many runs; of a difference, the fewer of the two arms'.
         images: How many.
     """
 
@@ -31,12 +34,15 @@ class Estimate:
 
 
 def accuracy(rows: Sequence[Row]) -> Estimate:
-    """Top-1 accuracy of one arm's runs.
+    """Top-1 accuracy of one arm's runs, or of several random draws of channels taken together.
 
     Args:
-        rows: One a seed.
+        rows: One a seed; of several draws, one a draw and seed.
+
+    Raises:
+        UserError: No image could be read by all runs.
     """
-    return _estimate([_matrix(rows)])
+    return _estimate([rows])
 
 
 def difference(rows: Sequence[Row], baseline: Sequence[Row]) -> Estimate:
@@ -44,36 +50,74 @@ def difference(rows: Sequence[Row], baseline: Sequence[Row]) -> Estimate:
 
     Images are drawn for both at once, so that what is hard for both cancels; seeds for each by itself, for nothing ties
     the seed of one network to that of another. With one seed the interval is over images alone and says nothing of how
-    another training would have come out; with few seeds it is somewhat too narrow (by √(1 − 1/seeds) in what seeds
-    contribute).
+    another training would have come out. Simulated, what is called 95 % holds the truth in 96 to 100 of 100 cases where
+    images decide (a few hundred to a few thousand of them, seeds within half a point): both drawings count the noise of
+    a single answer. Where seeds decide (20,000 images, seeds a point apart) it does in 86 with two or three seeds, 93
+    with five: a few seeds say little of how far others would spread.
 
     Args:
-        rows: One a seed.
+        rows: One a seed; of several draws, one a draw and seed.
         baseline: The same of the arm to compare with.
+
+    Raises:
+        UserError: No image could be read by all runs of both.
     """
-    return _estimate([_matrix(rows), _matrix(baseline)])
+    return _estimate([rows, baseline])
 
 
 def _matrix(rows: Sequence[Row]) -> np.ndarray:
-    """Right (1), wrong (0) or unreadable (NaN), seeds × images."""
+    """Right (1), wrong (0) or unreadable (NaN), units × images.
+
+    A unit is a seed; of several draws it is a draw, as the mean of its seeds, for what a draw is worth all its seeds
+    share.
+    """
     values = np.array([list(row.correct) for row in rows])
-    return np.where(values == "-", np.nan, values == "1")
+    right = np.where(values == "-", np.nan, values == "1")
+    draws = sorted({row.draw for row in rows})
+    if len(draws) == 1:
+        return right
+    return np.stack([right[[row.draw == draw for row in rows]].mean(0) for draw in draws])
 
 
-def _estimate(arms: list[np.ndarray]) -> Estimate:
-    readable = ~np.isnan(np.concatenate(arms)).any(0)
-    arms = [arm[:, readable] for arm in arms]
-    images, signs = int(readable.sum()), (1, -1)
-    value = sum(sign * arm.mean() for sign, arm in zip(signs, arms, strict=False))
+def _estimate(arms: Sequence[Sequence[Row]]) -> Estimate:
+    matrices = [_matrix(rows) for rows in arms]
+    stacked = np.concatenate(matrices)
+    stacked = stacked[:, ~np.isnan(stacked).any(0)]
+    images = stacked.shape[1]
+    if not images:
+        raise UserError(f"{' and '.join(rows[0].arm for rows in arms)}: no image could be read by all of their runs")
+    # Images that all runs answer alike are one: exact, and at 50,000 images a hundred times faster.
+    columns, counts = np.unique(stacked, axis=1, return_counts=True)
+    patterns = np.split(columns, [len(matrices[0])])[: len(matrices)]
+    value = sum(sign * (arm @ counts).mean() / images for sign, arm in zip(_SIGNS, patterns, strict=False))
+    low, high = np.percentile(_resample(patterns, counts), [2.5, 97.5])
+    return Estimate(100 * float(value), 100 * float(low), 100 * float(high), min(map(len, arms)), images)
+
+
+def _resample(patterns: list[np.ndarray], counts: np.ndarray) -> np.ndarray:
+    """The figure over and over, from images and units drawn with replacement, as many as there are.
+
+    Args:
+        patterns: Of each arm, units × distinct images.
+        counts: How many images each of these stands for.
+    """
     draw = np.random.default_rng(0)
-    resampled = np.empty(RESAMPLES)
+    images = int(counts.sum())
+    resampled = np.zeros(RESAMPLES)
     for start in range(0, RESAMPLES, _CHUNK):
-        # How often each image is drawn, with replacement, as many as there are.
-        weights = draw.multinomial(images, np.full(images, 1 / images), size=_CHUNK) / images
-        totals = np.zeros(_CHUNK)
-        for sign, arm in zip(signs, arms, strict=False):
-            seeds = draw.multinomial(len(arm), np.full(len(arm), 1 / len(arm)), size=_CHUNK) / len(arm)
-            totals += sign * np.einsum("bs,bs->b", seeds, weights @ arm.T)
-        resampled[start : start + _CHUNK] = totals
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return Estimate(100 * value, 100 * low, 100 * high, min(map(len, arms)), images)
+        weights = _draw_images(draw, counts) / images
+        for sign, arm in zip(_SIGNS, patterns, strict=False):
+            units = draw.multinomial(len(arm), np.full(len(arm), 1 / len(arm)), size=_CHUNK) / len(arm)
+            resampled[start : start + _CHUNK] += sign * np.einsum("bs,bs->b", units, weights @ arm.T)
+    return resampled
+
+
+def _draw_images(draw: np.random.Generator, counts: np.ndarray) -> np.ndarray:
+    """How often each distinct image is drawn, resamples of one chunk × distinct images."""
+    images, distinct = int(counts.sum()), len(counts)
+    if 20 * distinct < images:
+        return draw.multinomial(images, counts / images, size=_CHUNK)
+    # The same; a binomial number for each distinct image takes longer than a whole number for each image.
+    stands_for = np.repeat(np.arange(distinct), counts)
+    drawn = stands_for[draw.integers(images, size=(_CHUNK, images))] + distinct * np.arange(_CHUNK)[:, None]
+    return np.bincount(drawn.ravel(), minlength=_CHUNK * distinct).reshape(_CHUNK, distinct)

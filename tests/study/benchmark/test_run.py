@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+import yaml
 
 from dctnet.errors import UserError
 from dctnet.frequency.channels import ChannelSet
@@ -17,7 +18,7 @@ from tests.study.benchmark.test_bench import WORTH, bench
 ARMS = [{"choose": "learned", "channels": [3]}, {"choose": "square", "channels": [6]}, {"choose": "patches"}]
 RESULT = {
     "top1": 0.75, "top5": 1.0, "images": 4, "correct": "1101", "gmac": 0.1, "parameters": 5, "values": 6, "bytes": 6,
-    "image_size": 64, "indices": "", "fed": "photographs", "versions": "", "device": "",
+    "image_size": 64, "fed": "photographs", "versions": "", "device": "",
 }  # fmt: skip
 
 
@@ -46,7 +47,9 @@ class Pretended(Runner):
             if folder.name.startswith("ranking"):
                 write_mask(version / "mask.json", ChannelSet("any", (0,)), WORTH)
         else:
-            (folder / "result.json").write_text(json.dumps(RESULT))
+            channels = yaml.safe_load((folder / "fit.yaml").read_text())["data"].get("channels", [])
+            indices = " ".join(map(str, channels))
+            (folder / "result.json").write_text(json.dumps({**RESULT, "indices": indices}))
         with self.count:
             self.active -= 1
 
