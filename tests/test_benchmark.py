@@ -108,7 +108,7 @@ def test_mistakes_are_told_in_one_line_and_nothing_is_written(made, capsys, more
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [(b"learned-6,learned,6", b"learned-6,learned,six", "channels must be a whole number, got 'six'"),
-     (b"arm,choose", b"arm,chose", "line 1 must be arm,choose")],
+     (b"arm,choose", b"arm,chose", "line 1: column 2 must be 'choose', got 'chose'")],
 )  # fmt: skip
 def test_damaged_rows_are_named_and_kept(made, capsys, old, new, words):
     rows = made / "out" / "rows.csv"
