@@ -17,7 +17,7 @@ from dctnet.study.benchmark.bench import Bench
 from dctnet.study.benchmark.dry_run import dry_run
 from dctnet.study.benchmark.grid import Arms, Grid, Ranking, Split, plan
 from dctnet.study.benchmark.run import Runner
-from dctnet.study.report.page import write_report
+from dctnet.study.report.report import write_report
 
 # What the arms decide.
 _OF_ARMS = {"data": {"channels", "input", "seed"}, "model": {"classes", "channels", "image_size", "input", "stem"}}

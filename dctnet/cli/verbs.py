@@ -79,7 +79,7 @@ def _benchmark(args: list[str]) -> None:
 
 def _report(args: list[str]) -> None:
     from dctnet.cli.parsing import call
-    from dctnet.study.report.page import report
+    from dctnet.study.report.report import report
 
     call(report, args)
 

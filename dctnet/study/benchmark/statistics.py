@@ -50,10 +50,12 @@ def difference(rows: Sequence[Row], baseline: Sequence[Row]) -> Estimate:
 
     Images are drawn for both at once, so that what is hard for both cancels; seeds for each by itself, for nothing ties
     the seed of one network to that of another. With one seed the interval is over images alone and says nothing of how
-    another training would have come out. Simulated, what is called 95 % holds the truth in 96 to 100 of 100 cases where
-    images decide (a few hundred to a few thousand of them, seeds within half a point): both drawings count the noise of
-    a single answer. Where seeds decide (20,000 images, seeds a point apart) it does in 86 with two or three seeds, 93
-    with five: a few seeds say little of how far others would spread.
+    another training would have come out.
+
+    Simulated, what is called 95 % holds the truth in 95 to 100 of 100 cases where images decide (a few hundred to a few
+    thousand of them, seeds within half a point): both drawings count the noise of a single answer. Where seeds decide
+    (20,000 images, seeds a point apart) it does in about 86 with two or three seeds, 93 with five: a few seeds say
+    little of how far others would spread.
 
     Args:
         rows: One a seed; of several draws, one a draw and seed.

@@ -1,1 +1,1 @@
-"""One page that says what a benchmark found. Needs no torch."""
+"""One page that says what a benchmark found."""

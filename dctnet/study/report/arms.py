@@ -90,6 +90,11 @@ def front(arms: Sequence[Arm], cost: Callable[[Arm], float]) -> list[Arm]:
     return best
 
 
+def compared_to(arms: Sequence[Arm]) -> list[str]:
+    """The baselines to which at least one arm is compared."""
+    return [name for name in BASELINES if any(name in arm.against for arm in arms)]
+
+
 def is_real(estimate: Estimate) -> bool:
     """Whether the interval of a difference leaves 0 out."""
     return estimate.low > 0 or estimate.high < 0

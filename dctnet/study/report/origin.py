@@ -76,7 +76,8 @@ dctnet fit --config {run}/fit.yaml
 python -m dctnet.study.benchmark.evaluate {run}/version_0/last.ckpt \\
     result.json OUT/images.csv {precision} {wanted}
 # this page again, from rows.csv, grid.yaml and ranking.json
-dctnet report OUT
+python -c "from pathlib import Path; from dctnet.study.report.report import write_report
+write_report(Path('OUT'))"
 """
 
 

@@ -45,10 +45,11 @@ def _best(arm: Arm) -> str:
 def _against(arm: Arm, baseline: Arm) -> str:
     found = arm.against[_BASELINE]
     said = {"above": "is above", "below": "is below", "not distinguishable": "is not distinguishable from"}
+    alone = " With one seed, that says nothing of how another training would have come out." * (found.seeds == 1)
     return (
         f"It {said[verdict(found)]} RGB at matched GMAC ({with_interval(baseline.top1)}, "
         f"{baseline.first.gmac:.3g} GMAC, {baseline.first.bytes:,} bytes): "
-        f"the paired difference is {difference_with_interval(found)} points over {_runs(found)}."
+        f"the paired difference is {difference_with_interval(found)} points over {_runs(found)}.{alone}"
     )
 
 

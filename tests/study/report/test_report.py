@@ -16,7 +16,7 @@ from dctnet.study.benchmark import grid
 from dctnet.study.benchmark.rows import write_rows
 from dctnet.study.benchmark.statistics import accuracy, difference
 from dctnet.study.report.figures.series import SERIES
-from dctnet.study.report.page import write_report
+from dctnet.study.report.report import write_report
 from dctnet.study.report.wording import difference_with_interval, with_interval
 from tests.simulated_rows import draw_correct, make_arm, make_benchmark, make_row, ranking_text
 
@@ -207,7 +207,7 @@ def test_without_the_baseline_differences_to_it_are_left_out(tmp_path):
 def test_one_seed_is_said_to_say_nothing_of_another_training(tmp_path):
     rows = [row for row in make_benchmark(1, 50) if row.arm in ("learned-24", "rgb_matched")]
     page = report(tmp_path, rows)
-    assert "over 50 images and one seed" in page.text
+    assert "over 50 images and one seed. With one seed, that says nothing of how another" in page.text
     assert "All of them rest on one seed" in page.text
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from dctnet.frequency.channels import NUM_CHANNELS
 from dctnet.study.benchmark.rows import write_rows
-from dctnet.study.report.page import write_report
+from dctnet.study.report.report import write_report
 from tests.simulated_rows import make_benchmark, ranking_text
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

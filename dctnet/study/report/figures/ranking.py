@@ -46,7 +46,7 @@ def ranking(
 
 def _draw(rows: Sequence[tuple[str, list[float], tuple[float, float], Sequence[int]]], width: int) -> Figure:
     narrow = is_narrow(width)
-    figure = new_figure(width, len(rows) * (132 if narrow else 235) + 40)
+    figure = new_figure(width, len(rows) * (178 if narrow else 235) + 40)
     panels = figure.subplots(len(rows), len(COMPONENTS), squeeze=False, sharex=True, sharey=True)
     for line, (what, values, limits, outlined) in zip(panels, rows, strict=True):
         for component, panel in enumerate(line):
@@ -57,7 +57,8 @@ def _draw(rows: Sequence[tuple[str, list[float], tuple[float, float], Sequence[i
             ticks = (0, 7) if narrow else range(BLOCK)
             panel.set(xticks=ticks, yticks=ticks)
         line[0].set_ylabel("v" if narrow else "vertical frequency v")
-        bar = figure.colorbar(cells, ax=list(line), label=what, shrink=0.72 if narrow else 0.9, pad=0.02)
+        place = {"location": "bottom", "aspect": 30} if narrow else {"shrink": 0.9, "pad": 0.02}
+        bar = figure.colorbar(cells, ax=list(line), label=what, **place)
         bar.outline.set_visible(False)
         # As vectors, without seams: a page scales them.
         bar.solids.set(rasterized=False, edgecolor="face")  # type: ignore[union-attr]
