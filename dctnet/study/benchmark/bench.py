@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from dctnet.data.datamodule import FrequencyDataModule
+from dctnet.data.datamodule import FrequencyDataModule, Split
 from dctnet.data.packed.manifest import read_manifest
 from dctnet.errors import UserError
 from dctnet.frequency.channels import NUM_CHANNELS, named_channels, rank_channels
@@ -43,6 +43,9 @@ class Bench:
             )
         if not isinstance(grid.trainer.get("max_epochs"), int) or grid.trainer["max_epochs"] < 1:
             raise UserError("--trainer.max_epochs is missing: the budget that all arms share, in epochs")
+        needed: list[Split] = ["train", *grid.evaluate]
+        for split in needed:  # a missing one would else be found after the first training
+            self.data.files(split)
         self.store = read_manifest(grid.store) if grid.store else None
         if grid.ranking.mask:
             self.ranking()

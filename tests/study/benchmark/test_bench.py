@@ -126,3 +126,8 @@ def test_a_packed_store_feeds_the_arms_whose_channels_it_holds(photos, tmp_path)
 def test_a_budget_is_asked_for(photos, tmp_path):
     with pytest.raises(UserError, match="--trainer.max_epochs is missing"):
         Bench(Grid({"root": str(photos)}, {}, {"max_epochs": None}, [Arms("patches")]), tmp_path)
+
+
+def test_a_split_to_evaluate_that_is_not_there_is_found_before_training(photos, tmp_path):
+    with pytest.raises(UserError, match=r"no folder test/ in it"):
+        bench(photos, tmp_path, [{"choose": "patches"}], evaluate=["val", "test"])
