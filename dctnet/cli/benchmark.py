@@ -87,8 +87,8 @@ def benchmark(args: list[str]) -> None:
     shared: dict[str, Any] = {key: given[key].as_dict() for key in ("data", "model", "trainer")}
     grid = Grid(**shared, **{key: made[key] for key in ("arms", "seeds", "evaluate", "ranking", "store")})
     _check_overrides(grid.arms, grid.ranking, given)
-    bench = Bench(grid, Path(given.out or Path("checkpoints", given.name)))
     plan(grid)
+    bench = Bench(grid, Path(given.out or Path("checkpoints", given.name)))
     if given.dry_run:
         dry_run(bench, given.jobs)
         return

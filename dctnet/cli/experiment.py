@@ -174,7 +174,7 @@ def _check_resumed(path: str | None, model: FrequencyClassifier) -> None:
     if path is None:
         return
     trained = checkpoint.read_options(path)[0]
-    for name in ("classes", "channels", "input", "stem", "backbone", "layer2_stride", "gate", "squeeze"):
+    for name in ("classes", "channels", "input", "stem", "scale", "backbone", "layer2_stride", "gate", "squeeze"):
         if trained.get(name, model.hparams[name]) != model.hparams[name]:
             was, now = (str(options[name])[:60] for options in (trained, model.hparams))
             raise UserError(f"{path} cannot be resumed: it was trained with {name} {was}, asked for {now}")

@@ -36,5 +36,5 @@ def start_as_dct(patches: nn.Conv2d, rgb_std: Tensor, channel_std: Tensor) -> No
     # The channels are linear in the pixels but for an offset: one pixel at a time gives their matrix.
     pixels = torch.eye(3 * BLOCK**2, device=entry.device).view(-1, 3, BLOCK, BLOCK)
     matrix = (rgb_channels(pixels) - rgb_channels(torch.zeros_like(pixels[:1]))).flatten(1)
-    weight = (entry.flatten(1) / channel_std) @ matrix.T
-    patches.weight.copy_(weight.view(width, 3, BLOCK, BLOCK) * rgb_std[:, None, None])
+    weight = (entry.flatten(1) / channel_std.to(entry.device)) @ matrix.T
+    patches.weight.copy_(weight.view(width, 3, BLOCK, BLOCK) * rgb_std.to(entry.device)[:, None, None])

@@ -132,6 +132,8 @@ def plan(grid: Grid) -> list[Run]:
             raise UserError(f"--{name} must be different numbers from 0 on, at least one; got {seeds}")
     if not grid.evaluate or len(set(grid.evaluate)) < len(grid.evaluate):
         raise UserError(f"--evaluate must name val, test or both, each once; got {grid.evaluate}")
+    if any(arms.choose == "learned" for arms in grid.arms) and grid.ranking.model.get("gate", "none") == "none":
+        raise UserError("--ranking.model has no gate, so it ranks nothing: give it gate: static or dynamic")
     found = [run for arms in grid.arms for run in _expand(arms)]
     if not found:
         raise UserError("--arms is empty: name at least one, such as {choose: learned, channels: [24]}")

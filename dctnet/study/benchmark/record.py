@@ -54,6 +54,14 @@ def config_hash(options: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def write_yaml(path: Path, options: dict[str, Any]) -> None:
+    """Writes a configuration, whole or not at all, unless there is one: that was compared before."""
+    if not path.exists():
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text(yaml.safe_dump(options, sort_keys=False), encoding="utf-8")
+        partial.replace(path)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Reads a configuration that a benchmark wrote.
 

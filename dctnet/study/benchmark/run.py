@@ -7,7 +7,6 @@ import fcntl
 import json
 from typing import Any
 
-import yaml
 from tqdm import tqdm
 
 from dctnet.errors import UserError
@@ -23,6 +22,7 @@ from dctnet.study.benchmark.record import (
     read_yaml,
     refuse_difference,
     shared_options,
+    write_yaml,
 )
 from dctnet.study.benchmark.rows import ROWS, Row, read_rows, write_rows
 from dctnet.study.benchmark.workers import Workers
@@ -77,8 +77,7 @@ class Runner:
                     f"{self.out}: another benchmark, or a run that one left behind, is at work there"
                 ) from error
             self.workers.inherit = (lock.fileno(),)
-            if not (self.out / GRID).exists():
-                (self.out / GRID).write_text(yaml.safe_dump(shared_options(self.bench.grid), sort_keys=False))
+            write_yaml(self.out / GRID, shared_options(self.bench.grid))
             return self._run_all()
 
     def _run_all(self) -> list[str]:
@@ -154,7 +153,7 @@ class Runner:
         self._check_config(run)
         folder, options = self.bench.folder(run), self.bench.fit_options(run)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / CONFIG).write_text(yaml.safe_dump(options, sort_keys=False))
+        write_yaml(folder / CONFIG, options)
         last = newest(folder, "last.ckpt")
         resume = ["--ckpt_path", str(last)] if last else []
         if not (last and epochs_done(folder) >= self.bench.epochs(run) and run.choose != "gate"):
@@ -162,6 +161,8 @@ class Runner:
         if (done := epochs_done(folder)) < self.bench.epochs(run):  # Lightning takes SIGTERM for success
             raise RuntimeError(f"ended after {done} of {self.bench.epochs(run)} epochs ({folder / 'log.txt'})")
         if run.choose == "gate":
+            if not self.ranked(run):
+                raise RuntimeError(f"left no mask: no channel is likelier kept than not, or it was cut off ({folder})")
             return None
         ckpt, precision = newest(folder, "last.ckpt"), str(options["trainer"].get("precision") or "32-true")
         arguments = [

@@ -33,7 +33,10 @@ class Workers:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.jobs = jobs or (gpus if on_gpu else min(cores, 4))
         self.threads = max(1, cores // self.jobs)
-        self.devices = [str(i % gpus) for i in range(self.jobs)] if on_gpu else []
+        # By the names that the caller gave them: on a shared machine the others are somebody else's.
+        names = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        names = names if len(names) >= gpus and names[0] else [str(i) for i in range(gpus)]
+        self.devices = [names[i % gpus] for i in range(self.jobs)] if on_gpu else []
         self.inherit: tuple[int, ...] = ()  # file descriptors that the processes keep open
         self._lock = threading.Lock()
         self._children: set[subprocess.Popen] = set()

@@ -71,13 +71,12 @@ def commands(rows: Sequence[Row], options: dict[str, Any]) -> str:
     return f"""\
 # everything; what is finished is skipped, and it ends with this page
 dctnet benchmark --config BENCHMARK.yaml --out OUT
-# a single run: training, then each evaluation image right or wrong
-dctnet fit --config {run}/fit.yaml
-python -m dctnet.study.benchmark.evaluate {run}/version_0/last.ckpt \\
+# a single run again; its last.ckpt, evaluated, makes the row
+dctnet fit --config {run}/fit.yaml --out_dir again
+python -m dctnet.study.benchmark.evaluate again/{rows[0].name}/version_0/last.ckpt \\
     result.json OUT/images.csv {precision} {wanted}
 # this page again, from rows.csv, grid.yaml and ranking.json
-python -c "from pathlib import Path; from dctnet.study.report.report import write_report
-write_report(Path('OUT'))"
+dctnet report OUT
 """
 
 

@@ -18,7 +18,7 @@ def summarise(arms: Sequence[Arm]) -> list[str]:
     Args:
         arms: All arms, the best first.
     """
-    few = [arm for arm in arms if 1 <= arm.first.channels <= FEW]
+    few = [arm for arm in arms if 1 <= arm.first.channels <= FEW and not arm.first.label]
     baseline = next((arm for arm in arms if arm.name == _BASELINE), None)
     said = [_best(few[0]) if few else f"No arm has {FEW} channels or fewer."]
     if baseline is None:

@@ -73,13 +73,14 @@ def test_arms_that_cannot_be_are_named(arm, words):
         ({"seeds": [1, 1]}, "--seeds must be different numbers"),
         ({"seeds": [-1]}, "--seeds must be different numbers from 0 on"),
         ({"ranking": Ranking(seeds=[])}, "--ranking.seeds must be different numbers"),
+        ({"ranking": Ranking(model={"keep": 24})}, "--ranking.model has no gate"),
         ({"evaluate": []}, "--evaluate must name val, test or both"),
         ({"evaluate": ["val", "val"]}, "--evaluate must name val, test or both, each once"),
     ],
 )
 def test_grids_that_cannot_be_are_named(options, words):
     with pytest.raises(UserError, match=words):
-        names({"choose": "patches"}, **options)
+        names({"choose": "learned", "channels": [6]}, **options)
 
 
 def test_a_grid_needs_an_arm():

@@ -180,3 +180,10 @@ def test_two_benchmarks_do_not_share_a_folder(photos, tmp_path):
         Pretended(bench(photos, tmp_path, ARMS[2:])).run()
     thread.join()
     assert len(read_rows(tmp_path / "rows.csv")) == 1
+
+
+def test_a_gate_that_leaves_no_mask_is_a_failure(photos, tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "write_mask", lambda *_: None)
+    runner = Pretended(bench(photos, tmp_path, ARMS[:1]))
+    assert runner.run() == ["ranking-s0", "learned-3-s0"]
+    assert "left no mask" in (tmp_path / "failures.csv").read_text()

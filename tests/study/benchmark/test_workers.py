@@ -31,6 +31,7 @@ def test_a_gpu_that_is_not_there_is_asked_for():
 
 def test_each_job_has_a_gpu_of_its_own(monkeypatch, module, tmp_path):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     workers = Workers(0, "auto")
     assert workers.jobs == 3
     name = module("import os; print(os.environ['CUDA_VISIBLE_DEVICES'])")
@@ -76,3 +77,9 @@ def test_stopping_ends_what_runs_and_starts_nothing_more(module, tmp_path):
     assert "killed by SIGTERM" in failed[0]
     with pytest.raises(RuntimeError, match="stopped"):
         workers.process([name], tmp_path / "log.txt", 0)
+
+
+def test_gpus_keep_the_names_that_the_caller_gave_them(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-3f")
+    assert Workers(3, "auto").devices == ["5", "GPU-3f", "5"]

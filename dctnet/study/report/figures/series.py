@@ -33,7 +33,7 @@ class Series:
 SERIES = {
     "learned": Series(
         "learned",
-        "the channels that a trained gate is likeliest to keep; the gate is trained first, on the same images",
+        "the channels that a trained gate is likeliest to keep; the gate is trained first, on the same training images",
         _VERMILLION,
         "o",
     ),
