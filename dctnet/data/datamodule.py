@@ -325,7 +325,7 @@ class FrequencyDataModule(pl.LightningDataModule):
             transform: Makes other channels of a batch of the input; the statistics are of those.
 
         Returns:
-            Mean and standard deviation, float32. A channel that never varies has standard deviation 1.
+            Mean and standard deviation, float32.
 
         Shape:
             - output: (K,), (K,), K channels, 3 for RGB, or as many as ``transform`` makes
@@ -351,8 +351,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         if not sums[0, 0]:
             raise UserError(f"{self.root}: none of the first {count} training images can be read")
         mean = sums[1] / sums[0]
-        std = (sums[2] / sums[0] - mean**2).clamp(min=0).sqrt()
-        return mean.float(), torch.where(std < 1e-3, torch.ones_like(std), std).float()
+        return mean.float(), (sums[2] / sums[0] - mean**2).clamp(min=0).sqrt().float()
 
 
 def _collate(dataset: PhotoDataset | PackedDataset, split: str, samples: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torchmetrics import MeanMetric, Metric, SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from dctnet.errors import UserError
+from dctnet.frequency.channels import NUM_CHANNELS
 from dctnet.frequency.dct import BLOCK
 from dctnet.model.backbones import BACKBONES, build_backbone, build_rgb_backbone, entry_of, warm_start
 from dctnet.model.gate import DynamicGate, StaticGate, sample_gate
@@ -167,7 +168,9 @@ class FrequencyClassifier(pl.LightningModule):
             data = self.trainer.datamodule  # type: ignore[attr-defined]
             self.normalisation.fit(*data.channel_statistics())
             if self.hparams["stem"] == "patches_dct":
-                start_as_dct(entry_of(self.backbone), self.normalisation.std, data.channel_statistics(rgb_channels)[1])
+                channels = ChannelNorm(NUM_CHANNELS)
+                channels.fit(*data.channel_statistics(rgb_channels))
+                start_as_dct(entry_of(self.backbone), self.normalisation.std, channels.std)
         cost = self.cost()
         rank_zero_info(
             f"{self.hparams['backbone']}: {cost['gmac']:.3f} GMAC, {cost['parameters'] / 1e6:.2f} M parameters, "

@@ -28,7 +28,8 @@ class ChannelNorm(nn.Module):
         self.register_buffer("fitted", torch.tensor(False))
 
     def fit(self, mean: Tensor, std: Tensor) -> None:
-        """Sets the statistics, (C,) each; they travel with the checkpoint."""
+        """Sets the statistics, (C,) each; they travel with the checkpoint. What never varies is not divided."""
+        std = torch.where(std < 1e-3, torch.ones_like(std), std)
         self.mean.copy_(mean)
         self.std.copy_(std.square().mean().sqrt() if self.common else std)
         self.fitted.fill_(True)

@@ -73,13 +73,13 @@ def test_statistics_are_those_of_the_training_crops(photos, options):
     assert varies.sum() > 2
 
 
-def test_channel_that_never_varies_is_left_unscaled(tmp_path):
+def test_statistics_of_channels_that_never_vary(tmp_path):
     for name in ("a", "b"):
         (tmp_path / "train" / name).mkdir(parents=True)
         Image.new("L", (32, 32), 90).save(tmp_path / "train" / name / "0.png")
     mean, std = module(tmp_path, channels="dc").channel_statistics()
     assert mean.tolist() == pytest.approx([8 * (90 - 128), 0, 0], abs=1e-3)
-    assert std.tolist() == [1, 1, 1]
+    assert std.tolist() == pytest.approx([0, 0, 0], abs=1e-3)
 
 
 def test_one_folder_of_classes_needs_a_fraction(photos):

@@ -27,3 +27,9 @@ def test_a_common_scale_leaves_each_channel_its_share_of_the_energy():
     norm = ChannelNorm(2, common=True)
     norm.fit(torch.tensor([1.0, 0.0]), torch.tensor([7.0, 1.0]))
     assert norm(torch.tensor([6.0, 1.0]).view(1, 2, 1, 1)).flatten().tolist() == pytest.approx([1.0, 0.2])
+
+
+def test_a_channel_that_never_varies_is_not_divided():
+    norm = ChannelNorm(2)
+    norm.fit(torch.tensor([3.0, 3.0]), torch.tensor([0.0, 2.0]))
+    assert norm(torch.full((1, 2, 1, 1), 5.0)).flatten().tolist() == [2, 1]

@@ -1,22 +1,20 @@
 """From a run of the grid to its channels, its configuration and its cost."""
 
-import functools
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from dctnet.data.datamodule import FrequencyDataModule, Split
+from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.packed.manifest import read_manifest
 from dctnet.errors import UserError
-from dctnet.frequency.channels import NUM_CHANNELS, named_channels, rank_channels
-from dctnet.frequency.dct import BLOCK
-from dctnet.frequency.maskfile import read_mask
-from dctnet.model.classifier import FrequencyClassifier
-from dctnet.study.benchmark.grid import PIXELS, Grid, Run, ranking_runs
+from dctnet.frequency.channels import NUM_CHANNELS, ChannelSet, named_channels, rank_channels
+from dctnet.frequency.maskfile import read_mask, write_mask
+from dctnet.study.benchmark.costs import Costs
+from dctnet.study.benchmark.grid import PIXELS, Grid, Run, plan, ranking_runs
+from dctnet.study.benchmark.images import first_difference, list_images
 from dctnet.study.benchmark.progress import newest
-from dctnet.study.benchmark.record import ENERGY
+from dctnet.study.benchmark.record import ENERGY, RANKING
 
 # Of the data options, those that a packed store understands.
 _OF_STORES = ("batch_size", "residency", "on_error", "norm_images")
@@ -30,25 +28,64 @@ class Bench:
         out: Folder of the results.
 
     Raises:
-        UserError: The data, the packed store or the mask of the ranking cannot be used.
+        UserError: The data, the packed store, the mask of the ranking or the options of a run cannot be used.
     """
 
     def __init__(self, grid: Grid, out: Path) -> None:
         self.grid, self.out = grid, out
         self.data = FrequencyDataModule(**grid.data)
+        self._one_at_a_time = threading.Lock()
         if self.data.store is not None:
             raise UserError(
                 f"--data.root {grid.data['root']} is a packed store, which has no RGB for the baselines: give the "
                 "photographs, and the store as --store"
             )
-        if not isinstance(grid.trainer.get("max_epochs"), int) or grid.trainer["max_epochs"] < 1:
-            raise UserError("--trainer.max_epochs is missing: the budget that all arms share, in epochs")
-        needed: list[Split] = ["train", *grid.evaluate]
-        for split in needed:  # a missing one would else be found after the first training
-            self.data.files(split)
+        self.costs = Costs(grid.model, self.data.class_names, self.data.size)
+        self.images = list_images(self.data, grid.evaluate)
+        self.data.files("train")  # a missing one would else be found after the start of the first training
         self.store = read_manifest(grid.store) if grid.store else None
+        if grid.store:
+            self._check_store()
         if grid.ranking.mask:
-            self.ranking()
+            _probabilities(grid.ranking.mask)
+        for run in [*ranking_runs(grid), *plan(grid)]:
+            self._check_run(run)
+
+    def _check_store(self) -> None:
+        """Refuses a store that was packed from other data, or in another way than the photographs are read."""
+        store = FrequencyDataModule(**self._store_options())
+        found = {"classes": store.class_names, **{key: store.hparams[key] for key in ("image_size", "crop_fraction")}}
+        wanted = {**{key: self.data.hparams[key] for key in found}, "classes": self.data.class_names}
+        for key, value in wanted.items():
+            if found[key] != value:
+                raise UserError(f"--store {self.grid.store} has {key} {found[key]}, the photographs {value}")
+        of_store = list_images(store, self.grid.evaluate)
+        if (place := first_difference(of_store, self.images)) is not None:
+            images = [
+                "/".join(images[place][:2]) if place < len(images) else "no more" for images in (of_store, self.images)
+            ]
+            raise UserError(
+                f"--store {self.grid.store} was packed from other images: at place {place + 1} of those that are "
+                f"evaluated it has {images[0]}, {self.data.root} has {images[1]}"
+            )
+        packed, there = len(store.files("train")), len(self.data.files("train"))
+        if packed + len(store.skipped) != there:
+            raise UserError(f"--store {self.grid.store} holds {packed} training images, {self.data.root} has {there}")
+
+    def _store_options(self) -> dict[str, Any]:
+        kept = {key: self.grid.data[key] for key in _OF_STORES if key in self.grid.data}
+        return {**kept, "root": self.grid.store}
+
+    def _check_run(self, run: Run) -> None:
+        """Refuses options that cannot be together before anything is trained."""
+        if not isinstance(epochs := self.epochs(run), int) or epochs < 1:
+            raise UserError(f"--trainer.max_epochs must be a number of epochs from 1 on; {run.arm} has {epochs}")
+        try:
+            self.costs.of(run)
+            if run.choose in PIXELS:
+                FrequencyDataModule(**{**self.grid.data, "channels": None, "input": "rgb"})
+        except UserError as error:
+            raise UserError(f"{run.arm}: {error}") from error
 
     def folder(self, run: Run) -> Path:
         """Where a run leaves what it writes."""
@@ -73,19 +110,28 @@ class Bench:
     def ranking(self) -> list[float]:
         """Keep probability of each of the 192 channels: mean over the gated runs, or of the mask that the grid names.
 
+        It is kept as ``ranking.json``, a mask file itself, to be found when the gated runs are gone.
+
         Raises:
             UserError: There is no mask, or it has no probabilities.
         """
-        masks = [newest(self.folder(run), "mask.json") for run in ranking_runs(self.grid)]
-        found = []
-        for mask in [self.grid.ranking.mask] if self.grid.ranking.mask else masks:
-            if mask is None:
-                raise UserError("the gated run that ranks the channels has left no mask")
-            probability = read_mask(mask)[1]
-            if probability is None:
-                raise UserError(f"--ranking.mask {mask}: it has no keep_probability, so it ranks nothing")
-            found.append(probability)
-        return [sum(each) / len(found) for each in zip(*found, strict=True)]
+        path, named = self.out / RANKING, self.grid.ranking.mask
+        with self._one_at_a_time:
+            if named is None and path.exists():
+                return _probabilities(path)
+            masks = [named] if named else [newest(self.folder(run), "mask.json") for run in ranking_runs(self.grid)]
+            if None in masks:
+                raise UserError("a gated run that ranks the channels has not ended")
+            found = [_probabilities(mask) for mask in masks if mask is not None]
+            mean = [sum(each) / len(found) for each in zip(*found, strict=True)]
+            kept = sorted(rank_channels(named_channels("all"), mean)[: self.ranked_for])
+            write_mask(path, ChannelSet("ranking", tuple(kept)), mean, {"gates": len(found)})
+            return _probabilities(path)
+
+    @property
+    def ranked_for(self) -> int:
+        """How many channels the masks that rank hold; a ranking is read for its order alone."""
+        return self.grid.ranking.model.get("keep") or 24
 
     def energies(self) -> list[float]:
         """Variance of each of the 192 channels over training images under the training transform; measured once."""
@@ -99,7 +145,7 @@ class Bench:
 
     def epochs(self, run: Run) -> int:
         """How many epochs a run is trained."""
-        return {**self.grid.trainer, **run.trainer}["max_epochs"]
+        return {**self.grid.trainer, **run.trainer}.get("max_epochs")  # type: ignore[return-value]
 
     def fit_options(self, run: Run, channels: list[int] | None = None) -> dict[str, Any]:
         """What ``dctnet fit --config`` reads for a run.
@@ -110,47 +156,24 @@ class Bench:
         """
         data = dict(self.grid.data)
         if run.choose in PIXELS:
-            data["image_size"] = self._size(run)
+            data["image_size"] = self.costs.size(run)
         else:
             data["channels"] = self.channels(run) if channels is None else channels
             if self.store is not None and set(data["channels"]) <= set(self.store.channels):
-                kept = {key: data[key] for key in _OF_STORES if key in data}
-                data = {**kept, "root": self.grid.store, "channels": data["channels"]}
-        model = self._model_options(run)
+                data = {**self._store_options(), "channels": data["channels"]}
+        model = self.costs.options(run)
         trainer = {**self.grid.trainer, **run.trainer, "enable_progress_bar": False}
         where = {"seed_everything": run.seed, "name": run.name, "out_dir": str(self.out / "runs")}
         return {**where, "data": data, "model": model, "trainer": trainer}
 
-    def _model_options(self, run: Run) -> dict[str, Any]:
-        model = {**self.grid.model, **run.model}
-        if run.choose not in PIXELS:
-            return model
-        if run.choose.startswith("patches"):
-            return {**model, "input": "rgb", "stem": run.choose}
-        return {**model, "input": "rgb", "stem": "torchvision", "layer2_stride": 2}  # its network has that one
 
-    def _size(self, run: Run) -> int:
-        return self.matched_size if run.choose == "rgb_matched" else self.data.size
+def _probabilities(mask: str | Path) -> list[float]:
+    """Keep probabilities of a mask file.
 
-    def cost(self, run: Run) -> dict[str, float]:
-        """GMAC, parameters and input values of a run's network, by its number of channels."""
-        return self._count(self._model_options(run), run.count, self._size(run))
-
-    def _count(self, model: dict[str, Any], channels: int, size: int) -> dict[str, float]:
-        with torch.device("meta"):  # shapes alone: no network is built
-            options = {**model, "weights": None, "compile": False}
-            return FrequencyClassifier(self.data.class_names, list(range(channels)), size, **options).cost()
-
-    @functools.cached_property
-    def matched_size(self) -> int:
-        """The smallest side at which RGB with its stem costs no less than all 192 channels: the baseline has the edge.
-
-        Raises:
-            UserError: There is none up to four times the channels' side.
-        """
-        wanted = self._count(self.grid.model, NUM_CHANNELS, self.data.size)["gmac"]
-        rgb = self._model_options(Run("rgb_matched", "rgb_matched", 0, 0, "", 0, {}, {}))
-        for side in range(BLOCK, 4 * self.data.size, BLOCK):
-            if self._count(rgb, 0, side)["gmac"] >= wanted:
-                return side
-        raise UserError(f"no RGB up to {4 * self.data.size} px costs as much as all channels at {self.data.size} px")
+    Raises:
+        UserError: It cannot be read, or has none.
+    """
+    probability = read_mask(mask)[1]
+    if probability is None:
+        raise UserError(f"{mask}: it has no keep_probability, so it ranks nothing")
+    return probability

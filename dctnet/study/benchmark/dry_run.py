@@ -43,7 +43,7 @@ def dry_run(bench: Bench, jobs: int) -> None:
                 rates[kind] = _images_per_second(bench, run)
             seconds = images * bench.epochs(run) / rates[kind]
             total, minutes = total + seconds, f"{seconds / 60:.1f}"
-        cost = bench.cost(run)
+        cost = bench.costs.of(run)
         print(f"{run.name:<30}{run.count or '-':>9}{cost['gmac']:>8.3f}{cost['values']:>9,}{minutes:>9}", flush=True)
     print(
         f"about {total / workers.jobs / 3600:.1f} hours, {workers.jobs} at a time with {workers.threads} threads each"

@@ -1,11 +1,9 @@
 """What a finished run is worth: each evaluation image right or wrong. Run by the benchmark as a process of its own.
 
-python -m dctnet.study.benchmark.evaluate CHECKPOINT OUT.json IMAGES.csv PRECISION SPLIT…
+python -m dctnet.study.benchmark.evaluate CHECKPOINT FIT.yaml OUT.json IMAGES.csv SPLIT…
 """
 
-import csv
 import json
-import os
 import platform
 import sys
 from importlib.metadata import version
@@ -16,8 +14,11 @@ import pytorch_lightning as pl
 import torch
 
 from dctnet import __version__
+from dctnet.data.datamodule import Split
 from dctnet.errors import UserError
 from dctnet.study import checkpoint
+from dctnet.study.benchmark.images import list_images, same_images
+from dctnet.study.benchmark.record import read_yaml
 
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning")
 
@@ -37,13 +38,13 @@ class Ranks(pl.Callback):
         self.on_validation_batch_end(trainer, pl_module, outputs)
 
 
-def evaluate(ckpt: str, images: Path, precision: Any, splits: list[str]) -> dict[str, Any]:
+def evaluate(ckpt: str, fit: Path, images: Path, splits: list[Split]) -> dict[str, Any]:
     """Asks a checkpoint for every image of some splits.
 
     Args:
         ckpt: A checkpoint of ``dctnet fit``.
+        fit: The configuration of that fit: accelerator and precision are its own.
         images: The list of evaluation images; written if there is none, else this run's must be the same.
-        precision: As of the training.
         splits: ``val``, ``test`` or both.
 
     Returns:
@@ -53,25 +54,21 @@ def evaluate(ckpt: str, images: Path, precision: Any, splits: list[str]) -> dict
         UserError: The images are not those of the other runs.
     """
     model, data = checkpoint.load(ckpt)
-    correct, top5, listed = "", 0, []
+    asked = read_yaml(fit)["trainer"]
+    options = {key: asked[key] for key in ("accelerator", "precision") if key in asked}
+    same_images(images, list_images(data, splits))
+    correct, top5 = "", 0
     for split in splits:
         ranks = Ranks()
         trainer = pl.Trainer(
-            devices=1, precision=precision, logger=False, enable_checkpointing=False, enable_model_summary=False,
+            **options, devices=1, logger=False, enable_checkpointing=False, enable_model_summary=False,
             enable_progress_bar=False, callbacks=[ranks],
         )  # fmt: skip
         (trainer.validate if split == "val" else trainer.test)(model, data, verbose=False)
-        files = data.files(split)  # type: ignore[arg-type]
-        places = [ranks.found.get(i) for i in range(len(files))]
+        places = [ranks.found.get(i) for i in range(len(data.files(split)))]
         correct += "".join("-" if place is None else "1" if place == 0 else "0" for place in places)
         top5 += sum(place is not None and place < 5 for place in places)
-        listed += [
-            [split, "/".join(Path(path).parts[-2:]), model.hparams["classes"][target]]
-            for path, target in zip(files.paths, files.targets, strict=True)
-        ]
-    _same_images(images, listed)
     read = len(correct) - correct.count("-")
-    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else platform.processor() or platform.machine()
     packages = [f"{name} {version(name)}" for name in _PACKAGES]
     cost = model.cost()
     wide = 1 if data.store is None else data.store.dtype.itemsize
@@ -88,34 +85,19 @@ def evaluate(ckpt: str, images: Path, precision: Any, splits: list[str]) -> dict
         "indices": " ".join(map(str, model.hparams["channels"])) if model.hparams["input"] == "channels" else "",
         "fed": "photographs" if data.store is None else "store",
         "versions": ", ".join([f"dctnet {__version__}", f"Python {platform.python_version()}", *packages]),
-        "device": device,
+        "device": _name(trainer.strategy.root_device),
     }
 
 
-def _same_images(path: Path, listed: list[list[str]]) -> None:
-    rows = [["split", "path", "class"], *listed]
-    if not path.exists():
-        partial = path.with_name(f".{path.name}.{os.getpid()}")  # several runs may end at once
-        with open(partial, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            csv.writer(file).writerows(rows)
-        partial.rename(path)
-        return
-    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        before = list(csv.reader(file))
-    if before != rows:
-        other = next(
-            (i for i, (a, b) in enumerate(zip(before, rows, strict=False)) if a != b), min(len(before), len(rows))
-        )
-        raise UserError(
-            f"{path}: the evaluation images changed, first at line {other + 1}; other images need another --out"
-        )
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
 
 
 def main(args: list[str]) -> int:
     """Evaluates and writes the result, whole or not at all."""
-    ckpt, out, images, precision, *splits = args
+    ckpt, fit, out, images, *splits = args
     try:
-        found = evaluate(ckpt, Path(images), precision, splits)
+        found = evaluate(ckpt, Path(fit), Path(images), splits)  # type: ignore[arg-type]
     except UserError as error:
         print(f"dctnet: {error}", file=sys.stderr)
         return 2

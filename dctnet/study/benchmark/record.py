@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,10 @@ import yaml
 from dctnet.errors import UserError
 
 if TYPE_CHECKING:
-    from dctnet.study.benchmark.grid import Grid
+    from dctnet.study.benchmark.grid import Grid, Run
 
-# Files of a benchmark's folder, beside rows.csv; the last is in the folder of each run.
-GRID, IMAGES, FAILURES, ENERGY, CONFIG = "grid.yaml", "images.csv", "failures.csv", "energy.json", "fit.yaml"
+# Files of a benchmark's folder, beside rows.csv and images.csv; the last is in the folder of each run.
+GRID, FAILURES, ENERGY, RANKING, CONFIG = "grid.yaml", "failures.csv", "energy.json", "ranking.json", "fit.yaml"
 
 
 def shared_options(grid: "Grid") -> dict[str, Any]:
@@ -26,6 +27,11 @@ def shared_options(grid: "Grid") -> dict[str, Any]:
         "ranking": vars(grid.ranking),
         "store": grid.store,
     }
+
+
+def variants(runs: Iterable["Run"]) -> dict[str, dict[str, Any]]:
+    """What arms have of their own, by name: the key ``variants`` of ``grid.yaml``, to which later calls may add."""
+    return {run.arm: {"model": run.model, "trainer": run.trainer} for run in runs if run.model or run.trainer}
 
 
 def refuse_difference(where: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -55,11 +61,10 @@ def config_hash(options: dict[str, Any]) -> str:
 
 
 def write_yaml(path: Path, options: dict[str, Any]) -> None:
-    """Writes a configuration, whole or not at all, unless there is one: that was compared before."""
-    if not path.exists():
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(yaml.safe_dump(options, sort_keys=False), encoding="utf-8")
-        partial.replace(path)
+    """Writes a configuration, whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(yaml.safe_dump(options, sort_keys=False), encoding="utf-8")
+    partial.replace(path)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

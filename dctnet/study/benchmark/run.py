@@ -5,6 +5,7 @@ import csv
 import datetime
 import fcntl
 import json
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -12,16 +13,18 @@ from tqdm import tqdm
 from dctnet.errors import UserError
 from dctnet.study.benchmark.bench import Bench
 from dctnet.study.benchmark.grid import Run, plan, ranking_runs
+from dctnet.study.benchmark.images import IMAGES, same_images
 from dctnet.study.benchmark.progress import epochs_done, newest, training_record
 from dctnet.study.benchmark.record import (
     CONFIG,
     FAILURES,
     GRID,
-    IMAGES,
+    RANKING,
     config_hash,
     read_yaml,
     refuse_difference,
     shared_options,
+    variants,
     write_yaml,
 )
 from dctnet.study.benchmark.rows import ROWS, Row, read_rows, write_rows
@@ -45,21 +48,23 @@ class Runner:
     def __init__(self, bench: Bench, jobs: int = 0) -> None:
         self.bench, self.out = bench, bench.out
         self.workers = Workers(jobs, bench.grid.trainer.get("accelerator", "auto"))
-        self.rows = read_rows(self.out / ROWS)
-        self._check_grid()
+        self._look()
 
-    def _check_grid(self) -> None:
-        """Refuses a folder that another grid has written to. Arms and seeds may be added or left out."""
-        path, wanted = self.out / GRID, shared_options(self.bench.grid)
-        if not path.exists():
-            if self.rows:
-                raise UserError(f"{self.out}: rows.csv, but no {GRID} that says of what; give another --out")
-            return
-        refuse_difference(self.out, read_yaml(path), wanted)
+    def _look(self) -> None:
+        """Reads the folder; refuses one that another grid has written to. Arms and seeds may be added or left out."""
+        self.rows = read_rows(self.out / ROWS)
+        path, self.variants = self.out / GRID, variants(plan(self.bench.grid))
+        if path.exists():
+            before = read_yaml(path)
+            self.variants = {**before.pop("variants", {}), **self.variants}
+            refuse_difference(self.out, before, shared_options(self.bench.grid))
+        elif self.rows:
+            raise UserError(f"{self.out}: rows.csv, but no {GRID} that says of what; give another --out")
 
     def ranked(self, run: Run) -> bool:
-        """Whether a gated run has left its mask, which a fit does at its end."""
-        return run.choose == "gate" and newest(self.bench.folder(run), "mask.json") is not None
+        """Whether a gated run is not needed any more: it has left its mask, or the ranking was made from it before."""
+        masks = (newest(self.bench.folder(run), "mask.json"), self.out / RANKING)
+        return run.choose == "gate" and any(mask is not None and mask.exists() for mask in masks)
 
     def run(self) -> list[str]:
         """Runs all that is missing.
@@ -77,19 +82,25 @@ class Runner:
                     f"{self.out}: another benchmark, or a run that one left behind, is at work there"
                 ) from error
             self.workers.inherit = (lock.fileno(),)
-            write_yaml(self.out / GRID, shared_options(self.bench.grid))
+            self._look()  # another one may have been at work since
+            same_images(self.out / IMAGES, self.bench.images)
+            write_yaml(self.out / GRID, {**shared_options(self.bench.grid), "variants": self.variants})
             return self._run_all()
 
     def _run_all(self) -> list[str]:
-        todo = plan(self.bench.grid)
-        rankings = [run for run in ranking_runs(self.bench.grid) if not self.ranked(run)]
-        for run in todo:
-            if run.choose != "learned" or not rankings:
+        runs, done = plan(self.bench.grid), {row.name for row in self.rows}
+        todo = [run for run in runs if run.name not in done]
+        rankings = [run for run in self.unranked() if any(run.choose == "learned" for run in todo)]
+        for run in runs:
+            if run.choose != "learned" or not self.unranked():
                 self._check_config(run)
-        done = {row.name for row in self.rows}
-        if any(run.choose == "energy" and run.name not in done for run in todo):
+        if any(run.choose == "energy" for run in todo):
             self.bench.energies()
-        return self._work_through(rankings + [run for run in todo if run.name not in done])
+        return self._work_through(rankings + todo)
+
+    def unranked(self) -> list[Run]:
+        """The gated runs that have to end before the learned arms have channels."""
+        return [run for run in ranking_runs(self.bench.grid) if not self.ranked(run)]
 
     def _check_config(self, run: Run) -> None:
         """Refuses to continue or to skip what was configured in another way."""
@@ -155,26 +166,26 @@ class Runner:
         folder.mkdir(parents=True, exist_ok=True)
         write_yaml(folder / CONFIG, options)
         last = newest(folder, "last.ckpt")
-        resume = ["--ckpt_path", str(last)] if last else []
-        if not (last and epochs_done(folder) >= self.bench.epochs(run) and run.choose != "gate"):
+        if last is None or epochs_done(folder) < self.bench.epochs(run):
+            resume = ["--ckpt_path", str(last)] if last else []
             self.workers.process(["dctnet", "fit", "--config", str(folder / CONFIG), *resume], folder / "log.txt", slot)
         if (done := epochs_done(folder)) < self.bench.epochs(run):  # Lightning takes SIGTERM for success
             raise RuntimeError(f"ended after {done} of {self.bench.epochs(run)} epochs ({folder / 'log.txt'})")
+        ckpt = newest(folder, "last.ckpt")
+        assert ckpt is not None
         if run.choose == "gate":
-            if not self.ranked(run):
-                raise RuntimeError(f"left no mask: no channel is likelier kept than not, or it was cut off ({folder})")
+            self._export_mask(run, ckpt, slot)
             return None
-        ckpt, precision = newest(folder, "last.ckpt"), str(options["trainer"].get("precision") or "32-true")
-        arguments = [
-            str(ckpt),
-            str(folder / "result.json"),
-            str(self.out / IMAGES),
-            precision,
-            *self.bench.grid.evaluate,
-        ]
-        self.workers.process(["dctnet.study.benchmark.evaluate", *arguments], folder / "log.txt", slot)
+        arguments = [ckpt, folder / CONFIG, folder / "result.json", self.out / IMAGES, *self.bench.grid.evaluate]
+        self.workers.process(["dctnet.study.benchmark.evaluate", *map(str, arguments)], folder / "log.txt", slot)
         found = json.loads((folder / "result.json").read_text())
         return {**found, **training_record(folder), "config": config_hash(options), "finished": _now()}
+
+    def _export_mask(self, run: Run, ckpt: Path, slot: int) -> None:
+        """Makes the mask that a fit leaves at its end, where it was cut off before or no channel is likely enough."""
+        if newest(folder := self.bench.folder(run), "mask.json") is None:
+            arguments = [str(ckpt), "--out", str(ckpt.with_name("mask.json")), "--keep", str(self.bench.ranked_for)]
+            self.workers.process(["dctnet", "export-mask", *arguments], folder / "log.txt", slot)
 
 
 def _now() -> str:

@@ -22,7 +22,7 @@ class Estimate:
         value: Mean over seeds and images.
         low: Lower end.
         high: Upper end.
-        seeds: How many runs; of a difference, the fewer of the two arms'.
+        seeds: How many; of a difference, the fewer of the two arms'.
         images: How many.
     """
 
@@ -93,7 +93,8 @@ def _estimate(arms: Sequence[Sequence[Row]]) -> Estimate:
     patterns = np.split(columns, [len(matrices[0])])[: len(matrices)]
     value = sum(sign * (arm @ counts).mean() / images for sign, arm in zip(_SIGNS, patterns, strict=False))
     low, high = np.percentile(_resample(patterns, counts), [2.5, 97.5])
-    return Estimate(100 * float(value), 100 * float(low), 100 * float(high), min(map(len, arms)), images)
+    seeds = min(len({row.seed for row in rows}) for rows in arms)
+    return Estimate(100 * float(value), 100 * float(low), 100 * float(high), seeds, images)
 
 
 def _resample(patterns: list[np.ndarray], counts: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ class Arm:
     Args:
         rows: One a seed, ascending.
         top1: Share of images with the right class first, in per cent.
-        against: Difference to each baseline that has run, by its name; none to itself.
+        against: Difference to each baseline that has run, by its plain name; a baseline has none to its own variants.
     """
 
     rows: tuple[Row, ...]
@@ -57,14 +57,20 @@ class Draws:
 
 
 def arms_of(rows: Iterable[Row]) -> list[Arm]:
-    """Groups rows by arm; the best arm first, the order of names among equals."""
+    """Groups rows by arm; the best arm first, the order of names among equals.
+
+    A variant is compared with the same variant of a baseline, or where there is none, with the plain one.
+    """
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.arm, []).append(row)
-    baselines = {name: groups[name] for name in BASELINES if name in groups}
     arms = []
-    for name, group in groups.items():
-        against = {other: difference(group, base) for other, base in baselines.items() if other != name}
+    for group in groups.values():
+        against = {}
+        for name in BASELINES:
+            base = groups.get(f"{name}+{group[0].label}", groups.get(name))
+            if base is not None and group[0].choose != name:
+                against[name] = difference(group, base)
         arms.append(Arm(tuple(sorted(group, key=lambda row: row.seed)), accuracy(group), against))
     return sorted(arms, key=lambda arm: (-arm.top1.value, arm.name))
 

@@ -3,19 +3,15 @@
 import csv
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dctnet.errors import UserError
-from dctnet.frequency.channels import NUM_CHANNELS, ChannelSet, named_channels, rank_channels
-from dctnet.frequency.maskfile import read_mask, write_mask
-from dctnet.study.benchmark.progress import newest
-from dctnet.study.benchmark.record import read_yaml
+from dctnet.frequency.channels import NUM_CHANNELS
+from dctnet.frequency.maskfile import read_mask
+from dctnet.study.benchmark.record import RANKING, read_yaml
 from dctnet.study.report.origin import lookup
-
-RANKING = "ranking.json"
 
 
 @dataclass(frozen=True)
@@ -43,9 +39,7 @@ def read_options(path: Path) -> dict[str, Any]:
 
 
 def read_ranking(out: Path, options: dict[str, Any]) -> list[float] | None:
-    """How likely the gate keeps each of the 192 channels: mean over the gated runs, or of the mask that the grid names.
-
-    What masks say is kept as ``ranking.json``, a mask file itself, to be found when they are gone.
+    """How likely the gate keeps each of the 192 channels: ``ranking.json``, or the mask that the grid names.
 
     Args:
         out: The benchmark's folder.
@@ -55,29 +49,11 @@ def read_ranking(out: Path, options: dict[str, Any]) -> list[float] | None:
         0…1 each, or None where nothing ranks.
 
     Raises:
-        UserError: A mask or ``ranking.json`` is damaged.
+        UserError: The file is damaged.
     """
-    masks = list(_masks(out, options))
-    found = [probability for mask in masks if (probability := read_mask(mask)[1]) is not None]
-    if not found:
-        return read_mask(out / RANKING)[1] if (out / RANKING).exists() else None
-    mean = [sum(each) / len(found) for each in zip(*found, strict=True)]
-    keep = lookup(options, "ranking", "model", "keep") or 24
-    kept = sorted(rank_channels(named_channels("all"), mean)[:keep])
-    write_mask(out / RANKING, ChannelSet("ranking", tuple(kept)), mean, {"gates": len(found)})
-    return read_mask(out / RANKING)[1]
-
-
-def _masks(out: Path, options: dict[str, Any]) -> Iterator[Path]:
-    ranking = options.get("ranking")
-    named = ranking.get("mask") if isinstance(ranking, dict) else None
-    if named is not None:
-        if Path(str(named)).is_file():
-            yield Path(str(named))
-        return
-    for folder in sorted(out.glob("runs/ranking-s*")):
-        if (mask := newest(folder, "mask.json")) is not None:
-            yield mask
+    named = lookup(options, "ranking", "mask")
+    paths = [out / RANKING, *([Path(str(named))] if named is not None else [])]
+    return next((read_mask(path)[1] for path in paths if path.is_file()), None)
 
 
 def read_channel_values(path: Path, key: str, largest: float = math.inf) -> list[float] | None:

@@ -65,7 +65,6 @@ def facts(rows: Sequence[Row]) -> list[tuple[str, str]]:
 def commands(rows: Sequence[Row], options: dict[str, Any]) -> str:
     """What to type to make it again, as shell lines; OUT stands for the report's folder."""
     run = f"OUT/runs/{rows[0].name}"
-    precision = lookup(options, "trainer", "precision") or "32-true"
     splits = lookup(options, "evaluate")
     wanted = " ".join(map(str, splits)) if isinstance(splits, list) else "val"
     return f"""\
@@ -74,7 +73,7 @@ dctnet benchmark --config BENCHMARK.yaml --out OUT
 # a single run again; its last.ckpt, evaluated, makes the row
 dctnet fit --config {run}/fit.yaml --out_dir again
 python -m dctnet.study.benchmark.evaluate again/{rows[0].name}/version_0/last.ckpt \\
-    result.json OUT/images.csv {precision} {wanted}
+    {run}/fit.yaml result.json OUT/images.csv {wanted}
 # this page again, from rows.csv, grid.yaml and ranking.json
 dctnet report OUT
 """
@@ -93,7 +92,7 @@ def options_as_yaml(rows: Sequence[Row], options: dict[str, Any]) -> str:
         if row.label:
             arm["label"] = row.label
     seeds = {"seeds": sorted({row.seed for row in rows})}
-    head = "# As the rows have them. What a label stands for is in runs/NAME/fit.yaml.\n"
+    head = "# As the rows have them. What a label stands for is below, under variants.\n"
     ours = yaml.safe_dump(
         {**seeds, "arms": list(arms.values())}, sort_keys=False, allow_unicode=True, default_flow_style=None
     )

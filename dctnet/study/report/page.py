@@ -52,7 +52,9 @@ def _summary(arms: Sequence[Arm]) -> str:
         [
             f"<p><strong>{escape(f'{best} {compared}')}</strong></p>",
             *(f"<p>{escape(sentence)}</p>" for sentence in rest),
-            f"<p>Does learning the channels pay? Top-1 of {escape(learned)}</p><ul>{points}</ul>" if lines else "",
+            f"<p>Does learning the channels pay? Top-1 of {escape(learned)}, of one ranking:</p><ul>{points}</ul>"
+            if lines
+            else "",
         ]
     )
 
@@ -66,7 +68,7 @@ def _ways(arms: Sequence[Arm]) -> list[tuple[str, str]]:
     there = {arm.first.choose for arm in arms}
     found = [(series.called, series.means) for choose, series in SERIES.items() if choose in there]
     labels = sorted({arm.first.label for arm in arms} - {""})
-    return found + [(f"+{label}", "a variant; its options are in runs/NAME/fit.yaml") for label in labels]
+    return found + [(f"+{label}", "a variant; its options are at the end, under variants") for label in labels]
 
 
 def about_ranking(probability: Sequence[float] | None, energy: Sequence[float] | None) -> str:
@@ -80,7 +82,10 @@ def about_ranking(probability: Sequence[float] | None, energy: Sequence[float] |
         return "<p>No gate has ranked the channels here, and no energies were measured.</p>"
     said = []
     if probability is not None:
-        said.append("How often the gate keeps each channel, mean over the gated runs.")
+        said.append(
+            "How often the gate keeps each channel, mean over the gated runs. All arms of the way “learned” take their "
+            "channels from this one ranking, so their intervals do not say what another gate would have chosen."
+        )
     if energy is not None:
         said.append("Variance of each channel over training images: the energy that the way “energy” goes by.")
     said.append(
@@ -97,8 +102,11 @@ def _about_differences(arms: Sequence[Arm], compared: Sequence[str]) -> str:
     estimates = [arm.against[name] for arm in arms for name in compared if name in arm.against]
     single = sum(e.seeds == 1 for e in estimates)
     notes = [
+        "<p>A variant is compared with the same variant of the baseline where there is one.</p>"
+        if any(arm.first.label for arm in arms)
+        else "",
         f"<p>These are {len(estimates)} comparisons at 95 %. Of those in which nothing differs, about one in twenty is "
-        "called above or below all the same.</p>"
+        "called above or below all the same.</p>",
     ]
     if single:
         which = "All" if single == len(estimates) else f"{single}"

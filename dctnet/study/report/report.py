@@ -46,7 +46,7 @@ def write_report(out: Path) -> Path:
         The page.
 
     Raises:
-        UserError: There is no row, or a file is damaged. Nothing has been written then but ``ranking.json``.
+        UserError: There is no row, or a file is damaged. Nothing has been written then.
     """
     rows = read_rows(out / ROWS)
     if not rows:

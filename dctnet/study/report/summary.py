@@ -79,4 +79,5 @@ def _comparisons(learned: Arm, others: Sequence[Arm], draws: Draws | None) -> li
     if draws is not None:
         name = f"random-{draws.channels}, {len(draws.arms)} draw{'s' * (len(draws.arms) > 1)} together"
         found[name] = difference(learned.rows, [row for arm in draws.arms for row in arm.rows])
-    return [f"minus {name}: {difference_with_interval(e)}, {verdict(e)}" for name, e in found.items()]
+    single = {name: ", one seed" if e.seeds == 1 else "" for name, e in found.items()}
+    return [f"minus {name}: {difference_with_interval(e)}, {verdict(e)}{single[name]}" for name, e in found.items()]

@@ -1,6 +1,7 @@
 """Runs are made once, in the right order, side by side; what is wrong stops them before anything is written."""
 
 import json
+import shutil
 import threading
 import time
 
@@ -34,7 +35,8 @@ class Pretended(Runner):
     def pretend(self, command, log, slot):
         folder = log.parent
         with self.count:
-            self.calls.append((folder.name, "fit" if command[1] == "fit" else "evaluate", "--ckpt_path" in command))
+            verb = command[1] if command[0] == "dctnet" else "evaluate"
+            self.calls.append((folder.name, verb, "--ckpt_path" in command))
             self.active += 1
             self.most = max(self.most, self.active)
         time.sleep(0.05)
@@ -46,6 +48,8 @@ class Pretended(Runner):
             (version / "last.ckpt").write_text("")
             if folder.name.startswith("ranking"):
                 write_mask(version / "mask.json", ChannelSet("any", (0,)), WORTH)
+        elif command[1] == "export-mask":
+            write_mask(command[command.index("--out") + 1], ChannelSet("any", (0,)), WORTH)
         else:
             channels = yaml.safe_load((folder / "fit.yaml").read_text())["data"].get("channels", [])
             indices = " ".join(map(str, channels))
@@ -182,8 +186,40 @@ def test_two_benchmarks_do_not_share_a_folder(photos, tmp_path):
     assert len(read_rows(tmp_path / "rows.csv")) == 1
 
 
-def test_a_gate_that_leaves_no_mask_is_a_failure(photos, tmp_path, monkeypatch):
-    monkeypatch.setitem(globals(), "write_mask", lambda *_: None)
+def test_a_mask_that_a_fit_did_not_leave_is_made_from_its_checkpoint(photos, tmp_path):
+    version = tmp_path / "runs" / "ranking-s0" / "version_0"
+    version.mkdir(parents=True)
+    (version / "last.ckpt").write_text("")
+    (version / "metrics.csv").write_text("epoch,images_per_second,seconds\n0,10,1\n1,10,2\n")
     runner = Pretended(bench(photos, tmp_path, ARMS[:1]))
-    assert runner.run() == ["ranking-s0", "learned-3-s0"]
-    assert "left no mask" in (tmp_path / "failures.csv").read_text()
+    assert runner.run() == []
+    assert [call[:2] for call in runner.calls[:2]] == [("ranking-s0", "export-mask"), ("learned-3-s0", "fit")]
+
+
+def test_gates_are_not_trained_for_arms_that_have_ended(photos, tmp_path):
+    Pretended(bench(photos, tmp_path, ARMS[:1])).run()
+    shutil.rmtree(tmp_path / "runs")
+    (tmp_path / "ranking.json").unlink()
+    again = Pretended(bench(photos, tmp_path, ARMS))
+    assert again.run() == []
+    assert sorted(fits(again)) == ["patches-s0", "square-6-s0"]
+
+
+def test_what_variants_have_of_their_own_is_recorded(photos, tmp_path):
+    Pretended(bench(photos, tmp_path, [{"choose": "patches", "label": "slow", "model": {"lr": 0.01}}])).run()
+    Pretended(bench(photos, tmp_path, [{"choose": "patches", "label": "brief", "trainer": {"max_epochs": 1}}])).run()
+    found = yaml.safe_load((tmp_path / "grid.yaml").read_text())["variants"]
+    assert found == {
+        "patches+slow": {"model": {"lr": 0.01}, "trainer": {}},
+        "patches+brief": {"model": {}, "trainer": {"max_epochs": 1}},
+    }
+
+
+def test_other_evaluation_images_are_found_before_training(photos, tmp_path):
+    Pretended(bench(photos, tmp_path, ARMS[2:])).run()
+    listed = (tmp_path / "images.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "images.csv").write_text("".join(listed[:-1]))
+    more = Pretended(bench(photos, tmp_path, ARMS[1:]))
+    with pytest.raises(UserError, match=rf"the evaluation images changed, first at line {len(listed)}"):
+        more.run()
+    assert more.calls == []

@@ -11,7 +11,7 @@ import yaml
 
 from dctnet.errors import UserError
 from dctnet.frequency.channels import NUM_CHANNELS, ChannelSet
-from dctnet.frequency.maskfile import read_mask, write_mask
+from dctnet.frequency.maskfile import write_mask
 from dctnet.study.benchmark import grid
 from dctnet.study.benchmark.rows import write_rows
 from dctnet.study.benchmark.statistics import accuracy, difference
@@ -137,7 +137,7 @@ def test_the_page_says_what_was_done_and_how_sure_it_is(benchmark):
         "torch 2.15.0",
         "one core of an x86-64",
         "rows.csv",
-        "bf16-mixed val test",
+        "images.csv val test",
         "choose: learned",
     ):
         assert said in text, said
@@ -241,35 +241,23 @@ def test_sixty_arms_are_drawn_and_listed(tmp_path):
     assert len(numbers(tmp_path, "differences")) == 60
 
 
-def test_masks_of_the_gated_runs_are_averaged_and_kept(tmp_path):
-    rng = np.random.default_rng(2)
-    kept = ChannelSet("some", (0, 1))
-    found = []
-    for seed, version in ((0, 0), (0, 10), (0, 2), (1, 0)):
-        probability = rng.random(NUM_CHANNELS).round(6)
-        path = tmp_path / f"runs/ranking-s{seed}/version_{version}"
-        path.mkdir(parents=True)
-        write_mask(path / "mask.json", kept, probability.tolist())
-        if (seed, version) != (0, 0) and (seed, version) != (0, 2):  # version 10 is the newest
-            found.append(probability)
-    rows = make_arm("learned-24", ["1101", "0101"])
-    report(tmp_path, rows)
-    first = (tmp_path / "report.html").read_bytes()
-    drawn = [float(line["keep_probability"]) for line in numbers(tmp_path, "ranking")]
-    assert drawn == pytest.approx(np.mean(found, 0).tolist(), abs=1e-6)
-    shutil.rmtree(tmp_path / "runs")
-    report(tmp_path, rows)  # from ranking.json alone
-    assert (tmp_path / "report.html").read_bytes() == first
-
-
-def test_a_ranking_that_the_grid_names_is_drawn_and_kept(tmp_path):
+def test_a_ranking_that_the_grid_names_is_drawn(tmp_path):
     write_mask(tmp_path / "given.json", ChannelSet("some", (3,)), [0.25] * NUM_CHANNELS)
     options = {**GRID, "ranking": {"mask": str(tmp_path / "given.json")}}
     report(tmp_path, make_arm("learned-24", ["1101"]), grid_yaml=yaml.safe_dump(options))
-    assert read_mask(tmp_path / "ranking.json")[1] == [0.25] * NUM_CHANNELS
-    (tmp_path / "given.json").unlink()
-    write_report(tmp_path)
     assert numbers(tmp_path, "ranking")[191]["keep_probability"] == "0.25"
+
+
+def test_a_variant_is_compared_with_its_own_variant_of_the_baseline(tmp_path):
+    rows = [
+        *make_arm("rgb_matched", ["1100"], choose="rgb_matched", channels=0),
+        *make_arm("rgb_matched+wide", ["1111"], choose="rgb_matched", channels=0, label="wide"),
+        *make_arm("learned-24+wide", ["1110"], label="wide"),
+        *make_arm("learned-24+long", ["1110"], label="long"),
+    ]
+    report(tmp_path, rows)
+    found = {line["arm"]: float(line["difference"]) for line in numbers(tmp_path, "differences")}
+    assert found == {"learned-24+wide": -25, "learned-24+long": 25}
 
 
 def test_pictures_of_an_earlier_report_go_with_what_they_showed(tmp_path):
@@ -291,7 +279,6 @@ def test_pictures_of_an_earlier_report_go_with_what_they_showed(tmp_path):
         ("energy.json", '{"variance": [1, 2]}', "variance must be a list of 192 numbers"),
         ("energy.json", json.dumps({"variance": [1] * 191 + [-1]}), "variance[191] must be a number in 0…inf, got -1"),
         ("ranking.json", "{}", "is missing"),
-        ("runs/ranking-s0/version_0/mask.json", "{}", "is missing"),
     ],
 )
 def test_a_damaged_file_is_one_line(tmp_path, name, text, said):

@@ -25,7 +25,7 @@ def accuracy_channels(arms: Sequence[Arm]) -> Picture:
     Args:
         arms: All arms; those that read pixels become horizontal lines, unless they are variants.
     """
-    numbers: list[list[str | int | float]] = [["series", "label", "arm", "channels", "top1", "low", "high", "runs"]]
+    numbers: list[list[str | int | float]] = [["series", "label", "arm", "channels", "top1", "low", "high", "seeds"]]
     for arm in sorted(arms, key=lambda a: list(SERIES).index(a.first.choose) if a.first.choose in SERIES else 99):
         if arm.first.channels or not arm.first.label:
             numbers.append([arm.first.choose, arm.first.label, arm.name, arm.first.channels, *_figures(arm.top1)])

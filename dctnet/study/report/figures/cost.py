@@ -47,7 +47,7 @@ def accuracy_cost(arms: Sequence[Arm], cost: Cost) -> Picture:
         cost: What is spent.
     """
     best = front(arms, cost.of)
-    numbers: list[list[str | int | float]] = [["arm", cost.called, "top1", "low", "high", "runs", "on_front"]]
+    numbers: list[list[str | int | float]] = [["arm", cost.called, "top1", "low", "high", "seeds", "on_front"]]
     for arm in sorted(arms, key=cost.of):
         estimate = arm.top1
         values = [cost.of(arm), estimate.value, estimate.low, estimate.high, estimate.seeds]

@@ -22,7 +22,7 @@ def differences(arms: Sequence[Arm], baselines: Sequence[str]) -> Picture:
         arms: All arms.
         baselines: Names of those to compare with, that have run.
     """
-    numbers: list[list[str | int | float]] = [["arm", "baseline", "difference", "low", "high", "runs", "verdict"]]
+    numbers: list[list[str | int | float]] = [["arm", "baseline", "difference", "low", "high", "seeds", "verdict"]]
     said = []
     for baseline in baselines:
         found = _ordered(arms, baseline)
