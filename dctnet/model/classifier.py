@@ -9,17 +9,17 @@ import torch
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MeanMetric, Metric, SumMetric
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics import Metric, SumMetric
 
 from dctnet.errors import UserError
 from dctnet.frequency.channels import NUM_CHANNELS
 from dctnet.frequency.dct import BLOCK
 from dctnet.model.backbones import BACKBONES, build_backbone, build_rgb_backbone, entry_of, warm_start
 from dctnet.model.gate import DynamicGate, StaticGate, sample_gate
-from dctnet.model.metrics import GateStatistics, count_gmac
+from dctnet.model.metrics import GateStatistics, count_gmac, evaluation_metrics, rank_of
 from dctnet.model.normalisation import ChannelNorm
-from dctnet.model.optimizers import JointOptimizer, warmup_cosine
+from dctnet.model.optimizers import JointOptimizer, network_optimizer, warmup_cosine
+from dctnet.model.options import check_options
 from dctnet.model.patches import rgb_channels, start_as_dct
 from dctnet.model.sparsity import SparsityPenalty
 
@@ -98,7 +98,7 @@ class FrequencyClassifier(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        _check_options(self.hparams)
+        check_options(self.hparams)
         num_inputs, num_classes = 3 if input == "rgb" else len(channels), len(classes)
         self.normalisation = ChannelNorm(num_inputs, scale == "common")
         self.gate: nn.Module | None = None
@@ -116,13 +116,7 @@ class FrequencyClassifier(pl.LightningModule):
         if compile:
             self.backbone.compile()
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
-        self.evaluation = nn.ModuleDict({
-            "acc1": MulticlassAccuracy(num_classes, 1, "micro"),
-            "acc5": MulticlassAccuracy(num_classes, min(5, num_classes), "micro"),
-            "loss": MeanMetric(),
-            "images": SumMetric(),
-            "skipped": SumMetric(),
-        })  # fmt: skip
+        self.evaluation = evaluation_metrics(num_classes)
         self.validated_at = -1
 
     @property
@@ -244,7 +238,7 @@ class FrequencyClassifier(pl.LightningModule):
         rank = batch["target"]
         if len(batch["target"]):
             logits, gate_logits = self(batch["input"])
-            rank = _rank(logits, batch["target"])
+            rank = rank_of(logits, batch["target"])
             metrics["acc1"].update(logits, batch["target"])
             metrics["acc5"].update(logits, batch["target"])
             metrics["loss"].update(F.cross_entropy(logits, batch["target"]), len(logits))
@@ -295,7 +289,7 @@ class FrequencyClassifier(pl.LightningModule):
         total = self.trainer.estimated_stepping_batches
         if total == float("inf"):
             raise UserError("the schedule needs an end: set --trainer.max_epochs or --trainer.max_steps")
-        network = self._network_optimizer()
+        network = network_optimizer(self.backbone, self.hparams)
         optimizer, gates = network, 0
         if self.gate is not None:
             adam = torch.optim.Adam(self.gate.parameters(), lr=self.hparams["gate_lr"])
@@ -304,50 +298,3 @@ class FrequencyClassifier(pl.LightningModule):
         cosine = [lambda step: warmup_cosine(step, warmup, int(total))] * len(network.param_groups)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine + [lambda step: 1.0] * gates)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _network_optimizer(self) -> torch.optim.Optimizer:
-        options = self.hparams
-        parameters = list(self.backbone.parameters())
-        groups = [
-            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": options["weight_decay"]},
-            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        if options["optimizer"] == "adamw":
-            return torch.optim.AdamW(groups, lr=options["lr"])
-        return torch.optim.SGD(groups, lr=options["lr"], momentum=options["momentum"], nesterov=options["momentum"] > 0)
-
-
-def _rank(logits: Tensor, target: Tensor) -> Tensor:
-    """How many classes come before the right one; among equals (bfloat16 has them) the first comes first."""
-    own = logits.gather(1, target[:, None])
-    earlier = torch.arange(logits.shape[1], device=target.device) < target[:, None]
-    return ((logits > own) | (logits == own) & earlier).sum(1)
-
-
-def _check_options(options: Any) -> None:
-    if len(options["classes"]) < 2:
-        raise UserError(f"a classifier needs at least two classes, got {options['classes']}")
-    gate, keep, weight = options["gate"], options["keep"], options["sparsity_weight"]
-    if gate == "none" and (keep is not None or weight):
-        raise UserError("--model.keep and --model.sparsity_weight need --model.gate static or dynamic")
-    if options["stem"] != "torchvision" and options["input"] != "rgb":
-        raise UserError(f"--model.stem {options['stem']} reads pixels: it needs --model.input rgb")
-    if options["layer2_stride"] != 2 and options["input"] == "rgb" and options["stem"] == "torchvision":
-        raise UserError("--model.layer2_stride 1 is for channels and patches; torchvision's network has stride 2")
-    if gate != "none" and options["input"] == "rgb":
-        raise UserError("--model.gate selects frequency channels; with --model.input rgb it must be none")
-    if keep is not None and not 1 <= keep <= len(options["channels"]):
-        raise UserError(f"--model.keep must be 1…{len(options['channels'])}, the channels that come in; got {keep}")
-    if options["weight_decay"] < 0 or not 0 <= options["momentum"] < 1:
-        given = f"{options['weight_decay']} and {options['momentum']}"
-        raise UserError(
-            f"--model.weight_decay must be at least 0, --model.momentum at least 0 and below 1; got {given}"
-        )
-    for name in ("lr", "gate_lr", "tau_start", "tau_end"):
-        if not options[name] > 0:
-            raise UserError(f"--model.{name} must be above 0, got {options[name]}")
-    for name in ("label_smoothing", "warmup", "gate_warmup"):
-        if not 0 <= options[name] < 1:
-            raise UserError(f"--model.{name} must be at least 0 and below 1, got {options[name]}")
-    if weight < 0:
-        raise UserError(f"--model.sparsity_weight must be at least 0, got {weight}")

@@ -3,7 +3,32 @@
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from torchmetrics import Metric
+from torchmetrics import MeanMetric, Metric, SumMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+
+def evaluation_metrics(num_classes: int) -> nn.ModuleDict:
+    """Accuracy and loss over the images that could be read, and how many could and could not."""
+    return nn.ModuleDict({
+        "acc1": MulticlassAccuracy(num_classes, 1, "micro"),
+        "acc5": MulticlassAccuracy(num_classes, min(5, num_classes), "micro"),
+        "loss": MeanMetric(),
+        "images": SumMetric(),
+        "skipped": SumMetric(),
+    })  # fmt: skip
+
+
+def rank_of(logits: Tensor, target: Tensor) -> Tensor:
+    """How many classes come before the right one; among equals (bfloat16 has them) the first comes first.
+
+    Shape:
+        - logits: (N, classes)
+        - target: (N,)
+        - output: (N,)
+    """
+    own = logits.gather(1, target[:, None])
+    earlier = torch.arange(logits.shape[1], device=target.device) < target[:, None]
+    return ((logits > own) | (logits == own) & earlier).sum(1)
 
 
 class GateStatistics(Metric):

@@ -1,9 +1,11 @@
-"""The network's optimiser and the gate's, stepped as one."""
+"""The network's optimiser and the gate's, stepped as one, and their schedule."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
-from torch.optim import Optimizer
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
 
 
 class JointOptimizer(Optimizer):
@@ -43,3 +45,20 @@ def warmup_cosine(step: int, warmup: int, total: int) -> float:
     if step < warmup:
         return 1 / 25 + (1 - 1 / 25) * step / warmup
     return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup)))
+
+
+def network_optimizer(network: nn.Module, options: Mapping[str, Any]) -> Optimizer:
+    """SGD (Nesterov) or AdamW; weights of two dimensions or more decay, biases and norms do not.
+
+    Args:
+        network: What is optimised.
+        options: ``optimizer``, ``lr``, ``momentum`` and ``weight_decay`` of the classifier.
+    """
+    parameters = list(network.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": options["weight_decay"]},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if options["optimizer"] == "adamw":
+        return AdamW(groups, lr=options["lr"])
+    return SGD(groups, lr=options["lr"], momentum=options["momentum"], nesterov=options["momentum"] > 0)
