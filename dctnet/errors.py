@@ -1,8 +1,15 @@
-"""The one exception that stands for a mistake in what the user gave, and the hint that goes with it."""
+"""What the command line tells in one line: a mistake in what the user gave, with a hint, or a run that was stopped."""
 
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+
+
+class Stopped(Exception):
+    """A run was asked to stop and has saved where it was; the command line prints that and ends with status 75.
+
+    75 is EX_TEMPFAIL of sysexits.h: try again. A scheduler can requeue a job by it.
+    """
 
 
 class UserError(ValueError):

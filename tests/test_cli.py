@@ -116,10 +116,36 @@ def test_resumed_run_goes_on_from_the_last_epoch(run, tmp_path, capsys):
     args = ["fit", "--config", run / "tiny.yaml", "--data.root", run / "photos", "--out_dir", tmp_path]
     ckpt = run / "out" / "tiny" / "version_0" / "last.ckpt"
     assert torch.load(ckpt, weights_only=True)["epoch"] == 7
-    assert main([str(a) for a in [*args, "--ckpt_path", ckpt, "--trainer.max_epochs", 9]]) == 0
+    longer = [*args, "--ckpt_path", ckpt, "--trainer.max_epochs", 9]
+    assert "was trained with max_epochs 8, now 9. To go on" in fails(capsys, *longer, "--name", "refused")
+    assert main([str(a) for a in [*longer, "--allow_changes", "true"]]) == 0
     rows = list(csv.DictReader(open(tmp_path / "tiny" / "version_0" / "metrics.csv")))
     assert {row["epoch"] for row in rows} == {"8"}
     assert "cannot be resumed" in fails(capsys, *args, "--ckpt_path", ckpt, "--data.channels", "dc", "--model.keep", 2)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("data.batch_size", 5, "batch_size 6, now 5"),
+        ("seed_everything", 1, "seed 0, now 1"),
+        ("model.lr", 1, "lr 0.05, now 1.0"),
+    ],
+)
+def test_resuming_with_another_option_is_refused(run, tmp_path, capsys, option, value, said):
+    ckpt = run / "out" / "tiny" / "version_0" / "last.ckpt"
+    args = ["fit", "--config", run / "tiny.yaml", "--data.root", run / "photos", "--out_dir", tmp_path]
+    assert f"{ckpt} was trained with {said}. To go on with" in fails(
+        capsys, *args, "--ckpt_path", ckpt, f"--{option}", value
+    )
+
+
+def test_resuming_on_other_images_is_refused(run, tmp_path, capsys):
+    shutil.copytree(run / "photos", tmp_path / "photos")
+    next((tmp_path / "photos" / "train").rglob("*.jpg")).unlink()
+    ckpt = run / "out" / "tiny" / "version_0" / "last.ckpt"
+    args = ["fit", "--config", run / "tiny.yaml", "--data.root", tmp_path / "photos", "--out_dir", tmp_path]
+    assert "other training images: 36, now 35" in fails(capsys, *args, "--ckpt_path", ckpt)
 
 
 def test_accuracy_and_mask_are_those_of_the_last_weights(run, tmp_path, capsys):

@@ -21,7 +21,10 @@ from dctnet.errors import UserError, first_line
 from dctnet.model.classifier import FrequencyClassifier
 from dctnet.study import checkpoint
 from dctnet.study.callbacks import PredictionsCSV, SkippedFiles
+from dctnet.study.interruption import StopOnSignal
 from dctnet.study.mask import write_mask_and_map
+from dctnet.study.resume import check_resumed
+from dctnet.study.saving import WholeFileIO
 
 
 class ExperimentCLI(LightningCLI):
@@ -41,6 +44,9 @@ class ExperimentCLI(LightningCLI):
         if subcommand == "fit":
             parser.add_argument("--name", default="run", help="Folder of this experiment.")
             parser.add_argument("--out_dir", default="checkpoints", help="Folder of all experiments.")
+            parser.add_argument(
+                "--allow_changes", type=bool, default=False, help="Resume although data or options have changed."
+            )
             parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
             # The data tell the model, so that the two cannot disagree.
             parser.link_arguments("data.size", "model.image_size", apply_on="instantiate")
@@ -78,6 +84,9 @@ class ExperimentCLI(LightningCLI):
             version = int(folder.name.removeprefix("version_"))
             kwargs["logger"] = [logger(out_dir, name, version=version) for logger in (CSVLogger, TensorBoardLogger)]
             callbacks += _best_and_last(folder)
+        if self.subcommand == "fit":
+            callbacks.append(StopOnSignal())
+            kwargs["plugins"] = [*_as_list(config.plugins), WholeFileIO()]
         try:
             return super().instantiate_trainer(callbacks=callbacks, **kwargs)
         except (ValueError, MisconfigurationException) as error:
@@ -86,7 +95,10 @@ class ExperimentCLI(LightningCLI):
     def after_instantiate_classes(self) -> None:
         """Gives the data the classes of a trained model, and refuses a checkpoint that does not fit."""
         if self.subcommand == "fit":
-            _check_resumed(self._get(self.config, "ckpt_path"), self.model)
+            self.model.training_shape = self._training_shape()
+            if path := self._get(self.config, "ckpt_path"):
+                allowed = self._get(self.config, "allow_changes")
+                check_resumed(path, self.model, self.datamodule, self.model.training_shape, allowed)
             return
         self.datamodule.class_names = self.model.hparams["classes"]
         trained, given = self.model.hparams["channels"], list(self.datamodule.channel_set.indices)
@@ -94,6 +106,12 @@ class ExperimentCLI(LightningCLI):
             raise UserError(
                 f"the checkpoint was trained on {len(trained)} channels, --data.channels names {len(given)} that differ"
             )
+
+    def _training_shape(self) -> dict[str, Any]:
+        """What decides the steps of a training beside the options of model and data."""
+        trainer = self.trainer
+        names = ("max_epochs", "max_steps", "accumulate_grad_batches", "world_size", "limit_train_batches")
+        return {**{name: getattr(trainer, name) for name in names}, "precision": trainer.precision}
 
     def after_fit(self) -> None:
         """Exports the mask of a gated fit, and closes with a table: what came out and where it is."""
@@ -169,15 +187,8 @@ def _new_version(experiment: Path) -> Path:
     raise AssertionError("unreachable")
 
 
-def _check_resumed(path: str | None, model: FrequencyClassifier) -> None:
-    """Refuses to resume from a checkpoint of another network."""
-    if path is None:
-        return
-    trained = checkpoint.read_options(path)[0]
-    for name in ("classes", "channels", "input", "stem", "scale", "backbone", "layer2_stride", "gate", "squeeze"):
-        if trained.get(name, model.hparams[name]) != model.hparams[name]:
-            was, now = (str(options[name])[:60] for options in (trained, model.hparams))
-            raise UserError(f"{path} cannot be resumed: it was trained with {name} {was}, asked for {now}")
+def _as_list(plugins: Any) -> list[Any]:
+    return plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
 
 
 def _indices(channel_set: Any) -> list[int]:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 
 from dctnet import __version__
-from dctnet.errors import UserError, did_you_mean
+from dctnet.errors import Stopped, UserError, did_you_mean
 
 _HELP = """usage: dctnet VERB [options]
 
@@ -111,7 +111,8 @@ def main(args: list[str] | None = None) -> int:
         args: What follows ``dctnet`` on the command line; None reads it from there.
 
     Returns:
-        The exit status: 0; 2 for a mistake of the user's, told in one line; 130 after Ctrl-C.
+        The exit status: 0; 2 for a mistake of the user's, told in one line; 75 for a training that was asked to stop
+        and has saved; 130 for anything else after Ctrl-C.
     """
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help"):
@@ -127,6 +128,11 @@ def main(args: list[str] | None = None) -> int:
     except UserError as error:
         print(f"dctnet: {error}", file=sys.stderr)
         return 2
+    except Stopped as stop:
+        if not stop.args:  # rank 0 speaks for all, and its status counts
+            return 0
+        print(f"dctnet: {stop}", file=sys.stderr)
+        return 75
     except KeyboardInterrupt:
         print("dctnet: stopped", file=sys.stderr)
         return 130

@@ -1,6 +1,8 @@
 """The LightningDataModule: folders of photographs to batches of channels on the training device."""
 
 import functools
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +18,7 @@ from dctnet.data.coefficients import CoefficientReader
 from dctnet.data.dataset import EpochSampler, PhotoDataset, Reader
 from dctnet.data.decode import ImageError, choose_decoder, describe_decoder
 from dctnet.data.download import fetch
+from dctnet.data.loader import ResumableLoader
 from dctnet.data.packed.manifest import evaluation_scale, is_store, pick_split, read_manifest
 from dctnet.data.packed.options import check_photograph_options, check_store_options, choose_channels
 from dctnet.data.packed.reader import PackedDataset
@@ -226,7 +229,14 @@ class FrequencyDataModule(pl.LightningDataModule):
         """Shuffled random crops; full batches only."""
         if self.hparams["batch_size"] < 2:
             raise UserError("--data.batch_size must be at least 2 to train: batch statistics need two images")
-        return self._loader("train", self._sampler(len(self.files("train")), train=True))
+        sampler = self._sampler(len(self.files("train")), train=True)
+        loader = self._loader("train", sampler, kind=ResumableLoader)
+        if self.trainer is not None:
+            # Lightning tells the epoch only when workers have begun to fetch: too late where a training is resumed.
+            progress: Any = self.trainer.fit_loop
+            sampler.set_epoch(progress.epoch_progress.current.processed)
+            loader.trained = lambda: progress.epoch_loop.batch_progress.current.processed
+        return loader
 
     def val_dataloader(self) -> DataLoader:
         """Every validation image once, centre crop."""
@@ -284,10 +294,12 @@ class FrequencyDataModule(pl.LightningDataModule):
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _loader(self, split: str, sampler: Any, files: folders.Files | None = None) -> DataLoader:
+    def _loader(
+        self, split: str, sampler: Any, files: folders.Files | None = None, kind: type[DataLoader] = DataLoader
+    ) -> DataLoader:
         dataset = self._dataset(split, files or self.files(split))  # type: ignore[arg-type]
         workers = self.hparams["num_workers"] if self.store is None else 0
-        return DataLoader(
+        return kind(
             dataset,
             batch_size=self.hparams["batch_size"],
             sampler=sampler,
@@ -313,8 +325,22 @@ class FrequencyDataModule(pl.LightningDataModule):
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        """What read the pixels, for the record in the checkpoint."""
-        return {"decoder": describe_decoder(self.decoder) if self.store is None else self.store.content["decoder"]}
+        """What read the pixels, and which files there were: the record in the checkpoint."""
+        decoder = describe_decoder(self.decoder) if self.store is None else self.store.content["decoder"]
+        return {"decoder": decoder, **self.fingerprint()}
+
+    def fingerprint(self) -> dict[str, Any]:
+        """How many training images there are, and a SHA-256 of their names and classes, or of a store's manifest.
+
+        What is in the files is not read: ``dctnet verify`` does that.
+        """
+        files = self.files("train")
+        digest = hashlib.sha256(json.dumps(self.class_names).encode())
+        for path, target in zip(files.paths, files.targets, strict=True):
+            digest.update(json.dumps(["/".join(Path(path).parts[-2:]), target]).encode())
+        if self.store is not None:
+            digest.update(self.store.content["sha256"].encode())
+        return {"images": len(files), "sha256": digest.hexdigest()}
 
     def channel_statistics(self, transform: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each input channel over training images under the training transform.

@@ -104,6 +104,7 @@ class EpochSampler(DistributedSampler):
     ) -> None:
         super().__init__(range(length), world_size, rank, shuffle=shuffle, seed=seed)  # type: ignore[arg-type]
         self.length = length
+        self.begun = (-1, 0)  # an epoch, and how many of this rank's samples it leaves out because they have been had
         if batch_size is not None:
             step = batch_size * world_size
             self.length = length // step * step if length >= step else length // world_size * world_size
@@ -114,5 +115,7 @@ class EpochSampler(DistributedSampler):
     def __iter__(self) -> Iterator[tuple[int, int]]:
         total = len(self.dataset)  # type: ignore[arg-type]
         order = np.random.default_rng((self.seed, self.epoch)).permutation(total) if self.shuffle else np.arange(total)
-        for index in order[: self.length][self.rank :: self.num_replicas]:
+        epoch, had = self.begun
+        start = had if epoch == self.epoch else 0
+        for index in order[: self.length][self.rank :: self.num_replicas][start:]:
             yield self.epoch, int(index)

@@ -4,6 +4,7 @@ import math
 import time
 from typing import Any, Literal, cast
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
@@ -15,6 +16,7 @@ from dctnet.errors import UserError
 from dctnet.frequency.channels import NUM_CHANNELS
 from dctnet.frequency.dct import BLOCK
 from dctnet.model.backbones import BACKBONES, build_backbone, build_rgb_backbone, entry_of, warm_start
+from dctnet.model.finite import all_finite, first_not_finite
 from dctnet.model.gate import DynamicGate, StaticGate, sample_gate
 from dctnet.model.metrics import GateStatistics, count_gmac, evaluation_metrics, rank_of
 from dctnet.model.normalisation import ChannelNorm
@@ -118,6 +120,7 @@ class FrequencyClassifier(pl.LightningModule):
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
         self.evaluation = evaluation_metrics(num_classes)
         self.validated_at = -1
+        self.training_shape: dict[str, Any] = {}  # travels with the checkpoint, for whoever resumes it
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -157,7 +160,9 @@ class FrequencyClassifier(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         """Fits the normalisation unless the checkpoint brought it, and says what this network costs."""
-        self._fit_started = time.perf_counter()
+        self._fit_started = self._started = time.perf_counter()
+        self._images = 0
+        self._computed: dict[str, Tensor | None] = {}
         if not self.normalisation.fitted:
             data = self.trainer.datamodule  # type: ignore[attr-defined]
             self.normalisation.fit(*data.channel_statistics())
@@ -178,6 +183,12 @@ class FrequencyClassifier(pl.LightningModule):
             for what, names in loaded.items():
                 rank_zero_info(f"{self.hparams['weights']}: {len(names)} tensors {what}: {', '.join(names)}")
 
+    def on_train_batch_start(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Seeds what this step will draw, gate noise and dropout, so that a resumed training draws the same."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        key = (data.hparams["seed"] if data else 0, self.trainer.global_step, batch_idx, self.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]) >> 1)
+
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Cross-entropy, plus the gate's penalty."""
         count = len(batch["target"])
@@ -189,6 +200,7 @@ class FrequencyClassifier(pl.LightningModule):
             return torch.stack([p.sum() for p in self.parameters()]).sum() * 0.0
         logits, gate_logits = self(batch["input"], self.tau if self.gate else 1.0)
         loss = self.loss(logits, batch["target"])
+        self._computed = {"the input": batch["input"], "the gate": gate_logits, "the logits": logits, "the loss": loss}
         self.log("train_loss", loss, prog_bar=True, batch_size=count)
         self._steer(gate_logits)
         if gate_logits is None:
@@ -210,6 +222,26 @@ class FrequencyClassifier(pl.LightningModule):
             self.sparsity.steer(kept / images, self.progress)
             logged = {"expected_kept": expected / images, "kept": kept / images, "tau": self.tau}
             self.log_dict({**logged, "sparsity_weight": self.sparsity.weight})
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Stops at a gradient that is not finite, and names what was so first. Of float16 the scaler takes care."""
+        computed = {name: tensor for name, tensor in self._computed.items() if tensor is not None}
+        self._computed = {}
+        gradients = {f"the gradient of {name}": p.grad for name, p in self.named_parameters() if p.grad is not None}
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        if not all_finite((computed if scaled else gradients).values()):
+            raise UserError(
+                f"step {self.trainer.global_step + 1}: {first_not_finite(computed | gradients)}, so this step is not "
+                "made; the last checkpoint is finite. A lower --model.lr or --trainer.gradient_clip_val may help"
+            )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the shape of the training; refuses to save weights that are not finite."""
+        checkpoint["training"] = self.training_shape
+        if wrong := first_not_finite(checkpoint["state_dict"]):
+            raise UserError(
+                f"step {self.trainer.global_step}: {wrong}, so it is not saved; the last checkpoint is finite"
+            )
 
     def on_train_epoch_start(self) -> None:
         """Starts the clock for images a second."""
@@ -289,6 +321,9 @@ class FrequencyClassifier(pl.LightningModule):
         total = self.trainer.estimated_stepping_batches
         if total == float("inf"):
             raise UserError("the schedule needs an end: set --trainer.max_epochs or --trainer.max_steps")
+        if self.trainer.ckpt_path:
+            # Asking has made Lightning start the loader, of epoch 0. After a resumption it is another: start anew then.
+            self.trainer.fit_loop._combined_loader = None
         network = network_optimizer(self.backbone, self.hparams)
         optimizer, gates = network, 0
         if self.gate is not None:

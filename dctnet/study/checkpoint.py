@@ -12,14 +12,11 @@ from dctnet.errors import UserError, did_you_mean_path, first_line
 from dctnet.model.classifier import FrequencyClassifier
 
 
-def read_options(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The options of model and data that a checkpoint was trained with.
+def read(path: str | Path) -> dict[str, Any]:
+    """All of a checkpoint, on the CPU.
 
     Args:
         path: A checkpoint of ``dctnet fit``.
-
-    Returns:
-        Options of the model, options of the data.
 
     Raises:
         UserError: There is no such file, or it is not a checkpoint of dctnet.
@@ -28,12 +25,23 @@ def read_options(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise UserError(f"{path}: no such checkpoint.{did_you_mean_path(path)}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        model, data = dict(content["hyper_parameters"]), dict(content["datamodule_hyper_parameters"])
+        model = dict(content["hyper_parameters"])
+        dict(content["datamodule_hyper_parameters"])
     except Exception as error:  # torch raises nearly anything on a file that is not its own
         raise UserError(f"{path}: not a checkpoint of dctnet: {first_line(error)}") from error
     if missing := {"classes", "channels", "input", "gate", "image_size"} - model.keys():
         raise UserError(f"{path}: not a checkpoint of dctnet: it has no {', '.join(sorted(missing))}")
-    return model, data
+    return content
+
+
+def read_options(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of model and data that a checkpoint was trained with.
+
+    Raises:
+        UserError: As :func:`read`.
+    """
+    content = read(path)
+    return dict(content["hyper_parameters"]), dict(content["datamodule_hyper_parameters"])
 
 
 def adapt_data_options(options: dict[str, Any], model: dict[str, Any], root: str | None) -> dict[str, Any]:

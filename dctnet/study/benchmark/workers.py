@@ -59,9 +59,11 @@ class Workers:
         with open(log, "a") as file, self._lock:
             if self._stopping:
                 raise RuntimeError("stopped")
+            # A session of its own: Ctrl-C would reach it beside our SIGTERM, and a second signal ends a fit unsaved.
             child = subprocess.Popen(
-                [sys.executable, "-m", *command], stdout=file, stderr=file, env=environment, pass_fds=self.inherit
-            )
+                [sys.executable, "-m", *command], stdout=file, stderr=file, env=environment, pass_fds=self.inherit,
+                start_new_session=True,
+            )  # fmt: skip
             self._children.add(child)
         status = child.wait()
         with self._lock:

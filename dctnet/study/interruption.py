@@ -1,0 +1,80 @@
+"""A training that is asked to stop: it finishes the step, saves, says where, and ends with a status of its own."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from dctnet.errors import Stopped
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+class StopOnSignal(pl.Callback):
+    """Saves and stops at the end of the step in which SIGTERM, SIGINT or SIGUSR1 came; a second one ends at once.
+
+    Lightning ends on SIGTERM with status 0 and without a checkpoint. Its handlers are replaced while training goes on.
+
+    A stop within a validation is saved as one before it, which is made anew when the training is resumed. With several
+    ranks, which need not have equally many validation batches, a validation is finished first.
+    It writes ``last.ckpt`` in the run's folder.
+    """
+
+    def __init__(self) -> None:
+        self._came: int | None = None
+        self._before: dict[int, Any] = {}
+        self._within_validation = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Takes the signals over."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+
+    def _note(self, number: int, frame: Any) -> None:
+        if self._came is not None:
+            os._exit(128 + number)
+        self._came = number
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
+        """Stops, unless the epoch or a validation is due to end first: Lightning cannot resume from that point."""
+        loop = trainer.fit_loop.epoch_loop
+        due = loop.batch_progress.is_last_batch or loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
+        # Asked on every rank at every step, so that all stop at the same one.
+        if trainer.strategy.reduce_boolean_decision(self._came is not None, all=False) and not due:
+            self._stop(trainer)
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
+        """Stops within a validation."""
+        if (
+            self._came is not None
+            and trainer.world_size == 1
+            and trainer.state.fn == "fit"
+            and not trainer.sanity_checking
+        ):
+            self._within_validation = True
+            self._stop(trainer)
+
+    def _stop(self, trainer: pl.Trainer) -> None:
+        path = Path(trainer.log_dir or trainer.default_root_dir, "last.ckpt")
+        trainer.save_checkpoint(path)
+        if not trainer.is_global_zero:
+            raise Stopped
+        why = "on the word of another rank" if self._came is None else f"by {signal.Signals(self._came).name}"
+        raise Stopped(f"stopped {why} after step {trainer.global_step}; to go on: --ckpt_path {path}")
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Sets a validation that was broken off to its beginning."""
+        if self._within_validation:
+            begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+            progress |= {"total": dict(begun), "current": dict(begun), "is_last_batch": False}
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Gives the signals back."""
+        while self._before:
+            signal.signal(*self._before.popitem())

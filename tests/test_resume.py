@@ -1,0 +1,159 @@
+"""A training that is stopped and resumed is the training that was not: the same samples, weights and measures."""
+
+import csv
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from dctnet.cli import main
+from dctnet.study.interruption import StopOnSignal
+from tests.conftest import make_photos
+
+# 12 images in batches of 4: three steps an epoch and, after every second one, three batches of validation.
+CONFIG = {
+    "data": {"image_size": 32, "batch_size": 4, "num_workers": 0},
+    "model": {"backbone": "mobilenet_v2", "lr": 0.02},  # it has dropout, which draws as well
+    "trainer": {
+        "max_epochs": 4, "accelerator": "cpu", "enable_progress_bar": False, "log_every_n_steps": 1,
+        "check_val_every_n_epoch": 2, "num_sanity_val_steps": 0,
+    },
+}  # fmt: skip
+GATED = ("--data.channels", "zigzag-6", "--model.gate", "dynamic", "--model.keep", "3")
+FEEDS = {
+    "loader": GATED,
+    "workers": (*GATED, "--data.num_workers", "2"),
+    "rgb": ("--model.input", "rgb", "--data.num_workers", "1"),
+    "packed": ("--data.root", "store", *GATED),
+}
+EVERYWHERE = [("loader", "train", n) for n in range(12)] + [("loader", "validation", n) for n in range(6)]
+ELSEWHERE = [
+    (feed, what, n)
+    for feed in ("workers", "rgb", "packed")
+    for what, n in (("train", 3), ("train", 7), ("validation", 1))
+]
+
+
+class Watched(StopOnSignal):
+    """Notes the samples that are trained on, and sends itself a signal in a certain batch."""
+
+    def __init__(self, at=None, number=signal.SIGTERM):
+        super().__init__()
+        self.at, self.number, self.seen, self.count = at, number, [], {"train": 0, "validation": 0}
+
+    def _pass(self, what):
+        if self.at == (what, self.count[what]):
+            os.kill(os.getpid(), self.number)
+        self.count[what] += 1
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        last = Path(trainer.log_dir, "last.ckpt")
+        if trainer.current_epoch == 2 and last.exists():
+            shutil.copy(last, last.with_name("epoch.ckpt"))
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.seen.append(batch["index"].tolist())
+        self._pass("train")
+
+    def on_validation_batch_start(self, *_, **__):
+        self._pass("validation")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("resume")
+    make_photos(folder / "photos", 4, 4)
+    content = {**CONFIG, "data": {**CONFIG["data"], "root": str(folder / "photos")}}
+    (folder / "c.yaml").write_text(yaml.safe_dump(content))
+    assert main(["pack", str(folder / "photos"), str(folder / "store"), "--data.image_size", "32"]) == 0
+    return folder
+
+
+@pytest.fixture
+def fit(folder, monkeypatch):
+    """Runs a fit under a name; returns its status and what was watched."""
+
+    def run(name, *more, at=None, number=signal.SIGTERM):
+        watched = Watched(at, number)
+        monkeypatch.setattr("dctnet.cli.experiment.StopOnSignal", lambda: watched)
+        more = [folder / each if each == "store" else each for each in more]
+        arguments = ("fit", "--config", folder / "c.yaml", "--out_dir", folder, "--name", name, *more)
+        return main([str(each) for each in arguments]), watched
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """The samples of the trainings that were not stopped, by feed."""
+    return {}
+
+
+@pytest.fixture
+def whole(fit, seen):
+    """The samples that a training that is not stopped sees, by its feed; it is run once."""
+
+    def run(feed):
+        if feed not in seen:
+            status, watched = fit(feed, *FEEDS[feed])
+            assert (status, watched.count["train"]) == (0, 12)
+            seen[feed] = watched.seen
+        return seen[feed]
+
+    return run
+
+
+def learned(path):
+    content = torch.load(path, weights_only=True)
+    return content["state_dict"], content["optimizer_states"], content["lr_schedulers"]
+
+
+def same(one, other):
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def validations(folder):
+    """Step and loss of all validations, over the versions that resumed each other."""
+    tables = sorted(folder.glob("version_*/metrics.csv"))
+    lines = [line for table in tables for line in csv.DictReader(table.read_text().splitlines())]
+    return [(line["step"], line["val_loss"]) for line in lines if line.get("val_loss")]
+
+
+@pytest.mark.parametrize(("feed", "what", "number"), EVERYWHERE + ELSEWHERE)
+def test_stopped_anywhere_and_resumed_it_ends_with_the_same_bits(folder, fit, whole, feed, what, number, capsys):
+    samples = whole(feed)
+    name = f"{feed}-{what}-{number}"
+    status, first = fit(name, *FEEDS[feed], at=(what, number))
+    last = folder / name / "version_0" / "last.ckpt"
+    assert status == 75
+    assert f"to go on: --ckpt_path {last}" in capsys.readouterr().err
+    status, second = fit(name, *FEEDS[feed], "--ckpt_path", last)
+    assert status == 0
+    assert first.seen + second.seen == samples
+    assert same(learned(folder / feed / "version_0/last.ckpt"), learned(folder / name / "version_1/last.ckpt"))
+    assert validations(folder / name) == validations(folder / feed)
+
+
+@pytest.mark.parametrize("feed", ["loader", "workers", "packed"])
+def test_resumed_between_two_epochs_it_ends_with_the_same_bits(folder, fit, whole, feed):
+    samples = whole(feed)
+    status, watched = fit(f"{feed}-epoch", *FEEDS[feed], "--ckpt_path", folder / feed / "version_0" / "epoch.ckpt")
+    assert (status, watched.seen) == (0, samples[6:])
+    assert same(learned(folder / feed / "version_0/last.ckpt"), learned(folder / f"{feed}-epoch/version_0/last.ckpt"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
+def test_other_signals_stop_too(fit, number, capsys):
+    assert fit(number.name, at=("train", 4), number=number)[0] == 75
+    assert f"dctnet: stopped by {number.name} after step 5; " in capsys.readouterr().err
+    assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
