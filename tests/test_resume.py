@@ -41,8 +41,8 @@ ELSEWHERE = [
 class Watched(StopOnSignal):
     """Notes the samples that are trained on, and sends itself a signal in a certain batch."""
 
-    def __init__(self, at=None, number=signal.SIGTERM):
-        super().__init__()
+    def __init__(self, signals, at=None, number=signal.SIGTERM):
+        super().__init__(signals)
         self.at, self.number, self.seen, self.count = at, number, [], {"train": 0, "validation": 0}
 
     def _pass(self, what):
@@ -78,11 +78,16 @@ def fit(folder, monkeypatch):
     """Runs a fit under a name; returns its status and what was watched."""
 
     def run(name, *more, at=None, number=signal.SIGTERM):
-        watched = Watched(at, number)
-        monkeypatch.setattr("dctnet.cli.experiment.StopOnSignal", lambda: watched)
+        made = []
+
+        def watch(signals):
+            made.append(Watched(signals, at, number))
+            return made[-1]
+
+        monkeypatch.setattr("dctnet.cli.experiment.StopOnSignal", watch)
         more = [folder / each if each == "store" else each for each in more]
         arguments = ("fit", "--config", folder / "c.yaml", "--out_dir", folder, "--name", name, *more)
-        return main([str(each) for each in arguments]), watched
+        return main([str(each) for each in arguments]), made[-1]
 
     return run
 

@@ -21,7 +21,7 @@ from dctnet.errors import UserError, first_line
 from dctnet.model.classifier import FrequencyClassifier
 from dctnet.study import checkpoint
 from dctnet.study.callbacks import PredictionsCSV, SkippedFiles
-from dctnet.study.interruption import StopOnSignal
+from dctnet.study.interruption import Signals, StopOnSignal
 from dctnet.study.mask import write_mask_and_map
 from dctnet.study.resume import check_resumed
 from dctnet.study.saving import WholeFileIO
@@ -31,7 +31,15 @@ class ExperimentCLI(LightningCLI):
     """LightningCLI with output in ``checkpoints/<name>/version_N/``.
 
     ``validate``, ``test`` and ``predict`` take model and data from the checkpoint; what the command line says wins.
+
+    Args:
+        signals: What asks a fit to stop.
+        **kwargs: Of LightningCLI.
     """
+
+    def __init__(self, signals: Signals, **kwargs: Any) -> None:
+        self.signals = signals
+        super().__init__(FrequencyClassifier, FrequencyDataModule, **kwargs)
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         """Adds what only one of the verbs has; LightningCLI's own hook does not tell which it is called for."""
@@ -85,7 +93,7 @@ class ExperimentCLI(LightningCLI):
             kwargs["logger"] = [logger(out_dir, name, version=version) for logger in (CSVLogger, TensorBoardLogger)]
             callbacks += _best_and_last(folder)
         if self.subcommand == "fit":
-            callbacks.append(StopOnSignal())
+            callbacks.append(StopOnSignal(self.signals))
             kwargs["plugins"] = [*_as_list(config.plugins), WholeFileIO()]
         try:
             return super().instantiate_trainer(callbacks=callbacks, **kwargs)
@@ -235,13 +243,14 @@ def run_experiment(args: list[str]) -> ExperimentCLI:
     for message in _NOISE:
         warnings.filterwarnings("ignore", message)
     quiet = {"exit_on_error": False}
-    return ExperimentCLI(
-        FrequencyClassifier,
-        FrequencyDataModule,
-        seed_everything_default=0,
-        trainer_defaults={"enable_model_summary": False},
-        auto_configure_optimizers=False,
-        load_from_checkpoint_support=False,
-        parser_kwargs={**quiet, **{each: dict(quiet) for each in ExperimentCLI.subcommands()}},
-        args=[verb, *rest],
-    )
+    # Only a fit has something to save; the others end on a signal as programs do.
+    with Signals() if verb == "fit" else contextlib.nullcontext(Signals()) as signals:
+        return ExperimentCLI(
+            signals,
+            seed_everything_default=0,
+            trainer_defaults={"enable_model_summary": False},
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={**quiet, **{each: dict(quiet) for each in ExperimentCLI.subcommands()}},
+            args=[verb, *rest],
+        )

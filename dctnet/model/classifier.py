@@ -227,7 +227,9 @@ class FrequencyClassifier(pl.LightningModule):
         """Stops at a gradient that is not finite, and names what was so first. Of float16 the scaler takes care."""
         computed = {name: tensor for name, tensor in self._computed.items() if tensor is not None}
         self._computed = {}
-        gradients = {f"the gradient of {name}": p.grad for name, p in self.named_parameters() if p.grad is not None}
+        # From the loss back to the input, as they were computed.
+        named = reversed(list(self.named_parameters()))
+        gradients = {f"the gradient of {name}": p.grad for name, p in named if p.grad is not None}
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         if not all_finite((computed if scaled else gradients).values()):
             raise UserError(

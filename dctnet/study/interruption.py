@@ -13,43 +13,60 @@ from dctnet.errors import Stopped
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
-class StopOnSignal(pl.Callback):
-    """Saves and stops at the end of the step in which SIGTERM, SIGINT or SIGUSR1 came; a second one ends at once.
+class Signals:
+    """SIGTERM, SIGINT and SIGUSR1 are noted instead of obeyed, while the context lasts; a second one ends at once."""
 
-    Lightning ends on SIGTERM with status 0 and without a checkpoint. Its handlers are replaced while training goes on.
+    def __init__(self) -> None:
+        self.came: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Signals":
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._before:
+            signal.signal(*self._before.popitem())
+
+    def _note(self, number: int, frame: Any) -> None:
+        if self.came is not None:
+            os._exit(128 + number)
+        self.came = number
+
+
+class StopOnSignal(pl.Callback):
+    """Saves ``last.ckpt`` in the run's folder and stops, at the end of the step in which a signal came.
+
+    Lightning ends on SIGTERM with status 0 and without a checkpoint. It is kept from taking the signals itself.
 
     A stop within a validation is saved as one before it, which is made anew when the training is resumed. With several
     ranks, which need not have equally many validation batches, a validation is finished first.
-    It writes ``last.ckpt`` in the run's folder.
+
+    Args:
+        signals: What has come.
     """
 
-    def __init__(self) -> None:
-        self._came: int | None = None
-        self._before: dict[int, Any] = {}
+    def __init__(self, signals: Signals) -> None:
+        self.signals = signals
         self._within_validation = False
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Takes the signals over."""
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
-
-    def _note(self, number: int, frame: Any) -> None:
-        if self._came is not None:
-            os._exit(128 + number)
-        self._came = number
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Leaves the signals to us."""
+        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
         """Stops, unless the epoch or a validation is due to end first: Lightning cannot resume from that point."""
         loop = trainer.fit_loop.epoch_loop
         due = loop.batch_progress.is_last_batch or loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
         # Asked on every rank at every step, so that all stop at the same one.
-        if trainer.strategy.reduce_boolean_decision(self._came is not None, all=False) and not due:
+        if trainer.strategy.reduce_boolean_decision(self.signals.came is not None, all=False) and not due:
             self._stop(trainer)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
         """Stops within a validation."""
         if (
-            self._came is not None
+            self.signals.came is not None
             and trainer.world_size == 1
             and trainer.state.fn == "fit"
             and not trainer.sanity_checking
@@ -62,7 +79,11 @@ class StopOnSignal(pl.Callback):
         trainer.save_checkpoint(path)
         if not trainer.is_global_zero:
             raise Stopped
-        why = "on the word of another rank" if self._came is None else f"by {signal.Signals(self._came).name}"
+        why = (
+            "on the word of another rank"
+            if self.signals.came is None
+            else f"by {signal.Signals(self.signals.came).name}"
+        )
         raise Stopped(f"stopped {why} after step {trainer.global_step}; to go on: --ckpt_path {path}")
 
     def on_save_checkpoint(
@@ -73,8 +94,3 @@ class StopOnSignal(pl.Callback):
             begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
             progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
             progress |= {"total": dict(begun), "current": dict(begun), "is_last_batch": False}
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Gives the signals back."""
-        while self._before:
-            signal.signal(*self._before.popitem())

@@ -38,7 +38,7 @@ class WholeFileIO(TorchCheckpointIO):
             with contextlib.suppress(OSError):  # what kept it from being written may keep it from being removed
                 partial.unlink(missing_ok=True)
             before = "the one that was there is whole" if path.exists() else "there was none before"
-            raise UserError(f"{path}: the checkpoint could not be saved: {first_line(error)}; {before}") from error
+            raise UserError(f"{path}: the checkpoint could not be saved: {_cause(error)}; {before}") from error
 
 
 def _wait_for_folder(folder: Path) -> None:
@@ -48,3 +48,11 @@ def _wait_for_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _cause(error: BaseException) -> str:
+    """What the system said, where torch's writer complains of the consequences alone."""
+    chain: BaseException | None = error
+    while chain is not None and not isinstance(chain, OSError):
+        chain = chain.__context__
+    return first_line(error) if chain is None else str(chain.strerror or chain)
