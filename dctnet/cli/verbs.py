@@ -17,7 +17,8 @@ Image classifiers on block-DCT frequency channels, and the channels worth keepin
   export-mask    the channels kept:    dctnet export-mask C --out mask.json [--keep K]
   make-planted   a data set with a known answer:  dctnet make-planted DIR
   pack           a data set as channels, never to be decoded again:  dctnet pack SRC OUT --data.channels mask.json
-  verify         every byte of a packed store:    dctnet verify OUT
+  manifest       checksums of a data set:         dctnet manifest DIR
+  verify         every byte of a data set with such checksums, or of a packed store:  dctnet verify DIR
   throughput     images a second of every way to feed a network, side by side:  dctnet throughput [--data.root DIR]
   benchmark      accuracy against channels kept, with seeds and baselines:  dctnet benchmark --config C [--dry-run]
   report         the page of a benchmark's folder, made anew:  dctnet report DIR
@@ -57,9 +58,16 @@ def _pack(args: list[str]) -> None:
     call(pack, args)
 
 
+def _manifest(args: list[str]) -> None:
+    from dctnet.cli.parsing import call
+    from dctnet.data.checksums import manifest
+
+    call(manifest, args)
+
+
 def _verify(args: list[str]) -> None:
     from dctnet.cli.parsing import call
-    from dctnet.data.packed.manifest import verify
+    from dctnet.data.checksums import verify
 
     call(verify, args)
 
@@ -96,6 +104,7 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "export-mask": _export_mask,
     "make-planted": _make_planted,
     "pack": _pack,
+    "manifest": _manifest,
     "verify": _verify,
     "throughput": _throughput,
     "benchmark": _benchmark,

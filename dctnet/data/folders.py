@@ -13,6 +13,8 @@ from pathlib import Path
 from dctnet.errors import UserError, did_you_mean, did_you_mean_path, first_line
 
 SPLITS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
+# The file of checksums that ``dctnet manifest`` writes into a data set; not one of its files, wherever it lies.
+CHECKSUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,35 @@ def class_folders(folder: Path) -> list[str]:
     return names
 
 
-def list_files(folder: Path) -> list[str]:
-    """All files below a folder, sorted; hidden ones and links to folders are not followed."""
+def list_files(folder: Path, follow: bool = False) -> list[str]:
+    """All files below a folder, sorted; hidden ones and those named ``SHA256SUMS`` do not count.
+
+    Args:
+        folder: The folder.
+        follow: Whether to go into links to folders that lie in it.
+
+    Raises:
+        UserError: A folder cannot be listed, or a link leads to a folder that holds it.
+    """
     found = []
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_refuse_unlisted, followlinks=follow):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [os.path.join(parent, name) for name in names if not name.startswith(".")]
+        if follow:
+            _refuse_cycles(parent, folders)
+        found += [os.path.join(parent, name) for name in names if not name.startswith(".") and name != CHECKSUMS]
     return sorted(found)
+
+
+def _refuse_unlisted(error: OSError) -> None:
+    # What os.walk would otherwise leave out without a word, but for class folders that need not be there.
+    if not isinstance(error, FileNotFoundError):
+        raise UserError(f"{error.filename}: cannot be listed: {first_line(error)}") from error
+
+
+def _refuse_cycles(parent: str, folders: list[str]) -> None:
+    for link in (os.path.join(parent, name) for name in folders):
+        if os.path.islink(link) and Path(os.path.realpath(parent)).is_relative_to(os.path.realpath(link)):
+            raise UserError(f"{link}: a link to {os.path.realpath(link)}, which holds it; remove the link")
 
 
 def list_classes(folder: Path, classes: Sequence[str]) -> Files:

@@ -306,7 +306,7 @@ def read_index(manifest: Manifest, shard: Shard) -> list[dict[str, Any]]:
     return images
 
 
-def verify(store: str) -> None:
+def verify_store(store: str) -> None:
     """Checks every byte of a packed store against the checksums in its manifest.
 
     Args:

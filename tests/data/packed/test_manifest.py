@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.data.packed.manifest import MANIFEST, StoreError, dump, is_store, read_manifest, verify
+from dctnet.data.packed.manifest import MANIFEST, StoreError, dump, is_store, read_manifest, verify_store
 from dctnet.errors import UserError
 
 
@@ -44,7 +44,7 @@ def reseal(root, change):
 
 
 def test_good_store_is_verified_and_read(store, capsys):
-    verify(str(store))
+    verify_store(str(store))
     assert "every byte of 11 shards, 51 images is as it was packed" in capsys.readouterr().out
     assert len(use(store)) == 9
     assert is_store(store)
@@ -53,10 +53,10 @@ def test_good_store_is_verified_and_read(store, capsys):
 def test_store_may_be_moved(own_store, store, tmp_path):
     moved = own_store.rename(tmp_path / "ä b")
     assert all(torch.equal(a, b) for a, b in zip(use(moved), use(store), strict=True))
-    verify(str(moved))
+    verify_store(str(moved))
 
 
-@pytest.mark.parametrize("what", [use, verify, read_manifest])
+@pytest.mark.parametrize("what", [use, verify_store, read_manifest])
 @pytest.mark.parametrize("name", ["train-00003.bin", "val-00001.bin"])
 def test_shard_cut_short_or_missing(own_store, what, name):
     path = own_store / name
@@ -73,13 +73,13 @@ def test_shard_cut_short_or_missing(own_store, what, name):
     refused(own_store, f"{name}: missing", what)
 
 
-@pytest.mark.parametrize("what", [use, verify, read_manifest])
+@pytest.mark.parametrize("what", [use, verify_store, read_manifest])
 def test_index_missing(own_store, what):
     (own_store / "val-00000.json").unlink()
     refused(own_store, "val-00000.json: missing", what)
 
 
-@pytest.mark.parametrize("what", [use, verify])
+@pytest.mark.parametrize("what", [use, verify_store])
 @pytest.mark.parametrize("name", ["train-00000.json", "val-00001.json"])
 def test_index_changed(own_store, what, name):
     path, whole = own_store / name, (own_store / name).read_bytes()
@@ -97,7 +97,7 @@ def test_index_changed(own_store, what, name):
 @pytest.mark.parametrize("place", [0, 1234, -1])
 def test_flipped_bit_in_a_shard_is_found_where_all_is_read(own_store, place):
     flip_bit(own_store / "train-00004.bin", place, 3)
-    refused(own_store, "train-00004.bin: changed since it was packed", verify)
+    refused(own_store, "train-00004.bin: changed since it was packed", verify_store)
     for residency in ("ram", "device"):
         refused(own_store, "train-00004.bin: changed since it was packed", use, residency=residency)
 
@@ -107,7 +107,7 @@ def test_shards_that_changed_places_are_found(own_store):
     first, second = one.read_bytes(), other.read_bytes()
     one.write_bytes(second)
     other.write_bytes(first)
-    refused(own_store, r"train-0000[12].bin: (changed since|.* bytes, must be)", verify)
+    refused(own_store, r"train-0000[12].bin: (changed since|.* bytes, must be)", verify_store)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -170,7 +170,7 @@ def test_manifest_cut_short(own_store, keep):
         (b"", "cannot be read"),
     ],
 )
-@pytest.mark.parametrize("what", [use, verify])
+@pytest.mark.parametrize("what", [use, verify_store])
 def test_foreign_manifest(own_store, content, message, what):
     (own_store / MANIFEST).write_bytes(content)
     refused(own_store, message, what)
@@ -238,14 +238,14 @@ def test_other_dtype_than_the_shards_have_is_found(own_store):
 
 def test_store_without_its_manifest(own_store):
     (own_store / MANIFEST).unlink()
-    refused(own_store, f"{MANIFEST}: missing; not a packed store, or one whose packing did not end", verify)
+    refused(own_store, f"{MANIFEST}: missing; not a packed store, or one whose packing did not end", verify_store)
     with pytest.raises(UserError, match=f"{own_store}: ") as caught:
         use(own_store)
     assert "\n" not in str(caught.value)
 
 
 def test_folder_that_is_not_there(tmp_path):
-    refused(tmp_path / "none", f"{MANIFEST}: missing", verify)
+    refused(tmp_path / "none", f"{MANIFEST}: missing", verify_store)
 
 
 def test_a_store_is_known_by_its_manifest(photos, store):
