@@ -350,10 +350,19 @@ def test_skipped_files_are_listed_and_counted(own_photos, tmp_path, capsys):
     args = ["fit", "--config", tmp_path / "c.yaml", "--data.root", own_photos, "--out_dir", tmp_path / "out"]
     line = fails(capsys, *args)
     assert str(bad) in line
-    assert main([str(a) for a in [*args, "--data.on_error", "skip"]]) == 0
-    assert "1 could not be read" in capsys.readouterr().out
-    listed = next((tmp_path / "out" / "tiny").rglob("skipped.csv"))
-    assert [row["path"] for row in csv.DictReader(open(listed))] == [str(bad)]
+    also = own_photos / "train" / "blue" / "2.jpg"
+    also.write_bytes(b"no image")
+    args += ["--data.on_error", "skip", "--name", "skip"]
+    line = fails(capsys, *args)
+    listed = tmp_path / "out" / "skip" / "version_0" / "skipped.csv"
+    assert "1 of 9 val files" in line
+    assert f"--data.max_bad_fraction 0.1 allows, such as {bad}: " in line
+    assert line.endswith(f"; all in {listed}")
+    assert main([str(a) for a in [*args, "--data.max_bad_fraction", "null"]]) == 0
+    out, listed = capsys.readouterr().out, tmp_path / "out" / "skip" / "version_1" / "skipped.csv"
+    assert f"8 validation images, 1 could not be read: {listed}" in out
+    assert f"1 of 18 training files could not be read: {listed}" in out
+    assert [row["path"] for row in csv.DictReader(open(listed))] == [str(also), str(bad)]
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,16 @@ CONFIG = {
 }
 
 
-def dctnet(*args: object) -> str:
-    """Runs a command in processes of its own, as a launcher needs it; returns what it printed."""
-    done = subprocess.run(
+def run(*args: object) -> subprocess.CompletedProcess[str]:
+    """Runs a command in processes of its own, as a launcher needs it."""
+    return subprocess.run(
         [sys.executable, "-m", "dctnet", *map(str, args)], capture_output=True, text=True, timeout=300
     )
+
+
+def dctnet(*args: object) -> str:
+    """The same of one that must succeed; returns what it printed."""
+    done = run(*args)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
@@ -69,3 +74,18 @@ def test_mask_of_two_processes_is_over_all_images(runs):
     source = json.loads((runs / "two" / "version_0" / "mask.json").read_text())["source"]
     assert source["images"] == 14
     assert "3.jpg" in (runs / "two" / "version_0" / "skipped.csv").read_text()
+
+
+def test_bad_files_are_counted_over_all_ranks_and_stop_them_all_in_one_line(runs):
+    # Two bad files that different ranks read, of 15 that each of them shares: neither has too many by itself.
+    for name in ("blue/0", "blue/1"):
+        (runs / "photos" / "val" / f"{name}.jpg").write_bytes(b"no image")
+    args = ["fit", "--config", runs / "c.yaml", "--data.root", runs / "photos", "--out_dir", runs, "--name", "stop"]
+    ranks = ["--trainer.devices", 2, "--trainer.strategy", "ddp", "--data.max_bad_fraction", 0.15]
+    done = run(*args, *ranks)
+    assert done.returncode == 2
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("dctnet: ")]
+    assert "3 of 15 val files" in line
+    assert "Traceback" not in done.stderr
+    listed = (runs / "stop" / "version_0" / "skipped.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[0].rpartition("/val/")[2] for row in listed] == ["blue/0.jpg", "blue/1.jpg", "red/3.jpg"]

@@ -138,6 +138,9 @@ class ExperimentCLI(LightningCLI):
             images, skipped = int(metrics["val_images"]), int(metrics["val_skipped"])
             left_out = f", {skipped} could not be read: {folder / 'skipped.csv'}" if skipped else ""
             rows.append(("accuracy", f"{metrics['val_acc1']:.3f} top-1 on {images} validation images{left_out}"))
+        if bad := self.datamodule.notes.count("train"):
+            total = len(self.datamodule.files("train"))
+            rows.append(("left out", f"{bad} of {total} training files could not be read: {folder / 'skipped.csv'}"))
         if options["gate"] != "none":
             rows.append(("channels kept", self._export_mask(folder)))
         elif options["input"] == "channels":

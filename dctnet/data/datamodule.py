@@ -19,6 +19,7 @@ from dctnet.data.dataset import EpochSampler, PhotoDataset, Reader
 from dctnet.data.decode import ImageError, choose_decoder, describe_decoder
 from dctnet.data.download import fetch
 from dctnet.data.loader import ResumableLoader
+from dctnet.data.notes import FileNotes
 from dctnet.data.packed.manifest import evaluation_scale, is_store, pick_split, read_manifest
 from dctnet.data.packed.options import check_photograph_options, check_store_options, choose_channels
 from dctnet.data.packed.reader import PackedDataset
@@ -67,6 +68,8 @@ class FrequencyDataModule(pl.LightningDataModule):
             which the decoded samples then travel.
         residency: Where a packed store is read from: ``disk`` (mapped into memory), ``ram``, or the ``device``.
         on_error: What a file that cannot be used does: ``stop`` the run, or be left out, counted and listed (``skip``).
+        max_bad_fraction: Share of the files of a split, 0…1, beyond which ``skip`` stops the training or evaluation all
+            the same: so many are no damaged photographs but a fault of disk, path or decoder. None: no limit.
         norm_images: Training images from which the normalisation is computed.
         seed: Seeds order, crops and flips.
 
@@ -93,6 +96,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         dct: Literal["loader", "device"] = "loader",
         residency: Literal["disk", "ram", "device"] = "disk",
         on_error: Literal["stop", "skip"] = "stop",
+        max_bad_fraction: float | None = 0.1,
         norm_images: int = 2048,
         seed: int = 0,
     ) -> None:
@@ -117,11 +121,31 @@ class FrequencyDataModule(pl.LightningDataModule):
         self.decoder = choose_decoder(decoder)
         if source == "coefficients" and self.decoder != "turbojpeg":
             raise UserError("--data.source coefficients needs libjpeg-turbo; dctnet doctor says how to install it")
-        self.skipped: dict[str, str] = {}
-        self.by_pixels: dict[str, str] = {}
+        self.notes = FileNotes()
         self._datasets: dict[str, PhotoDataset | PackedDataset] = {}
         self._files: dict[str, folders.Files] = {}
         self._classes: list[str] | None = None
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Path and reason of the files left out so far."""
+        return self.notes.of("packing", *folders.SPLITS, "predict")
+
+    @property
+    def by_pixels(self) -> dict[str, str]:
+        """The same of those read by pixels where coefficients were asked for."""
+        return self.notes.of("by_pixels")
+
+    def excess(self, split: Split) -> str | None:
+        """What to tell the user where more of a split is bad than ``max_bad_fraction`` allows, else None."""
+        limit, bad, total = self.hparams["max_bad_fraction"], self.notes.count(split), len(self.files(split))
+        if limit is None or bad / total <= limit:
+            return None
+        path, reason = min(self.notes.of(split).items())
+        return (
+            f"{self.hparams['root']}: {bad:,} of {total:,} {split} files cannot be read so far, more than "
+            f"--data.max_bad_fraction {limit} allows, such as {path}: {reason}"
+        )
 
     @property
     def size(self) -> int:
@@ -179,7 +203,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         left_out = pick_split(self.store, split).skipped
         if left_out:
             rank_zero_warn(f"{self.store.root}: {len(left_out)} files of {split} were left out when it was packed")
-            self.skipped.update(left_out)
+            self.notes.add("packing", left_out)
         self._datasets[split] = dataset
         return folders.Files(dataset.paths, dataset.targets)
 
@@ -311,12 +335,11 @@ class FrequencyDataModule(pl.LightningDataModule):
 
     def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Stops at a bad file, or notes it, in the process that trains: a worker could do neither in one line."""
-        for path, reason in batch["bad"]:
-            if self.hparams["on_error"] == "stop":
-                raise ImageError(path, reason).with_advice()
-            self.skipped[path] = reason
+        if batch["bad"] and self.hparams["on_error"] == "stop":
+            raise ImageError(*batch["bad"][0]).with_advice()
+        self.notes.add(batch["split"], batch["bad"])
         if self.hparams["source"] == "coefficients":
-            self.by_pixels.update(batch["refused"])
+            self.notes.add("by_pixels", batch["refused"])
         return batch
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
@@ -393,6 +416,8 @@ def _check_options(options: Any) -> None:
             raise UserError(f"--data.{name} must be above 0 and at most 1, got {options[name]}")
     if not 0 <= options["val_fraction"] < 1:
         raise UserError(f"--data.val_fraction must be at least 0 and below 1, got {options['val_fraction']}")
+    if options["max_bad_fraction"] is not None and not 0 <= options["max_bad_fraction"] <= 1:
+        raise UserError(f"--data.max_bad_fraction must be 0…1 or null, got {options['max_bad_fraction']}")
     size = options["image_size"]
     if size < BLOCK or size % BLOCK:
         near = max(BLOCK, round(size / BLOCK) * BLOCK)

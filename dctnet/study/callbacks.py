@@ -9,46 +9,92 @@ from typing import Any
 import pytorch_lightning as pl
 import torch.distributed
 
-from dctnet.data.datamodule import FrequencyDataModule
+from dctnet.data.datamodule import FrequencyDataModule, Split
 from dctnet.errors import UserError, did_you_mean_path
 
 
 class SkippedFiles(pl.Callback):
-    """Lists the files that all ranks left out, and those read by pixels where coefficients were asked for.
+    """Lists the files that all ranks left out, and stops where they are more than ``--data.max_bad_fraction``.
 
-    In ``skipped.csv`` and ``by_pixels.csv`` of the run's folder, else on standard error.
+    In ``skipped.csv`` of the run's folder, else on standard error; in ``by_pixels.csv`` the files that were read by
+    pixels where coefficients were asked for.
+
+    One process looks at every batch. Several have to look together, or the others would wait for one that has stopped:
+    at every 16th batch of training, and at the end of an evaluation, in which they may have unlike numbers of batches.
     """
 
-    def _write(self, trainer: pl.Trainer) -> None:
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        own = {"skipped": data.skipped, "by_pixels": data.by_pixels}
-        gathered: list[dict[str, dict[str, str]]] = [own]
+    every = 16
+
+    def _share(self, trainer: pl.Trainer) -> FrequencyDataModule:
+        """Tells every rank what the others have noted since the last time; returns the data."""
+        data: FrequencyDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        own = data.notes.take_news()
         if trainer.world_size > 1:
             gathered = [own] * trainer.world_size
             torch.distributed.all_gather_object(gathered, own)
-        folder = trainer.log_dir  # asked on every rank: it is broadcast
-        for name, what in (("skipped", "left out"), ("by_pixels", "read by pixels")):
-            files = {path: reason for part in gathered for path, reason in part[name].items()}
-            if not trainer.is_global_zero or not files:
-                continue
-            if folder is None or not trainer.loggers:
+            for news in gathered:
+                data.notes.learn(news)
+        return data
+
+    def _write(self, trainer: pl.Trainer) -> str:
+        """Writes the lists; returns where they are."""
+        data = self._share(trainer)
+        asked = trainer.log_dir  # on every rank: it is broadcast
+        folder = Path(asked) if asked and trainer.loggers else None
+        lists = (("skipped", "left out", data.skipped), ("by_pixels", "read by pixels", data.by_pixels))
+        for name, what, files in lists if trainer.is_global_zero else ():
+            if files and folder is None:
                 print("\n".join(f"{what} {path}: {reason}" for path, reason in sorted(files.items())), file=sys.stderr)
-                continue
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            path = Path(folder, f"{name}.csv")
-            with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-                csv.writer(file).writerows([("path", "reason"), *sorted(files.items())])
+            elif files and folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+                with open(folder / f"{name}.csv", "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+                    csv.writer(file).writerows([("path", "reason"), *sorted(files.items())])
+        return "all listed above" if folder is None else f"all in {folder / 'skipped.csv'}"
+
+    def _check(self, trainer: pl.Trainer, split: Split) -> None:
+        """Stops all ranks at once; the first speaks for them."""
+        if excess := self._share(trainer).excess(split):
+            where = self._write(trainer)
+            # Status 0, for Lightning kills a first rank whose others end with another.
+            raise UserError(f"{excess}; {where}") if trainer.is_global_zero else SystemExit(0)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Looks whether too many training files are bad."""
+        if trainer.world_size == 1 or batch_idx % self.every == 0:
+            self._check(trainer, "train")
+
+    def on_validation_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """The same of validation files."""
+        if trainer.world_size == 1:
+            self._check(trainer, "val")
+
+    def on_test_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """The same of test files."""
+        if trainer.world_size == 1:
+            self._check(trainer, "test")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Looks once more, for what came after the last common look."""
+        self._check(trainer, "train")
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """After each validation, so that a run that is killed has its list."""
-        self._write(trainer)
-
-    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """After predicting."""
+        """Writes the lists after each validation, so that a run that is killed has its own."""
+        self._check(trainer, "val")
         self._write(trainer)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """After the test."""
+        self._check(trainer, "test")
+        self._write(trainer)
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """After predicting, for which there is no limit: a row that is missing speaks for itself."""
         self._write(trainer)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

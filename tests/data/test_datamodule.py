@@ -135,6 +135,18 @@ def test_bad_file_can_be_left_out_and_is_counted(own_photos):
     assert "cannot identify" in data.skipped[str(bad)]
 
 
+def test_limit_is_passed_when_the_share_of_a_split_is_certainly_larger(own_photos):
+    data = module(own_photos, on_error="skip", max_bad_fraction=2 / 9)
+    paths = data.files("val").paths
+    for count, path in enumerate((*paths[:3], *paths[:3]), 1):  # read once more, a file does not count once more
+        data.notes.add("val", [(path, "spoilt")])
+        assert (data.excess("val") is not None) == (count >= 3)
+    assert data.excess("train") is None
+    assert f"3 of 9 val files cannot be read so far, more than --data.max_bad_fraction {2 / 9}" in data.excess("val")
+    data.hparams["max_bad_fraction"] = None
+    assert data.excess("val") is None
+
+
 @needs_turbojpeg
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_photographs_that_no_coefficients_come_from_are_counted(own_photos, num_workers):
@@ -214,6 +226,8 @@ def test_prediction_needs_no_classes(photos, tmp_path):
         ({"crop_fraction": 1.5}, "--data.crop_fraction"),
         ({"per_class": 0}, "--data.per_class"),
         ({"seed": -1}, "--data.seed"),
+        ({"max_bad_fraction": 1.1}, "--data.max_bad_fraction must be 0…1 or null, got 1.1"),
+        ({"max_bad_fraction": -0.1}, "--data.max_bad_fraction"),
         ({"channels": "mask.jsn"}, "mask.jsn: cannot be read"),
         ({"channels": "squre-24"}, "square-24"),
     ],

@@ -2,12 +2,14 @@
 
 import csv
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
 
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.decode import ImageError
+from dctnet.errors import UserError
 from dctnet.model.classifier import FrequencyClassifier
 from dctnet.study.callbacks import PredictionsCSV, SkippedFiles
 
@@ -29,10 +31,69 @@ def trainer(tmp_path, callback, logger=False):
 def test_without_a_run_folder_the_list_goes_to_standard_error(own_photos, tmp_path, capsys):
     bad = own_photos / "val" / "red" / "1.jpg"
     bad.write_bytes(b"")
-    model, data = parts(own_photos, on_error="skip")
+    model, data = parts(own_photos, on_error="skip", max_bad_fraction=None)
     trainer(tmp_path, SkippedFiles()).validate(model, data, verbose=False)
     assert f"left out {bad}: " in capsys.readouterr().err
     assert not list(tmp_path.glob("*.csv"))
+
+
+def test_evaluation_stops_at_the_batch_that_makes_it_certain(own_photos, tmp_path, capsys):
+    for name in ("blue/0", "blue/1", "red/2"):
+        (own_photos / "val" / f"{name}.jpg").write_bytes(b"")
+    # Batches of four: 2 of 9 in the first, the third bad file in the last.
+    model, data = parts(own_photos, on_error="skip", max_bad_fraction=0.2)
+    with pytest.raises(UserError, match=r"2 of 9 val files .*--data.max_bad_fraction 0.2.*blue/0.jpg.*listed above"):
+        trainer(tmp_path, SkippedFiles()).validate(model, data, verbose=False)
+    listed = [
+        line.split(": ")[0].rpartition("/val/")[2] for line in capsys.readouterr().err.splitlines() if "left" in line
+    ]
+    assert listed == ["blue/0.jpg", "blue/1.jpg"]
+
+
+def test_evaluation_with_just_as_many_bad_files_as_allowed_passes(own_photos, tmp_path):
+    for name in ("blue/0", "blue/1", "red/2"):
+        (own_photos / "val" / f"{name}.jpg").write_bytes(b"")
+    model, data = parts(own_photos, on_error="skip", max_bad_fraction=3 / 9)
+    (found,) = trainer(tmp_path, SkippedFiles()).validate(model, data, verbose=False)
+    assert (found["val_images"], found["val_skipped"]) == (6, 3)
+    assert data.notes.count("val") == 3
+
+
+def fit(root, tmp_path, **options):
+    model, data = parts(root, on_error="skip", **options)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    fitting = pl.Trainer(
+        default_root_dir=tmp_path, accelerator="cpu", callbacks=[SkippedFiles()], max_epochs=1, **quiet
+    )
+    return data, fitting, lambda: fitting.fit(model, data)
+
+
+def test_what_the_statistics_read_counts_so_that_no_step_is_trained_in_vain(own_photos, tmp_path):
+    for name in ("blue/0", "blue/1"):
+        (own_photos / "train" / f"{name}.jpg").write_bytes(b"")
+    _, fitting, go = fit(own_photos, tmp_path, max_bad_fraction=0.1)
+    with pytest.raises(UserError, match="2 of 18 train files cannot be read so far"):
+        go()
+    assert fitting.global_step == 0
+    data, fitting, go = fit(own_photos, tmp_path, max_bad_fraction=2 / 18)
+    go()
+    assert fitting.global_step == 4
+    assert data.notes.count("train") == 2
+
+
+@pytest.mark.parametrize("norm_images", [1, 100])
+def test_training_file_of_the_dropped_last_batch_is_listed_if_anything_read_it(own_photos, tmp_path, norm_images):
+    # Of 18 files the first epoch drops two.
+    dropped = np.random.default_rng((0, 0)).permutation(18)[16:]
+    (own_photos / "val" / "red" / "1.jpg").write_bytes(b"")
+    paths = FrequencyDataModule(str(own_photos)).files("train").paths
+    seen, unseen = (paths[i] for i in (next(i for i in range(1, 18) if i not in dropped), max(dropped)))
+    for path in (seen, unseen):
+        open(path, "w").close()
+    data, _, go = fit(own_photos, tmp_path, max_bad_fraction=0.2, norm_images=norm_images)
+    go()
+    assert set(data.notes.of("train")) == ({seen, unseen} if norm_images == 100 else {seen})
+    assert set(data.skipped) == {*data.notes.of("train"), str(own_photos / "val" / "red" / "1.jpg")}
 
 
 def test_prediction_that_fails_leaves_no_file(own_photos, tmp_path):
