@@ -223,7 +223,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, open(asked.out, "w", encoding="utf-8") as table:
         for line in campaign(Path(folder), 100, 25, asked.seed):
             print(line, flush=True)
-            table.write(line + "\n")
+            print(line, file=table, flush=True)
 
 
 if __name__ == "__main__":
