@@ -13,7 +13,10 @@ from dctnet.study import checkpoint
 # Without these the checkpoint fits no network, or the network no data.
 _FOREVER = ("classes", "channels", "input", "stem", "scale", "backbone", "layer2_stride", "gate", "squeeze")
 # These change speed, or where the same images are read from.
-_FREE = {"root", "num_workers", "residency", "download", "compile", "channels_last", "weights", "decoder", "dct"}
+_FREE = {
+    "root", "num_workers", "residency", "download", "on_error", "max_bad_fraction", "decoder", "dct", "compile",
+    "channels_last", "weights",
+}  # fmt: skip
 
 
 def check_resumed(
