@@ -1,23 +1,25 @@
 """One image file to YCbCr planes, upright and no larger than needed, or one sentence that says why not."""
 
-import contextlib
 import io
 import os
-import re
-from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image
 
 from dctnet.data import turbo
-from dctnet.data.jpeg import JpegError, JpegHeader, read_header, read_orientation
-from dctnet.errors import UserError, first_line
+from dctnet.data.files import ImageError, faults_named, open_file
+from dctnet.data.jpeg import DamagedError, JpegError, JpegHeader, count_scans, read_header, read_orientation
+from dctnet.errors import UserError
 
 # 134 megapixels: more than any camera's single shot, 400 MB as planes. Pillow itself only warns from 89 to 179.
 MAX_PIXELS = 1 << 27
 # Huffman coding spends at least one bit on the DC coefficient of each 8×8 block.
 PIXELS_A_BYTE = 8 * 64
+# Every scan of a progressive file goes over all blocks, and may do so with a few bytes. This is the largest picture in
+# 16 scans, six more than what encoders write.
+MAX_PIXELS_IN_SCANS = 16 * MAX_PIXELS
+_HEAD = 1 << 16
 Box = tuple[float, float, float, float]
 Decoder = Literal["turbojpeg", "pillow"]
 # EXIF orientations whose upright image has the rows, or the columns, the other way round (after the transposition that
@@ -49,28 +51,6 @@ class Plane(NamedTuple):
         return (box[0] - x) / w, (box[1] - y) / h, (box[2] - x) / w, (box[3] - y) / h
 
 
-class ImageError(UserError):
-    """A file that cannot be used as an image.
-
-    Args:
-        path: The file.
-        reason: Why, in one line.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
-        self.path = path
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        # By its own arguments: an exception's are its message, of which a process that sends one makes another.
-        return type(self), (self.path, self.reason)
-
-    def with_advice(self) -> "ImageError":
-        """The same, saying how to go on without such files."""
-        return ImageError(self.path, f"{self.reason} (to leave such files out and list them: --data.on_error skip)")
-
-
 def choose_decoder(asked: Literal["auto", "turbojpeg", "pillow"]) -> Decoder:
     """The decoder to use: libjpeg-turbo where its library is found, Pillow otherwise, or the one asked for.
 
@@ -98,38 +78,41 @@ class Photo:
     bits are scaled to 8, of an animation the first frame counts. EXIF that cannot be read turns nothing.
 
     What libjpeg-turbo refuses or warns of, and what is not a JPEG of Y or YCbCr, is left to Pillow; ``refused`` says
-    why.
+    why. Where it warns of damage within a scan the file is refused altogether: Pillow would show it without a word.
 
     Args:
         path: Any file that Pillow opens.
         decoder: For JPEG files.
 
     Raises:
-        ImageError: Missing, no image, cut short, over 134 megapixels, or a mode with no defined white; some of it only
-            when planes are asked for.
+        ImageError: Missing, no image, cut short, damaged, over 134 megapixels, scans without end, or a mode with no
+            defined white; some of it only when planes are asked for.
     """
 
     def __init__(self, path: str | os.PathLike[str], decoder: Decoder = "pillow") -> None:
         self.path = path
-        with _faults_named(path), open(path, "rb") as file:
+        with open_file(path) as file:
             self.data = file.read()
         self.header: JpegHeader | None = None
         self.refused: str | None = None
         try:
             self.header = read_header(self.data)
             self.header.factors  # noqa: B018 - raises if there are none
+        except DamagedError as error:
+            raise _damaged(path, error) from error
         except JpegError as error:
             self.header, self.refused = None, str(error)
         self._huffman_coded = self.data[:2] == b"\xff\xd8" and self.refused != "arithmetic coding"
         if decoder == "pillow":
             self.header, self.refused = None, "read by Pillow"
         if self.header is None:
-            with _faults_named(self.path), Image.open(io.BytesIO(self.data)) as image:
+            with faults_named(self.path), Image.open(io.BytesIO(self.data)) as image:
                 size, orientation = image.size, _orientation(image)
         else:
             size, orientation = (self.header.width, self.header.height), self.header.orientation
         _check_size(path, *size)
         self._check_length(*size)
+        self._check_scans(*size)
         self.orientation = orientation if 1 <= orientation <= 8 else 1
         self.width, self.height = size if self.orientation < 5 else size[::-1]
         self._decoded: dict[int, list[Plane]] = {}
@@ -139,6 +122,20 @@ class Photo:
         if self._huffman_coded and width * height > PIXELS_A_BYTE * len(self.data):
             size = f"{width}×{height} pixels"
             raise ImageError(self.path, f"truncated: {size} cannot lie in {len(self.data):,} bytes")
+
+    def _check_scans(self, width: int, height: int) -> None:
+        if self.data[:2] != b"\xff\xd8":
+            return
+        try:
+            scans = count_scans(self.data)
+        except DamagedError as error:
+            raise _damaged(self.path, error) from error
+        except JpegError:  # Pillow shall say what it makes of it
+            return
+        if scans * width * height > MAX_PIXELS_IN_SCANS:
+            raise ImageError(
+                self.path, f"{scans:,} scans of {width}×{height} pixels; at most 16 of the largest picture"
+            )
 
     @property
     def chroma_factor(self) -> int:
@@ -173,12 +170,14 @@ class Photo:
         if self.header is not None:
             try:
                 samples = turbo.decode_planes(self.data, self.header, denominator)
+            except DamagedError as error:
+                raise _damaged(self.path, error) from error
             except JpegError as error:
                 self.header, self.refused = None, str(error)
             else:
                 factors = self.header.factors
                 return [Plane(s, f * denominator, g * denominator) for s, (f, g) in zip(samples, factors, strict=True)]
-        with _faults_named(self.path), Image.open(io.BytesIO(self.data)) as image:
+        with faults_named(self.path), Image.open(io.BytesIO(self.data)) as image:
             width, height = image.size
             wanted = (max(1, width // denominator), max(1, height // denominator))
             drafted = image.draft(None if _is_rgb_jpeg(image) else "YCbCr", wanted)
@@ -193,27 +192,28 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     Raises:
         ImageError: As :class:`Photo`.
     """
-    with _faults_named(path), Image.open(path) as image:
-        (width, height), orientation = image.size, _orientation(image)
+    with open_file(path) as file:
+        head = file.read(_HEAD)
+        try:
+            read_header(head)  # what Pillow would be at for minutes is found here
+        except DamagedError as error:
+            raise _damaged(path, error) from error
+        except JpegError:
+            pass
+        file.seek(0)
+        with Image.open(file) as image:
+            (width, height), orientation = image.size, _orientation(image)
     _check_size(path, width, height)
     return (width, height) if orientation not in range(5, 9) else (height, width)
+
+
+def _damaged(path: str | os.PathLike[str], error: DamagedError) -> ImageError:
+    return ImageError(path, f"damaged: {error}")
 
 
 def _check_size(path: str | os.PathLike[str], width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise ImageError(path, f"{width}×{height} pixels; at most {MAX_PIXELS:,} are decoded")
-
-
-@contextlib.contextmanager
-def _faults_named(path: str | os.PathLike[str]) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise ImageError(path, "no such file") from error
-    # Pillow's plug-ins raise nearly anything on a damaged file: OSError, SyntaxError, struct.error, IndexError, …
-    except Exception as error:
-        reason = re.sub(r"<_io\.BytesIO object at \w+>", "file", first_line(error)).replace(str(path), "file")
-        raise ImageError(path, reason) from error
 
 
 def upright(samples: np.ndarray, orientation: int) -> np.ndarray:

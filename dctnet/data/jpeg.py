@@ -1,6 +1,7 @@
 """What a JPEG file says of itself: markers up to the first scan."""
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,12 +12,18 @@ _FRAMES = {0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive"}
 _OTHER_FRAMES = {0xC3: "lossless", **dict.fromkeys((0xC5, 0xC6, 0xC7), "hierarchical")}
 _OTHER_FRAMES |= dict.fromkeys((0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF), "arithmetic")
 _ALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
+# Segments hold up to 64 kB. More of them, or of what fills the space between, are there to keep a reader busy.
+_MAX_MARKERS = 10_000
 # T.81, figure A.6: where the k-th value of a quantisation table belongs in row-major order.
 _ZIGZAG = sorted(range(64), key=lambda f: (f // 8 + f % 8, f // 8 if (f // 8 + f % 8) % 2 else f % 8))
 
 
 class JpegError(ValueError):
     """Not a JPEG file that is understood here; the message says in what. Others may still read it."""
+
+
+class DamagedError(JpegError):
+    """A JPEG file that is not as it was written, so that it shows something else; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,7 @@ def read_header(data: bytes) -> JpegHeader:
         data: The file, or as much of it as holds the header.
 
     Raises:
+        DamagedError: A quantisation step of 0, or thousands of markers.
         JpegError: Not a JPEG file, cut short, or not Y or YCbCr of 8 bits by Huffman-coded DCT. Says what it is.
 
     Source: ITU-T T.81 (1992), annex B; T.871 (JFIF); T.872, 6.5.3 (Adobe's marker).
@@ -89,25 +97,51 @@ def read_header(data: bytes) -> JpegHeader:
         raise JpegError("the header is cut short") from error
 
 
-def _read_markers(data: bytes) -> JpegHeader:
-    tables: dict[int, np.ndarray] = {}
-    frame, process, orientation, adobe = None, "", 1, None
-    jfif, place = False, 2
-    while True:
-        place = data.find(b"\xff", place)
-        if place < 0:
+def count_scans(data: bytes) -> int:
+    """How many scans a JPEG file has; what follows its end does not count.
+
+    Raises:
+        DamagedError: It has no end: cut short, if perhaps filled up with something else.
+        JpegError: As :func:`read_header`, where it comes to no scan.
+    """
+    try:
+        *_, (_, _, start) = _segments(data)
+    except (struct.error, IndexError) as error:
+        raise JpegError("the header is cut short") from error
+    # Within a scan 0xFF is followed by 0: no search can mistake its samples for a marker.
+    end = data.find(bytes((0xFF, _EOI)), start)
+    if end < 0:
+        raise DamagedError("truncated, no end-of-image marker after the scan")
+    return 1 + data.count(bytes((0xFF, _SOS)), start, end)
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """Marker, content and end of each segment up to the first scan's header."""
+    place = 2
+    for _ in range(_MAX_MARKERS):
+        place = data.find(b"\xff", place) + 1
+        if not place:
             raise JpegError("no scan in it")
-        while data[place] == 0xFF:
-            place += 1
-        marker, place = data[place], place + 1
+        marker = data[place]
+        if marker == 0xFF:  # any marker may be preceded by such
+            continue
+        place += 1
         if marker in _ALONE or marker == 0:
             continue
         if marker in (_EOI, _SOI):
             raise JpegError("no scan in it")
         (length,) = struct.unpack_from(">H", data, place)
-        body = data[place + 2 : place + length]
+        yield marker, data[place + 2 : place + length], place + length
         if marker == _SOS:
-            break
+            return
+        place += length
+    raise DamagedError(f"{_MAX_MARKERS:,} markers and no scan")
+
+
+def _read_markers(data: bytes) -> JpegHeader:
+    tables: dict[int, np.ndarray] = {}
+    frame, process, exif, adobe, jfif = None, "", b"", None, False
+    for marker, body, _ in _segments(data):
         if marker == _DQT:
             tables |= _read_tables(body)
         elif marker in _FRAMES:
@@ -115,14 +149,13 @@ def _read_markers(data: bytes) -> JpegHeader:
         elif marker in _OTHER_FRAMES:
             raise JpegError(f"{_OTHER_FRAMES[marker]} coding")
         elif marker == _APP1 and body[:6] == b"Exif\0\0":
-            orientation = read_orientation(body)
+            exif += body[6:] if exif else body  # what is too long for one segment goes on in the next
         elif marker == _APP14 and body[:5] == b"Adobe":
             adobe = body[11]
         jfif = jfif or (marker == 0xE0 and body[:5] == b"JFIF\0")
-        place += length
     if frame is None:
         raise JpegError("a scan without a frame")
-    return _check_frame(frame, tables, process, orientation, adobe, jfif)
+    return _check_frame(frame, tables, process, read_orientation(exif), adobe, jfif)
 
 
 def _check_frame(
@@ -161,13 +194,17 @@ def _read_tables(body: bytes) -> dict[int, np.ndarray]:
             raise JpegError("a quantisation table is cut short")
         table = np.empty(64, np.int32)
         table[_ZIGZAG] = np.frombuffer(body, ">u2" if wide else "u1", 64, place + 1)
+        if not table.all():
+            raise DamagedError("a quantisation step of 0")
         tables[name] = table
         place = end
     return tables
 
 
 def read_orientation(body: bytes) -> int:
-    """EXIF's orientation out of an APP1 segment; 1 where there is none that can be read."""
+    """EXIF's orientation out of an APP1 segment's content; 1 where there is none that can be read."""
+    if not body:
+        return 1
     try:
         exif = Image.Exif()
         exif.load(body)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from dctnet.data.jpeg import JpegError, JpegHeader
+from dctnet.data.jpeg import DamagedError, JpegError, JpegHeader
 from dctnet.errors import first_line
 
 T = TypeVar("T")
@@ -67,7 +67,8 @@ def decode_planes(data: bytes, header: JpegHeader, denominator: int = 1) -> list
         Y, or Y, Cb, Cr, 0 … 255, each of shape (rows, columns), uint8; subsampled chroma is smaller.
 
     Raises:
-        JpegError: libjpeg-turbo refuses the file, or warns: then somebody else had better look at it.
+        DamagedError: libjpeg-turbo has found damage within a scan.
+        JpegError: It refuses the file, or warns: then somebody else had better look at it.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -77,7 +78,16 @@ def decode_planes(data: bytes, header: JpegHeader, denominator: int = 1) -> list
                 return [_decoder().decode(data, _GREY, scale, _FLAGS)[..., 0]]
             return _decoder().decode_to_yuv_planes(data, scale, flags=_FLAGS)
         except (OSError, ValueError, UserWarning, TypeError, ZeroDivisionError) as error:
-            raise JpegError(first_line(error)) from error
+            raise _refusal(first_line(error).removeprefix("UserWarning: ")) from error
+
+
+def _refusal(said: str) -> JpegError:
+    # Of all that it warns of, this alone is damage for certain. But bytes left over at the very end are more often some
+    # camera's filling than the trace of a fault.
+    damaged = (
+        said.startswith(("Corrupt JPEG data", "Premature end")) and "extraneous bytes before marker 0xd9" not in said
+    )
+    return DamagedError(said) if damaged else JpegError(said)
 
 
 class _Transform(ctypes.Structure):
@@ -131,7 +141,8 @@ def with_coefficients(data: bytes, header: JpegHeader, take: Callable[[list[np.n
         What ``take`` returned.
 
     Raises:
-        JpegError: libjpeg-turbo refuses the file, or warns: then somebody else had better look at it.
+        DamagedError: libjpeg-turbo has found damage within a scan.
+        JpegError: It refuses the file, or warns: then somebody else had better look at it.
     """
     shapes = [header.blocks(i) for i in range(len(header.components))]
     # The library goes by whole rows of MCUs.
@@ -157,7 +168,7 @@ def with_coefficients(data: bytes, header: JpegHeader, take: Callable[[list[np.n
             handle, data, len(data), 1, ctypes.byref(buffer), ctypes.byref(size), ctypes.byref(transform), _FLAGS
         )
         if failed:
-            raise JpegError(lib.tjGetErrorStr2(handle).decode(errors="replace"))
+            raise _refusal(lib.tjGetErrorStr2(handle).decode(errors="replace"))
     finally:
         lib.tjDestroy(handle)
     if len(addresses) != total or not outcome:

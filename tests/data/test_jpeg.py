@@ -68,13 +68,15 @@ def test_tables_are_those_that_libjpeg_reads(tmp_path):
 
 def test_tables_of_sixteen_bits_and_several_in_one_segment():
     data = encode(quality=100)
-    wide = b"".join(bytes((0x10 + name,)) + (np.arange(64) * 1000 + name).astype(">u2").tobytes() for name in (0, 1))
+    wide = b"".join(
+        bytes((0x10 + name,)) + (np.arange(64) * 1000 + name + 1).astype(">u2").tobytes() for name in (0, 1)
+    )
     # What comes first is replaced by what comes later, so ours must be the last.
     scan = data.index(b"\xff\xda")
     data = data[:scan] + insert_segment(b"\xff\xd8", 0xDB, wide)[2:] + data[scan:]
     luma, chroma, _ = (c.table for c in read_header(data).components)
     # T.81, figure A.6: the third value is that of v = 1, u = 0, the last that of v = u = 7.
-    assert (luma[1], luma[8], luma[63]) == (1000, 2000, 63000)
+    assert (luma[1], luma[8], luma[63]) == (1001, 2001, 63001)
     assert (chroma == luma + 1).all()
 
 
