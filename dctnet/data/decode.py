@@ -103,6 +103,7 @@ class Photo:
         except JpegError as error:
             self.header, self.refused = None, str(error)
         self._huffman_coded = self.data[:2] == b"\xff\xd8" and self.refused != "arithmetic coding"
+        self._lossless = self.refused == "lossless coding"  # without a DCT there is no scaling in it
         if decoder == "pillow":
             self.header, self.refused = None, "read by Pillow"
         if self.header is None:
@@ -180,7 +181,8 @@ class Photo:
         with faults_named(self.path), Image.open(io.BytesIO(self.data)) as image:
             width, height = image.size
             wanted = (max(1, width // denominator), max(1, height // denominator))
-            drafted = image.draft(None if _is_rgb_jpeg(image) else "YCbCr", wanted)
+            mode = None if _is_rgb_jpeg(image) else "YCbCr"
+            drafted = None if self._lossless else image.draft(mode, wanted)
             span = 1 if drafted is None else round(width / drafted[1][2])
             pixels = np.asarray(_to_ycbcr(image))
         return [Plane(samples, span, span) for samples in np.moveaxis(np.atleast_3d(pixels), -1, 0)]

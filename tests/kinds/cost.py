@@ -1,0 +1,77 @@
+"""What each reader makes of a file, in a process of its own: outcome, seconds of computing, memory at its peak.
+
+    python -m tests.kinds.cost KIND…
+
+prints a row a kind and reader, as JSON: kind, reader, outcome, seconds, megabytes beyond those of the process before.
+"""
+
+import contextlib
+import io
+import json
+import os
+import resource
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from tests.kinds.outcome import pack_all, read
+from tests.kinds.table import KINDS, READERS
+
+PATIENCE = 60
+
+
+def apart(work: Callable[[], str]) -> tuple[str, float, float]:
+    """The outcome of some work, its seconds of computing, and the megabytes that it took at most."""
+    out, into = os.pipe()
+    child = os.fork()
+    if not child:
+        signal.alarm(PATIENCE)
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                outcome = work()
+        except BaseException as error:
+            outcome = f"raised: {type(error).__name__}: {error}"
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        os.write(into, json.dumps([outcome, seconds, (after.ru_maxrss - before.ru_maxrss) / 1024]).encode())
+        os._exit(0)
+    os.close(into)
+    with open(out) as pipe:
+        said = pipe.read()
+    status = os.waitpid(child, 0)[1]
+    return tuple(json.loads(said)) if said else (f"died: status {status}", float(PATIENCE), 0.0)
+
+
+def pack_one(folder: Path, name: str) -> str:
+    """The outcome of packing a file of a kind beside sound ones."""
+    for split in ("train", "val"):
+        (folder / "files" / split / "a").mkdir(parents=True)
+        KINDS["4:2:0"].write(folder / "files" / split / "a" / "sound.jpg")
+    KINDS[name].write(folder / "files" / "train" / "a" / "kind.jpg")
+    return next(outcome for file, outcome, _ in pack_all(folder / "files", folder / "out") if file == "kind.jpg")
+
+
+def costs(names: Sequence[str]) -> Iterator[tuple[str, str, str, float, float]]:
+    """Kind, reader, outcome, seconds and megabytes of each kind and reader."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as place:
+        KINDS["4:2:0"].write(Path(place, "sound.jpg"))
+        for reader in READERS:  # what is loaded at the first file is no cost of another
+            read(Path(place, "sound.jpg"), reader)
+    for name in names:
+        with tempfile.TemporaryDirectory() as place:
+            path = Path(place, "kind.jpg")
+            KINDS[name].write(path)
+            for reader in READERS:
+                yield name, reader, *apart(lambda path=path, reader=reader: read(path, reader)[0])
+        with tempfile.TemporaryDirectory() as place:
+            yield name, "pack", *apart(lambda place=place, name=name: pack_one(Path(place), name))
+
+
+if __name__ == "__main__":
+    print(json.dumps(list(costs(sys.argv[1:] or list(KINDS)))))
