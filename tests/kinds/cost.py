@@ -13,11 +13,12 @@ import resource
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
 
+from tests.kinds.kind import Kind
 from tests.kinds.outcome import pack_all, read
 from tests.kinds.table import KINDS, READERS
 
@@ -47,31 +48,31 @@ def apart(work: Callable[[], str]) -> tuple[str, float, float]:
     return tuple(json.loads(said)) if said else (f"died: status {status}", float(PATIENCE), 0.0)
 
 
-def pack_one(folder: Path, name: str) -> str:
+def pack_one(folder: Path, kind: Kind) -> str:
     """The outcome of packing a file of a kind beside sound ones."""
     for split in ("train", "val"):
         (folder / "files" / split / "a").mkdir(parents=True)
         KINDS["4:2:0"].write(folder / "files" / split / "a" / "sound.jpg")
-    KINDS[name].write(folder / "files" / "train" / "a" / "kind.jpg")
+    kind.write(folder / "files" / "train" / "a" / "kind.jpg")
     return next(outcome for file, outcome, _ in pack_all(folder / "files", folder / "out") if file == "kind.jpg")
 
 
-def costs(names: Sequence[str]) -> Iterator[tuple[str, str, str, float, float]]:
+def costs(kinds: Mapping[str, Kind]) -> Iterator[tuple[str, str, str, float, float]]:
     """Kind, reader, outcome, seconds and megabytes of each kind and reader."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as place:
         KINDS["4:2:0"].write(Path(place, "sound.jpg"))
         for reader in READERS:  # what is loaded at the first file is no cost of another
             read(Path(place, "sound.jpg"), reader)
-    for name in names:
+    for name, kind in kinds.items():
         with tempfile.TemporaryDirectory() as place:
             path = Path(place, "kind.jpg")
-            KINDS[name].write(path)
+            kind.write(path)
             for reader in READERS:
                 yield name, reader, *apart(lambda path=path, reader=reader: read(path, reader)[0])
         with tempfile.TemporaryDirectory() as place:
-            yield name, "pack", *apart(lambda place=place, name=name: pack_one(Path(place), name))
+            yield name, "pack", *apart(lambda place=place, kind=kind: pack_one(Path(place), kind))
 
 
 if __name__ == "__main__":
-    print(json.dumps(list(costs(sys.argv[1:] or list(KINDS)))))
+    print(json.dumps(list(costs({name: KINDS[name] for name in sys.argv[1:]}))))

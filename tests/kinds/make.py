@@ -126,6 +126,13 @@ def many_segments(data: bytes, marker: int, head: Callable[[int], bytes], count:
     return data[:2] + b"".join(segment(marker, body + bytes(65533 - len(body))) for body in bodies) + data[2:]
 
 
+def plain(kind: str, side: int, **options: object) -> bytes:
+    """A square of one colour as Pillow writes it."""
+    file = io.BytesIO()
+    Image.new("RGB", (side, side), (90, 120, 150)).save(file, kind, **options)
+    return file.getvalue()
+
+
 def png_header(width: int, height: int) -> bytes:
     """A PNG that claims a size and has next to no pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
