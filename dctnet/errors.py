@@ -39,3 +39,9 @@ def first_line(error: BaseException) -> str:
     """The first line of an exception's message, cut to a readable length."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+def printable(name: object) -> str:
+    """A file's name as a line that any terminal shows: as it is, or else in quotes, with escapes."""
+    # Names are bytes: they may hold line ends, and what is no UTF-8, at which printing would raise an error.
+    return text if (text := str(name)).isprintable() else ascii(text)

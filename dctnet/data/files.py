@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from dctnet.errors import UserError, first_line
+from dctnet.errors import UserError, first_line, printable
 
 # A file is read as a whole. This is more than any photograph, and less than a film under the name of one.
 MAX_BYTES = 1 << 28
@@ -22,7 +22,7 @@ class ImageError(UserError):
     """
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
+        super().__init__(f"{printable(path)}: {reason}")
         self.path = path
         self.reason = reason
 

@@ -8,6 +8,7 @@ process before. Besides, the largest files that are read at all are measured; th
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -52,6 +53,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     kinds = KINDS | LARGEST
+    if os.geteuid() == 0:
+        print("not to be read: not measured, root may read anything")
+        del kinds["not to be read"]
     rows = list(costs(kinds))
     lines = ["| kind | " + " | ".join((*READERS, "pack")) + " |", "|---" * 5 + "|"]
     for name, kind in kinds.items():
@@ -64,7 +68,7 @@ def main() -> int:
         own = [row for row in rows if row[0] in names]
         slowest, widest = max(own, key=lambda row: row[3]), max(own, key=lambda row: row[4])
         print(
-            f"{title}: {len(names)} × {len(READERS) + 1} readers; at most {slowest[3]:.2f} s ({slowest[0]}, "
+            f"{title}: {len(own) // 4} × {len(READERS) + 1} readers; at most {slowest[3]:.2f} s ({slowest[0]}, "
             f"{slowest[1]}) and {widest[4]:.0f} MB ({widest[0]}, {widest[1]})"
         )
     print(f"{len(found)} not as expected")

@@ -26,7 +26,8 @@ def files(tmp_path_factory):
     (root / "train" / "a").mkdir(parents=True)
     (root / "val" / "a").mkdir(parents=True)
     KINDS["4:2:0"].write(root / "val" / "a" / "sound.jpg")
-    paths = {name: root / "train" / "a" / f"{number:03d}.jpg" for number, name in enumerate(KINDS)}
+    folder = root / "train" / "a"
+    paths = {name: folder / f"{number:03d}{kind.ending}" for number, (name, kind) in enumerate(KINDS.items())}
     for name, path in paths.items():
         KINDS[name].write(path)
     return paths

@@ -22,7 +22,8 @@ from tests.kinds.kind import Kind
 from tests.kinds.outcome import pack_all, read
 from tests.kinds.table import KINDS, READERS
 
-PATIENCE = 60
+# Of computing, and by the clock: who waits, as for a pipe, computes nothing.
+PATIENCE, WAIT = 60, 300
 
 
 def apart(work: Callable[[], str]) -> tuple[str, float, float]:
@@ -30,7 +31,8 @@ def apart(work: Callable[[], str]) -> tuple[str, float, float]:
     out, into = os.pipe()
     child = os.fork()
     if not child:
-        signal.alarm(PATIENCE)
+        signal.setitimer(signal.ITIMER_PROF, PATIENCE)
+        signal.alarm(WAIT)
         before = resource.getrusage(resource.RUSAGE_SELF)
         try:
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -53,8 +55,11 @@ def pack_one(folder: Path, kind: Kind) -> str:
     for split in ("train", "val"):
         (folder / "files" / split / "a").mkdir(parents=True)
         KINDS["4:2:0"].write(folder / "files" / split / "a" / "sound.jpg")
-    kind.write(folder / "files" / "train" / "a" / "kind.jpg")
-    return next(outcome for file, outcome, _ in pack_all(folder / "files", folder / "out") if file == "kind.jpg")
+    path = folder / "files" / "train" / "a" / f"kind{kind.ending}"
+    kind.write(path)
+    return next(
+        outcome for file, outcome, _ in pack_all(folder / "files", folder / "out", compare=False) if file == path.name
+    )
 
 
 def costs(kinds: Mapping[str, Kind]) -> Iterator[tuple[str, str, str, float, float]]:
@@ -66,7 +71,7 @@ def costs(kinds: Mapping[str, Kind]) -> Iterator[tuple[str, str, str, float, flo
             read(Path(place, "sound.jpg"), reader)
     for name, kind in kinds.items():
         with tempfile.TemporaryDirectory() as place:
-            path = Path(place, "kind.jpg")
+            path = Path(place, f"kind{kind.ending}")
             kind.write(path)
             for reader in READERS:
                 yield name, reader, *apart(lambda path=path, reader=reader: read(path, reader)[0])

@@ -15,6 +15,7 @@ class Kind:
         left_out: In words of the reason, why no reader takes it; or by reader, where they differ.
         unseen: Readers that show the file's damage without a word: nothing but a checksum could tell.
         special: Whether ``content`` takes a path.
+        ending: Of the file's name.
     """
 
     content: Callable[..., bytes | None]
@@ -22,6 +23,7 @@ class Kind:
     left_out: str | dict[str, str] = ""
     unseen: tuple[str, ...] = ()
     special: bool = False
+    ending: str = ".jpg"
 
     def expected(self, reader: str) -> str:
         """``read``, ``by pixels: words``, or ``left out: words``."""

@@ -1,6 +1,5 @@
 """What a reader makes of one file, and what Pillow shows of it."""
 
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,15 +33,20 @@ def read(path: Path, reader: str) -> tuple[str, np.ndarray | None]:
         dataset = PhotoDataset(Files((str(path),), (0,)), CoefficientReader(CenterCrop(1.0), SIDE, ALL), "turbojpeg", 0)
         sample = dataset[0, 0]
         if sample.error is not None:
-            return f"left out: {sample.error[1]}", None
+            return _left_out(ImageError(*sample.error)), None
         # What stands here is what `by_pixels.csv` will list.
         return f"by pixels: {sample.refused[1]}" if sample.refused else "read", sample.read[0].numpy()
     try:
         photo = Photo(path, "pillow" if reader == "pillow" else "turbojpeg")
         picture = see(photo)
     except ImageError as error:
-        return f"left out: {error.reason}", None
+        return _left_out(error), None
     return f"by pixels: {photo.refused}" if photo.refused and reader == "turbojpeg" else "read", picture
+
+
+def _left_out(error: ImageError) -> str:
+    assert str(error).isprintable(), "no line that any terminal shows"
+    return f"left out: {error.reason}"
 
 
 def shown(path: Path) -> Image.Image:
@@ -66,11 +70,12 @@ def distance(path: Path, reader: str, values: np.ndarray) -> float:
     return float(np.abs(values.astype(float) - expected).mean())
 
 
-def pack_all(folder: Path, out: Path) -> Iterator[tuple[str, str, float | None]]:
+def pack_all(folder: Path, out: Path, compare: bool = True) -> Iterator[tuple[str, str, float | None]]:
     """Packs a folder of one class, ``a``, with what cannot be used left out.
 
     Yields:
-        Name, outcome and distance from what Pillow shows, in units of a coefficient, of each entry of the folder.
+        Name, outcome and, if ``compare`` asks for it, distance from what Pillow shows, in units of a coefficient, of
+        each entry of the folder.
     """
     names = {path.name for path in (folder / "train" / "a").iterdir() if not path.name.startswith(".")}
     data = PackData(channels="square-6", image_size=SIDE, min_scale=1.0, crop_fraction=1.0, on_error="skip")
@@ -79,7 +84,7 @@ def pack_all(folder: Path, out: Path) -> Iterator[tuple[str, str, float | None]]
     for path, reason in manifest.splits["train"].skipped:
         names.remove(Path(path).name)
         yield Path(path).name, f"left out: {reason}", None
-    steps = np.array(json.loads((out / "manifest.json").read_text())["steps"])[:, None, None]
+    steps = np.array(manifest.steps)[:, None, None]
     for shard in manifest.splits["train"].shards:
         raw, place = np.fromfile(out / f"{shard.name}.bin", manifest.dtype), 0
         for entry in read_index(manifest, shard):
@@ -87,7 +92,8 @@ def pack_all(folder: Path, out: Path) -> Iterator[tuple[str, str, float | None]]
             values = raw[place : place + np.prod(shape)].reshape(shape) * steps
             place += values.size
             names.remove(Path(entry["path"]).name)
-            yield Path(entry["path"]).name, "read", _packed_distance(folder / entry["path"], values, manifest.channels)
+            far = _packed_distance(folder / entry["path"], values, manifest.channels) if compare else None
+            yield Path(entry["path"]).name, "read", far
     for name in names:
         yield name, "left out: not listed", None
 

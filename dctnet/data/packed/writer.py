@@ -37,7 +37,7 @@ from dctnet.data.packed.manifest import (
 from dctnet.data.packed.plan import PackData, choose_scales, fingerprint, make_plan, make_tasks
 from dctnet.data.packed.shard import ShardTask, one_thread, shard_images, shard_size, write_shard
 from dctnet.data.packed.steps import choose_steps, sample_coefficients
-from dctnet.errors import UserError, first_line
+from dctnet.errors import UserError, first_line, printable
 
 # What a kill can leave of our own files, named by write_whole and write_shard.
 _HALF_WRITTEN = re.compile(r"\.(plan\.json|manifest\.json|(train|val|test)-\d{5}(\.json)?)\.\d+")
@@ -286,7 +286,7 @@ def _finish(plan: dict[str, Any], source: FrequencyDataModule, tasks: list[Shard
     (folder / PLAN).unlink(missing_ok=True)
     left_out = [(name, *s) for name, split in splits.items() for s in split["skipped"]]
     for name, path, reason in left_out[:20]:
-        print(f"left out of {name}: {path}: {reason}")
+        print(f"left out of {name}: {printable(path)}: {reason}")
     if len(left_out) > 20:
         print(f"… and {len(left_out) - 20} more, all in {folder / MANIFEST}")
     return sum(shard["images"] for split in splits.values() for shard in split["shards"])
