@@ -3,7 +3,7 @@
     python -m tests.campaigns.fuzz_jpeg --mutants 100000 --state fuzz.json
 
 A mutant has one to eight bits flipped, is cut, or goes on as another file. Each reader gets each mutant, in
-subprocesses that take some hundreds of them: a crash costs no more than itself, and the mutant is known. A hang is more
+subprocesses that take thousands of them: a crash costs no more than itself, and the mutant is known. A hang is more
 than two seconds of computing. The counts are kept in the state file after each piece: the same command goes on where it
 was stopped, and a larger number of mutants adds to it. What a mutant that is read became:
 
@@ -41,7 +41,7 @@ from dctnet.frequency.channels import named_channels
 
 READERS = ("pillow", "turbojpeg", "coefficients")
 KINDS = ("flip", "truncate", "splice")
-PIECE, TIMEOUT = 3000, 2.0
+PIECE, TIMEOUT = 15000, 2.0
 SIDES = (64, 57, 32, 16)
 
 
