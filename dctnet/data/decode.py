@@ -9,7 +9,15 @@ from PIL import ExifTags, Image
 
 from dctnet.data import turbo
 from dctnet.data.files import ImageError, faults_named, open_file
-from dctnet.data.jpeg import DamagedError, JpegError, JpegHeader, count_scans, read_header, read_orientation
+from dctnet.data.jpeg import (
+    DamagedError,
+    JpegError,
+    JpegHeader,
+    count_scans,
+    reaches_scan,
+    read_header,
+    read_orientation,
+)
 from dctnet.errors import UserError
 
 # 134 megapixels: more than any camera's single shot, 400 MB as planes. Pillow itself only warns from 89 to 179.
@@ -19,7 +27,7 @@ PIXELS_A_BYTE = 8 * 64
 # Every scan of a progressive file goes over all blocks, and may do so with a few bytes. This is the largest picture in
 # 16 scans, six more than what encoders write.
 MAX_PIXELS_IN_SCANS = 16 * MAX_PIXELS
-_HEAD = 1 << 16
+_HEAD = 1 << 16  # most headers are shorter
 Box = tuple[float, float, float, float]
 Decoder = Literal["turbojpeg", "pillow"]
 # EXIF orientations whose upright image has the rows, or the columns, the other way round (after the transposition that
@@ -196,12 +204,11 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """
     with open_file(path) as file:
         head = file.read(_HEAD)
-        try:
-            read_header(head)  # what Pillow would be at for minutes is found here
+        try:  # what Pillow would be at for minutes is found here
+            if head[:2] == b"\xff\xd8" and not reaches_scan(head):
+                reaches_scan(head + file.read())
         except DamagedError as error:
             raise _damaged(path, error) from error
-        except JpegError:
-            pass
         file.seek(0)
         with Image.open(file) as image:
             (width, height), orientation = image.size, _orientation(image)

@@ -12,8 +12,9 @@ _FRAMES = {0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive"}
 _OTHER_FRAMES = {0xC3: "lossless", **dict.fromkeys((0xC5, 0xC6, 0xC7), "hierarchical")}
 _OTHER_FRAMES |= dict.fromkeys((0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF), "arithmetic")
 _ALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
-# Segments hold up to 64 kB. More of them, or of what fills the space between, are there to keep a reader busy.
-_MAX_MARKERS = 10_000
+# More of them, or of what fills the space between, is there to keep a reader busy: Pillow puts the pieces of EXIF
+# together one by one, copying all that it has each time.
+_MAX_MARKERS, _MAX_HEADER = 10_000, 1 << 25
 # T.81, figure A.6: where the k-th value of a quantisation table belongs in row-major order.
 _ZIGZAG = sorted(range(64), key=lambda f: (f // 8 + f % 8, f // 8 if (f // 8 + f % 8) % 2 else f % 8))
 
@@ -84,7 +85,7 @@ def read_header(data: bytes) -> JpegHeader:
         data: The file, or as much of it as holds the header.
 
     Raises:
-        DamagedError: A quantisation step of 0, or thousands of markers.
+        DamagedError: A quantisation step of 0; thousands of markers, or 34 MB, before the first scan.
         JpegError: Not a JPEG file, cut short, or not Y or YCbCr of 8 bits by Huffman-coded DCT. Says what it is.
 
     Source: ITU-T T.81 (1992), annex B; T.871 (JFIF); T.872, 6.5.3 (Adobe's marker).
@@ -115,11 +116,29 @@ def count_scans(data: bytes) -> int:
     return 1 + data.count(bytes((0xFF, _SOS)), start, end)
 
 
+def reaches_scan(data: bytes) -> bool:
+    """Whether the beginning of a JPEG file reaches to its first scan.
+
+    Raises:
+        DamagedError: Thousands of markers, or 34 MB, precede it.
+    """
+    try:
+        return any(marker == _SOS for marker, _, _ in _segments(data))
+    except (struct.error, IndexError):
+        return False
+    except DamagedError:
+        raise
+    except JpegError:
+        return False
+
+
 def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
     """Marker, content and end of each segment up to the first scan's header."""
     place = 2
     for _ in range(_MAX_MARKERS):
         place = data.find(b"\xff", place) + 1
+        if place > _MAX_HEADER:
+            raise DamagedError(f"no scan in the first {_MAX_HEADER:,} bytes")
         if not place:
             raise JpegError("no scan in it")
         marker = data[place]

@@ -68,13 +68,24 @@ def spoilt(data: bytes, new: bytes, at: float = 0.5) -> bytes:
     return data[:place] + new + data[place + len(new) :]
 
 
-def oriented(data: bytes, orientation: int, **others: object) -> bytes:
-    """The same with EXIF in front, of which other entries may be given by name."""
-    exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = orientation
+def exif(orientation: int, **others: object) -> bytes:
+    """A segment's content, of which other entries may be given by name."""
+    entries = Image.Exif()
+    entries[ExifTags.Base.Orientation] = orientation
     for name, value in others.items():
-        exif[ExifTags.Base[name]] = value
-    return insert_segment(data, 0xE1, exif.tobytes())
+        entries[ExifTags.Base[name]] = value
+    return entries.tobytes()
+
+
+def oriented(data: bytes, orientation: int, **others: object) -> bytes:
+    """The same with EXIF in front."""
+    return insert_segment(data, 0xE1, exif(orientation, **others))
+
+
+def much_exif(megabytes: int) -> bytes:
+    """EXIF that goes on over many segments; its orientation stands in the first."""
+    count = (megabytes << 20) // 65535
+    return many_segments(saved(), 0xE1, lambda n: b"Exif\0\0" if n else exif(6), count)
 
 
 def renamed(data: bytes, names: bytes) -> bytes:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from tests.kinds.kind import Kind
 from tests.kinds.make import (
+    exif,
     flat,
     many_segments,
+    much_exif,
     oriented,
     patched,
     place_of,
@@ -68,10 +70,11 @@ JPEG = {
     "trailing rubbish": Kind(lambda: saved() + bytes(range(256)) * 40),
     "fill bytes before the end": Kind(lambda: saved()[:-2] + bytes(20) + b"\xff\xd9", "extraneous bytes"),
     "a comment behind the scan": Kind(lambda: _behind_scan(saved(), 0xFE, b"a comment")),
-    "10 MB of EXIF": Kind(lambda: many_segments(oriented(saved(), 6), 0xE1, lambda n: b"Exif\0\0", 160)),
+    "10 MB of EXIF": Kind(partial(much_exif, 10)),
     "10 MB of ICC profile": Kind(
         lambda: many_segments(saved(), 0xE2, lambda n: b"ICC_PROFILE\0" + bytes((n + 1, 160)), 160)
     ),
+    "EXIF cut within its segment": Kind(lambda: insert_segment(saved(), 0xE1, exif(6)[:-9])),
     "EXIF with another size": Kind(lambda: oriented(saved(), 1, ExifImageWidth=7, ExifImageHeight=5)),
     "EXIF with orientation 9": Kind(lambda: oriented(saved(), 9)),
     "EXIF that is rubbish": Kind(lambda: insert_segment(saved(), 0xE1, b"Exif\0\0rubbish" * 99)),
@@ -135,6 +138,7 @@ BOMBS = {
     "PNG of 65500×65500": Kind(lambda: png_header(65500, 65500), left_out="DecompressionBomb"),
     "PNG of 12000×12000": Kind(lambda: png_header(12000, 12000), left_out="12000×12000 pixels"),
     "500 scans of 4000×4000": Kind(partial(flat, 4000, 4000, 0xC2, scans=500), left_out="500 scans of 4000×4000"),
+    "40 MB of EXIF": Kind(partial(much_exif, 40), left_out="damaged: no scan in the first 33,554,432 bytes"),
     "3 MB of fill bytes": Kind(
         lambda: saved()[:2] + b"\xff" * 3_000_000 + saved()[2:], left_out="damaged: 10,000 markers"
     ),
