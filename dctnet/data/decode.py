@@ -5,19 +5,12 @@ import os
 from typing import Literal, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from dctnet.data import turbo
 from dctnet.data.files import ImageError, faults_named, open_file
-from dctnet.data.jpeg import (
-    DamagedError,
-    JpegError,
-    JpegHeader,
-    count_scans,
-    reaches_scan,
-    read_header,
-    read_orientation,
-)
+from dctnet.data.jpeg import DamagedError, JpegError, JpegHeader, count_scans, reaches_scan, read_header
+from dctnet.data.pillow import is_rgb_jpeg, orientation_of, ycbcr_samples
 from dctnet.errors import UserError
 
 # 134 megapixels: more than any camera's single shot, 400 MB as planes. Pillow itself only warns from 89 to 179.
@@ -116,7 +109,7 @@ class Photo:
             self.header, self.refused = None, "read by Pillow"
         if self.header is None:
             with faults_named(self.path), Image.open(io.BytesIO(self.data)) as image:
-                size, orientation = image.size, _orientation(image)
+                size, orientation = image.size, orientation_of(image)
         else:
             size, orientation = (self.header.width, self.header.height), self.header.orientation
         _check_size(path, *size)
@@ -189,10 +182,10 @@ class Photo:
         with faults_named(self.path), Image.open(io.BytesIO(self.data)) as image:
             width, height = image.size
             wanted = (max(1, width // denominator), max(1, height // denominator))
-            mode = None if _is_rgb_jpeg(image) else "YCbCr"
+            mode = None if is_rgb_jpeg(image) else "YCbCr"
             drafted = None if self._lossless else image.draft(mode, wanted)
             span = 1 if drafted is None else round(width / drafted[1][2])
-            pixels = np.asarray(_to_ycbcr(image))
+            pixels = ycbcr_samples(image)
         return [Plane(samples, span, span) for samples in np.moveaxis(np.atleast_3d(pixels), -1, 0)]
 
 
@@ -211,7 +204,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
             raise _damaged(path, error) from error
         file.seek(0)
         with Image.open(file) as image:
-            (width, height), orientation = image.size, _orientation(image)
+            (width, height), orientation = image.size, orientation_of(image)
     _check_size(path, width, height)
     return (width, height) if orientation not in range(5, 9) else (height, width)
 
@@ -239,42 +232,3 @@ def upright(samples: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in MIRRORED_ROWS:
         samples = samples[::-1]
     return samples[:, ::-1] if orientation in MIRRORED_COLUMNS else samples
-
-
-def _is_rgb_jpeg(image: Image.Image) -> bool:
-    # libjpeg reads these marks as "stored as RGB", and converts YCbCr to RGB but not RGB to YCbCr.
-    components = [layer[0] for layer in getattr(image, "layer", [])]
-    return image.info.get("adobe_transform") == 0 or components == list(b"RGB")
-
-
-def _orientation(image: Image.Image) -> int:
-    if image.format in ("JPEG", "MPO"):
-        # As read_header does; Pillow's own would look into XMP as well, and the decoders would disagree.
-        return read_orientation(image.info.get("exif", b""))
-    try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # broken EXIF beside sound pixels: viewers show such a file as it lies
-        return 1
-
-
-def _to_ycbcr(image: Image.Image) -> Image.Image:
-    if image.mode in ("YCbCr", "L") and "transparency" not in image.info:
-        image.load()
-        return image
-    if image.mode.startswith("I"):
-        return _sixteen_to_eight(image).convert("YCbCr")
-    if image.mode == "F":
-        raise ValueError("floating-point samples have no defined white")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    # Pillow converts to YCbCr only from RGB and L; CMYK, palettes and the rest pass through RGB.
-    return (image if image.mode in ("L", "RGB") else image.convert("RGB")).convert("YCbCr")
-
-
-def _sixteen_to_eight(image: Image.Image) -> Image.Image:
-    # Pillow's own conversion clips at 255 and turns most of a 16-bit image white.
-    samples = np.asarray(image).astype(np.int64)
-    if samples.min() < 0 or samples.max() > 65535:
-        raise ValueError(f"samples of {samples.min()}…{samples.max()} are beyond 16 bits")
-    return Image.fromarray(((samples * 255 + 32767) // 65535).astype(np.uint8))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageOps
 
-from dctnet.data import turbo
+from dctnet.data import pillow, turbo
 from dctnet.data.decode import ImageError, Photo, choose_decoder, describe_decoder, image_size, upright
 from dctnet.errors import UserError
 from tests.conftest import DECODERS
@@ -264,3 +264,17 @@ def test_more_pixels_than_bytes_can_hold_are_refused_before_they_are_decoded(tmp
 def test_the_emptiest_large_picture_is_not_refused(tmp_path, decoder):
     Image.new("L", (3000, 2000), 200).save(tmp_path / "a.jpg", quality=30, optimize=True, progressive=True)
     assert Photo(tmp_path / "a.jpg", decoder).planes(8)[0].samples.mean() == pytest.approx(200, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("JPEG", "RGB"), ("JPEG", "CMYK"), *(("PNG", m) for m in ("RGB", "L", "P", "LA", "RGBA", "I;16"))],
+)
+def test_large_image_is_converted_in_strips_to_the_same_samples(tmp_path, decoder, kind, mode, monkeypatch):
+    deep = Image.fromarray(np.asarray(RGB.convert("L")).astype(np.uint16) * 200)
+    (deep if mode == "I;16" else RGB.convert(mode)).save(tmp_path / "a", kind)
+    whole = [plane.samples.copy() for plane in Photo(tmp_path / "a", decoder).planes()]
+    monkeypatch.setattr(pillow, "_STRIP", 5 * RGB.width)
+    strips = [plane.samples for plane in Photo(tmp_path / "a", decoder).planes()]
+    assert len(strips) == len(whole)
+    assert all((a == b).all() for a, b in zip(strips, whole, strict=True))

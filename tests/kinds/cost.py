@@ -74,7 +74,7 @@ def costs(kinds: Mapping[str, Kind]) -> Iterator[tuple[str, str, str, float, flo
             path = Path(place, f"kind{kind.ending}")
             kind.write(path)
             for reader in READERS:
-                yield name, reader, *apart(lambda path=path, reader=reader: read(path, reader)[0])
+                yield name, reader, *apart(lambda path=path, reader=reader: read(path, reader, look=False)[0])
         with tempfile.TemporaryDirectory() as place:
             yield name, "pack", *apart(lambda place=place, kind=kind: pack_one(Path(place), kind))
 

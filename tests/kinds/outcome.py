@@ -24,10 +24,10 @@ SIDE = 16
 ALL = named_channels("all")
 
 
-def read(path: Path, reader: str) -> tuple[str, np.ndarray | None]:
+def read(path: Path, reader: str, look: bool = True) -> tuple[str, np.ndarray | None]:
     """What becomes of a file: ``read``, ``by pixels: why``, or ``left out: why``; and what was read.
 
-    That is YCbCr of the whole picture, or, by ``coefficients``, the channels of its middle.
+    That is, if ``look`` asks for it, YCbCr of the whole picture, or, by ``coefficients``, the channels of its middle.
     """
     if reader == "coefficients":
         dataset = PhotoDataset(Files((str(path),), (0,)), CoefficientReader(CenterCrop(1.0), SIDE, ALL), "turbojpeg", 0)
@@ -38,10 +38,12 @@ def read(path: Path, reader: str) -> tuple[str, np.ndarray | None]:
         return f"by pixels: {sample.refused[1]}" if sample.refused else "read", sample.read[0].numpy()
     try:
         photo = Photo(path, "pillow" if reader == "pillow" else "turbojpeg")
-        picture = see(photo)
+        photo.planes()
     except ImageError as error:
         return _left_out(error), None
-    return f"by pixels: {photo.refused}" if photo.refused and reader == "turbojpeg" else "read", picture
+    return f"by pixels: {photo.refused}" if photo.refused and reader == "turbojpeg" else "read", see(
+        photo
+    ) if look else None
 
 
 def _left_out(error: ImageError) -> str:
