@@ -14,7 +14,7 @@ _OTHER_FRAMES |= dict.fromkeys((0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF), "arithmetic
 _ALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
 # More of them, or of what fills the space between, is there to keep a reader busy: Pillow puts the pieces of EXIF
 # together one by one, copying all that it has each time.
-_MAX_MARKERS, _MAX_HEADER = 10_000, 1 << 25
+_MAX_MARKERS, _MAX_HEADER = 10_000, 1 << 24
 # T.81, figure A.6: where the k-th value of a quantisation table belongs in row-major order.
 _ZIGZAG = sorted(range(64), key=lambda f: (f // 8 + f % 8, f // 8 if (f // 8 + f % 8) % 2 else f % 8))
 
@@ -85,7 +85,7 @@ def read_header(data: bytes) -> JpegHeader:
         data: The file, or as much of it as holds the header.
 
     Raises:
-        DamagedError: A quantisation step of 0; thousands of markers, or 34 MB, before the first scan.
+        DamagedError: A quantisation step of 0; thousands of markers, or 17 MB, before the first scan.
         JpegError: Not a JPEG file, cut short, or not Y or YCbCr of 8 bits by Huffman-coded DCT. Says what it is.
 
     Source: ITU-T T.81 (1992), annex B; T.871 (JFIF); T.872, 6.5.3 (Adobe's marker).
@@ -120,7 +120,7 @@ def reaches_scan(data: bytes) -> bool:
     """Whether the beginning of a JPEG file reaches to its first scan.
 
     Raises:
-        DamagedError: Thousands of markers, or 34 MB, precede it.
+        DamagedError: Thousands of markers, or 17 MB, precede it.
     """
     try:
         return any(marker == _SOS for marker, _, _ in _segments(data))
@@ -159,7 +159,8 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes, int]]:
 
 def _read_markers(data: bytes) -> JpegHeader:
     tables: dict[int, np.ndarray] = {}
-    frame, process, exif, adobe, jfif = None, "", b"", None, False
+    exif: list[bytes] = []
+    frame, process, adobe, jfif = None, "", None, False
     for marker, body, _ in _segments(data):
         if marker == _DQT:
             tables |= _read_tables(body)
@@ -168,13 +169,13 @@ def _read_markers(data: bytes) -> JpegHeader:
         elif marker in _OTHER_FRAMES:
             raise JpegError(f"{_OTHER_FRAMES[marker]} coding")
         elif marker == _APP1 and body[:6] == b"Exif\0\0":
-            exif += body[6:] if exif else body  # what is too long for one segment goes on in the next
+            exif.append(body[6:] if exif else body)  # what is too long for one segment goes on in the next
         elif marker == _APP14 and body[:5] == b"Adobe":
             adobe = body[11]
         jfif = jfif or (marker == 0xE0 and body[:5] == b"JFIF\0")
     if frame is None:
         raise JpegError("a scan without a frame")
-    return _check_frame(frame, tables, process, read_orientation(exif), adobe, jfif)
+    return _check_frame(frame, tables, process, read_orientation(b"".join(exif)), adobe, jfif)
 
 
 def _check_frame(

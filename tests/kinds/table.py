@@ -138,7 +138,7 @@ BOMBS = {
     "PNG of 65500×65500": Kind(lambda: png_header(65500, 65500), left_out="DecompressionBomb"),
     "PNG of 12000×12000": Kind(lambda: png_header(12000, 12000), left_out="12000×12000 pixels"),
     "500 scans of 4000×4000": Kind(partial(flat, 4000, 4000, 0xC2, scans=500), left_out="500 scans of 4000×4000"),
-    "40 MB of EXIF": Kind(partial(much_exif, 40), left_out="damaged: no scan in the first 33,554,432 bytes"),
+    "20 MB of EXIF": Kind(partial(much_exif, 20), left_out="damaged: no scan in the first 16,777,216 bytes"),
     "3 MB of fill bytes": Kind(
         lambda: saved()[:2] + b"\xff" * 3_000_000 + saved()[2:], left_out="damaged: 10,000 markers"
     ),
