@@ -26,7 +26,7 @@ _GATE = {"gate", "keep", "sparsity_weight"}
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="dctnet benchmark", description=__doc__, exit_on_error=False)
+    parser = ArgumentParser(prog="dctnet benchmark", description=__doc__, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action=ActionConfigFile, help="A benchmark as YAML.")
     parser.add_argument("--name", type=str, default="benchmark", help="Folder under checkpoints/.")
     parser.add_argument("--out", type=str | None, help="Folder of the results instead of checkpoints/NAME.")
@@ -49,7 +49,7 @@ def _add_fit(parser: ArgumentParser, decided: set[str]) -> None:
 
 def _check_overrides(arms: list[Arms], ranking: Ranking, shared: Namespace) -> None:
     """Parses the options of variants, so that a misspelt one is not found hours later."""
-    parser = ArgumentParser(exit_on_error=False)
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     _add_fit(parser, _OF_ARMS["model"])
     named: list[tuple[str, Arms | Ranking]] = [*((each.choose, each) for each in arms), ("ranking", ranking)]
     for name, own in named:
@@ -65,7 +65,7 @@ def _check_overrides(arms: list[Arms], ranking: Ranking, shared: Namespace) -> N
 def _known(parser: ArgumentParser) -> list[str]:
     """All options, dotted, and as they stand in an arm: without what they belong to."""
     fields = [field.name for each in (Arms, Ranking) for field in dataclasses.fields(each)]
-    names = option_names(parser)
+    names = [*option_names(parser), *(f"model.{name}" for name in _GATE)]
     return [*names, *fields, *(name.rpartition(".")[2] for name in names)]
 
 

@@ -245,7 +245,8 @@ def run_experiment(args: list[str]) -> ExperimentCLI:
         rest = [*_from_checkpoint(rest), *rest]
     for message in _NOISE:
         warnings.filterwarnings("ignore", message)
-    quiet = {"exit_on_error": False}
+    # An abbreviation would be a misspelling that works until another option begins the same way.
+    quiet = {"exit_on_error": False, "allow_abbrev": False}
     # Only a fit has something to save; the others end on a signal as programs do.
     with Signals() if verb == "fit" else contextlib.nullcontext(Signals()) as signals:
         return ExperimentCLI(

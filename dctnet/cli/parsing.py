@@ -1,6 +1,7 @@
 """Parsing with errors of one line that name the nearest right option."""
 
 import argparse
+import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -17,10 +18,12 @@ def one_line(error: argparse.ArgumentError, known: Iterable[str]) -> UserError:
         error: What jsonargparse raised.
         known: All options, dotted, without dashes.
     """
-    text = " ".join(str(error.message).split())
+    text, known = " ".join(str(error.message).split()), list(known)
     text = text.removeprefix("Parser key ")
     if found := re.search(r"(?:unrecognized arguments: |[Oo]ption ')(?:--)?([\w.-]+)", text):
-        return UserError(f"no option {found[1]!r}.{did_you_mean(found[1], known)}")
+        return UserError(
+            f"no option {found[1]!r}.{did_you_mean(_right_section(found[1], known), known)}"
+        )
     if found := re.search(r'"([\w.]+)": Expected a typing.Literal\[(.*?)\]\. Got value: (.*)', text):
         choices = [choice.strip("' ") for choice in found[2].split(",")]
         return UserError(f"--{found[1]} {found[3]}: not one of {', '.join(choices)}.{did_you_mean(found[3], choices)}")
@@ -28,6 +31,16 @@ def one_line(error: argparse.ArgumentError, known: Iterable[str]) -> UserError:
         kinds = " or ".join(re.findall(r"'(\w+)'", found[2])).replace("NoneType", "null")
         return UserError(f"--{found[1]} {found[3]}: wanted {kinds or found[2]}")
     return UserError(text[:600])
+
+
+def _right_section(option: str, known: list[str]) -> str:
+    """The option with its first part put right: of ``modl.keep`` that one is wrong, whatever else looks like it."""
+    first, dot, rest = option.partition(".")
+    sections = {name.partition(".")[0] for name in known if "." in name}
+    if not dot or first in sections:
+        return option
+    near = difflib.get_close_matches(first, sections, n=1, cutoff=0.5)
+    return f"{near[0] if near else first}.{rest}"
 
 
 def call(function: Callable[..., Any], args: list[str], dotted: Mapping[str, str] | None = None) -> Any:
@@ -41,7 +54,8 @@ def call(function: Callable[..., Any], args: list[str], dotted: Mapping[str, str
     Raises:
         UserError: The command line does not fit the signature.
     """
-    parser = jsonargparse.ArgumentParser(prog=f"dctnet {function.__name__.replace('_', '-')}", exit_on_error=False)
+    prog = f"dctnet {function.__name__.replace('_', '-')}"
+    parser = jsonargparse.ArgumentParser(prog=prog, exit_on_error=False, allow_abbrev=False)
     dotted = dotted or {}
     names = parser.add_function_arguments(function, as_positional=True, skip=set(dotted))
     for name in dotted.values():
