@@ -21,6 +21,7 @@ from dctnet.errors import UserError, first_line
 from dctnet.model.classifier import FrequencyClassifier
 from dctnet.study import checkpoint
 from dctnet.study.callbacks import PredictionsCSV, SkippedFiles
+from dctnet.study.distrust import weights_that_fit
 from dctnet.study.interruption import Signals, StopOnSignal
 from dctnet.study.mask import write_mask_and_map
 from dctnet.study.resume import check_resumed
@@ -248,7 +249,7 @@ def run_experiment(args: list[str]) -> ExperimentCLI:
     # An abbreviation would be a misspelling that works until another option begins the same way.
     quiet = {"exit_on_error": False, "allow_abbrev": False}
     # Only a fit has something to save; the others end on a signal as programs do.
-    with Signals() if verb == "fit" else contextlib.nullcontext(Signals()) as signals:
+    with Signals() if verb == "fit" else contextlib.nullcontext(Signals()) as signals, weights_that_fit():
         return ExperimentCLI(
             signals,
             seed_everything_default=0,

@@ -21,9 +21,7 @@ def one_line(error: argparse.ArgumentError, known: Iterable[str]) -> UserError:
     text, known = " ".join(str(error.message).split()), list(known)
     text = text.removeprefix("Parser key ")
     if found := re.search(r"(?:unrecognized arguments: |[Oo]ption ')(?:--)?([\w.-]+)", text):
-        return UserError(
-            f"no option {found[1]!r}.{did_you_mean(_right_section(found[1], known), known)}"
-        )
+        return UserError(f"no option {found[1]!r}.{did_you_mean(_right_section(found[1], known), known)}")
     if found := re.search(r'"([\w.]+)": Expected a typing.Literal\[(.*?)\]\. Got value: (.*)', text):
         choices = [choice.strip("' ") for choice in found[2].split(",")]
         return UserError(f"--{found[1]} {found[3]}: not one of {', '.join(choices)}.{did_you_mean(found[3], choices)}")

@@ -22,7 +22,7 @@ from dctnet.data.loader import ResumableLoader
 from dctnet.data.notes import FileNotes
 from dctnet.data.packed.manifest import evaluation_scale, is_store, pick_split, read_manifest
 from dctnet.data.packed.options import check_photograph_options, check_store_options, choose_channels
-from dctnet.data.packed.reader import PackedDataset
+from dctnet.data.packed.reader import PackedDataset, physical_memory
 from dctnet.data.readers import ChannelReader, RGBReader
 from dctnet.data.transforms import CenterCrop, TrainCrop
 from dctnet.errors import UserError, did_you_mean_path
@@ -422,3 +422,10 @@ def _check_options(options: Any) -> None:
     if size < BLOCK or size % BLOCK:
         near = max(BLOCK, round(size / BLOCK) * BLOCK)
         raise UserError(f"--data.image_size must be a multiple of {BLOCK}, got {size}; the nearest is {near}")
+    # Channels of all frequencies take as much as RGB: three floats a pixel.
+    needed, there = options["batch_size"] * size**2 * 12, physical_memory()
+    if needed > there:
+        raise UserError(
+            f"--data.batch_size {options['batch_size']} crops of --data.image_size {size} take {needed / 1e9:,.0f} GB, "
+            f"this machine has {there / 1e9:,.0f}"
+        )

@@ -25,7 +25,7 @@ def fetch(name: str, root: Path) -> Path:
     """
     if name == "planted":
         return make_planted(root)
-    folder = root / "imagenette2"
+    folder = downloaded(root)
     if not folder.is_dir():
         with whole_folder(folder) as unfinished:
             try:
@@ -38,3 +38,8 @@ def fetch(name: str, root: Path) -> Path:
             shutil.rmtree(unfinished / folder.name)
             (unfinished / "imagenette2.tgz").unlink()
     return folder
+
+
+def downloaded(root: str | Path) -> Path:
+    """Where ``imagenette`` lies that was downloaded into a folder."""
+    return Path(root, "imagenette2")

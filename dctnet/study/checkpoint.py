@@ -1,15 +1,17 @@
 """Checkpoints as files that came from somewhere: read under weights-only loading, refused in one line."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dctnet.data.datamodule import FrequencyDataModule
+from dctnet.data.download import downloaded
 from dctnet.data.packed.manifest import is_store
 from dctnet.errors import UserError, did_you_mean_path, first_line
 from dctnet.model.classifier import FrequencyClassifier
+from dctnet.model.saved import read_saved
+from dctnet.study.distrust import check_content, weights_that_fit
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -24,13 +26,14 @@ def read(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise UserError(f"{path}: no such checkpoint.{did_you_mean_path(path)}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_saved(path)
         model = dict(content["hyper_parameters"])
         dict(content["datamodule_hyper_parameters"])
     except Exception as error:  # torch raises nearly anything on a file that is not its own
         raise UserError(f"{path}: not a checkpoint of dctnet: {first_line(error)}") from error
     if missing := {"classes", "channels", "input", "gate", "image_size"} - model.keys():
         raise UserError(f"{path}: not a checkpoint of dctnet: it has no {', '.join(sorted(missing))}")
+    check_content(path, content)
     return content
 
 
@@ -53,12 +56,15 @@ def adapt_data_options(options: dict[str, Any], model: dict[str, Any], root: str
         root: The data to use now, or None for those of the training.
     """
     options = {**options, "image_size": model["image_size"]}
+    # How many processes there is room for is a matter of this machine; what they read does not depend on it.
+    options["num_workers"] = min(options.get("num_workers", 0), os.cpu_count() or 1)
+    if options.pop("download", None) == "imagenette":
+        options["root"] = str(downloaded(options["root"]))  # where the training found it: nothing is fetched here
     if model["input"] == "channels":
         options["channels"] = model["channels"]  # a mask file need not be where it was
     if root is not None:
         # What chose files out of the old root, or said how to read it, has no place in another.
         others = (
-            "download",
             "residency",
             *(("val_fraction", "classes", "per_class", "source") if is_store(root) else ()),
         )
@@ -81,7 +87,8 @@ def load(path: str | Path, **data_options: Any) -> tuple[FrequencyClassifier, Fr
     options.update({key: value for key, value in data_options.items() if value is not None})
     data = FrequencyDataModule(**options)
     data.class_names = model_options["classes"]
-    model = FrequencyClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    with weights_that_fit():
+        model = FrequencyClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     return model, data
 
 

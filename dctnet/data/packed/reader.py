@@ -111,9 +111,9 @@ class PackedDataset(Dataset[Any]):
             little = self.manifest.dtype.newbyteorder("<")
             shards = pick_split(self.manifest, self.split).shards
             total = sum(s.size for s in shards)
-            if self.residency != "disk" and total > _physical_memory():
+            if self.residency != "disk" and total > physical_memory():
                 need = f"{self.manifest.root}: {total / 1e9:.2f} GB of {self.split}"
-                raise StoreError(f"{need} do not fit into {_physical_memory() / 1e9:.2f} GB: --data.residency disk")
+                raise StoreError(f"{need} do not fit into {physical_memory() / 1e9:.2f} GB: --data.residency disk")
             _allow_files(len(shards) if self.residency == "disk" else 0)
             opened: list[np.ndarray] = []
             maps: list[mmap.mmap | None] = []
@@ -279,5 +279,6 @@ def find_channels(manifest: Manifest, channel_set: ChannelSet) -> list[int]:
     return [manifest.channels.index(index) for index in channel_set.indices]
 
 
-def _physical_memory() -> int:
+def physical_memory() -> int:
+    """Bytes of memory of this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -320,7 +320,7 @@ def test_order_of_channels_belongs_to_stores(photos):
 
 
 def test_store_larger_than_memory_is_refused_in_ram_only(store, monkeypatch):
-    monkeypatch.setattr("dctnet.data.packed.reader._physical_memory", lambda: 1000)
+    monkeypatch.setattr("dctnet.data.packed.reader.physical_memory", lambda: 1000)
     assert epoch_of(module(store))
     with pytest.raises(StoreError, match="do not fit into .*--data.residency disk"):
         epoch_of(module(store, residency="ram"))

@@ -1,0 +1,113 @@
+"""What a checkpoint says beside its weights, checked before anybody goes by it."""
+
+import argparse
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+from torch import Tensor
+
+from dctnet.data.datamodule import FrequencyDataModule
+from dctnet.errors import UserError
+from dctnet.frequency.channels import ChannelSet
+from dctnet.model.classifier import FrequencyClassifier
+
+# A text, a list, and a text in a list; no folder's name is longer than the last.
+_LONGEST, _MOST, _LONGEST_NAME = 4096, 100_000, 255
+# Of Lightning's ModelCheckpoint, which removes files by them.
+_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path", "best_k_models")
+
+
+def check_content(path: str | Path, content: dict[str, Any]) -> None:
+    """Checks what a checkpoint would have Lightning and the command line do.
+
+    Its options must be those of model and data, of their types, and of a size that can be; its weights tensors by name;
+    the paths that it names spelt so that Lightning, which removes files by them, keeps to the folder of the new run.
+
+    Args:
+        path: Of the checkpoint, for the message.
+        content: What is in it.
+
+    Raises:
+        UserError: The first place that is not so.
+    """
+    weights = content.get("state_dict")
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise _fault(path, "'state_dict' must be tensors by name")
+    if legacy := {"hparams", "module_arguments"} & content.keys():
+        raise _fault(path, f"{min(legacy)!r} holds options where dctnet writes none")
+    for owner, key in ((FrequencyClassifier, "hyper_parameters"), (FrequencyDataModule, "datamodule_hyper_parameters")):
+        _check_options(path, owner, content[key])
+    options = content["hyper_parameters"]
+    if options["input"] == "channels":
+        ChannelSet(str(path), tuple(options["channels"]))
+    _check_paths(path, content.get("callbacks", {}))
+
+
+def _fault(path: str | Path, what: str) -> UserError:
+    return UserError(f"{path}: not a checkpoint of dctnet: {what}")
+
+
+def _check_options(path: str | Path, owner: type, options: dict[str, Any]) -> None:
+    for key, value in options.items():
+        # First of all: a list of lists of lists is small until somebody writes it out.
+        if not _is_plain(value):
+            raise _fault(path, f"option {str(key)[:40]!r} must be a text, a number or a short list of such")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(owner, "options", instantiate=False)
+    try:
+        parsed = parser.parse_object({"options": options}).options
+    except argparse.ArgumentError as error:
+        raise _fault(path, " ".join(str(error.message).split())[:200]) from error
+    for key, value in options.items():
+        if parsed[key] != value:  # read from a text, say
+            raise _fault(path, f"option {key!r} must not be {repr(value)[:60]}")
+
+
+def _is_plain(value: Any, longest: int = _LONGEST) -> bool:
+    if isinstance(value, list):
+        return len(value) <= _MOST and not any(isinstance(v, list) or not _is_plain(v, _LONGEST_NAME) for v in value)
+    if isinstance(value, int):
+        return abs(value) < 2**63
+    return value is None or isinstance(value, float) or (isinstance(value, str) and len(value) <= longest)
+
+
+def _check_paths(path: str | Path, callbacks: Any) -> None:
+    states = list(callbacks.values()) if isinstance(callbacks, dict) else [None]
+    for state in states:
+        if not isinstance(state, dict):
+            raise _fault(path, "'callbacks' must be states by name")
+        for key in _PATHS:
+            named = state.get(key)
+            for name in filter(None, named if isinstance(named, dict) else [named]):
+                if not _is_whole(name):
+                    raise _fault(path, f"{key} is {repr(name)[:80]}, must be a whole path")
+
+
+def _is_whole(name: Any) -> bool:
+    """Whether a path is spelt in such a way that Lightning sees whether it lies in a run's own folder.
+
+    It compares the beginnings only, so that ``run/../x`` seems to, and ``local:///x`` it removes without a look.
+    """
+    return isinstance(name, str) and os.path.isabs(name) and os.path.normpath(name) == name and "::" not in name
+
+
+@contextlib.contextmanager
+def weights_that_fit() -> Iterator[None]:
+    """Turns what torch says of weights of another network into one line.
+
+    Raises:
+        UserError: They are.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "Error(s) in loading state_dict" not in str(error):
+            raise
+        first = " ".join(str(error).splitlines()[1:2]).strip()[:160]
+        raise UserError(
+            f"the checkpoint's weights are not those of the network that its options name: {first}"
+        ) from error
