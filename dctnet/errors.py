@@ -1,8 +1,12 @@
 """What the command line tells in one line: a mistake in what the user gave, with a hint, or a run that was stopped."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
+
+# Control, format, surrogate, and the separators of lines and paragraphs.
+_UNPRINTABLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 class Stopped(Exception):
@@ -35,13 +39,19 @@ def did_you_mean_path(path: str | Path) -> str:
     return f" Did you mean {parent / near[0]}?" if near else ""
 
 
+def printable(text: str) -> str:
+    """Text as one line that looks like what it is: line feeds, escape sequences and marks of direction are spelt out.
+
+    A file's name may hold any of them, and could otherwise write lines of its own, or be undecodable and end the run.
+    """
+    return "".join(_spelt_out(char) if unicodedata.category(char) in _UNPRINTABLE else char for char in text)
+
+
+def _spelt_out(char: str) -> str:
+    return char.encode("unicode_escape" if char <= "\x9f" else "ascii", "backslashreplace").decode()
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an exception's message, cut to a readable length."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
-
-
-def printable(name: object) -> str:
-    """A file's name as a line that any terminal shows: as it is, or else in quotes, with escapes."""
-    # Names are bytes: they may hold line ends, and what is no UTF-8, at which printing would raise an error.
-    return text if (text := str(name)).isprintable() else ascii(text)

@@ -74,7 +74,7 @@ def here(place, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("imagenette would be downloaded")
 
-    monkeypatch.setattr("dctnet.data.download.Imagenette", refuse)
+    monkeypatch.setattr("dctnet.data.download.download_url", refuse)
     monkeypatch.setattr(sys, "argv", ["dctnet"])
     monkeypatch.chdir(place)
     return place

@@ -11,7 +11,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
 from dctnet.cli.parsing import one_line, option_names
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.errors import UserError
+from dctnet.errors import UserError, printable
 from dctnet.model.classifier import FrequencyClassifier
 from dctnet.study.benchmark.bench import Bench
 from dctnet.study.benchmark.dry_run import dry_run
@@ -106,4 +106,4 @@ def benchmark(args: list[str]) -> None:
 
 def _report(runner: Runner) -> None:
     if runner.rows:
-        print(f"report: {write_report(runner.out)}")
+        print(f"report: {printable(str(write_report(runner.out)))}")

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import itertools
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from dctnet.cli.parsing import one_line, option_names
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.errors import UserError, first_line
+from dctnet.errors import UserError, first_line, printable
 from dctnet.model.classifier import FrequencyClassifier
 from dctnet.study import checkpoint
 from dctnet.study.callbacks import PredictionsCSV, SkippedFiles
@@ -35,11 +34,12 @@ class ExperimentCLI(LightningCLI):
 
     Args:
         signals: What asks a fit to stop.
+        trained: The options that a checkpoint was trained with, dotted; none for ``fit``.
         **kwargs: Of LightningCLI.
     """
 
-    def __init__(self, signals: Signals, **kwargs: Any) -> None:
-        self.signals = signals
+    def __init__(self, signals: Signals, trained: dict[str, Any], **kwargs: Any) -> None:
+        self.signals, self._trained = signals, trained
         super().__init__(FrequencyClassifier, FrequencyDataModule, **kwargs)
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
@@ -47,6 +47,9 @@ class ExperimentCLI(LightningCLI):
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         parser.link_arguments("model.input", "data.input")
         parser.set_defaults({"weights_only": True})
+        if subcommand != "fit":
+            # Not as the text of a configuration: YAML cannot hold every name that a folder can have.
+            parser.set_defaults(self._trained)
         if subcommand == "predict":
             parser.add_argument("--out", default="predictions.csv", help="CSV file to write.")
             parser.set_defaults({"trainer.devices": 1})
@@ -130,7 +133,7 @@ class ExperimentCLI(LightningCLI):
         folder = self.trainer.log_dir  # asked on every rank: it is broadcast
         if self.trainer.fast_dev_run or folder is None or not self.trainer.is_global_zero:  # type: ignore[attr-defined]
             return
-        print("\n" + "\n".join(f"{name:<16}{value}" for name, value in self._closing_rows(Path(folder))))
+        print("\n" + "\n".join(f"{name:<16}{printable(value)}" for name, value in self._closing_rows(Path(folder))))
 
     def _closing_rows(self, folder: Path) -> list[tuple[str, str]]:
         options, metrics, cost = self.model.hparams, self.trainer.callback_metrics, self.model.cost()
@@ -190,6 +193,8 @@ def _new_version(experiment: Path) -> Path:
     """Makes the next ``version_N``; whoever makes a folder has it, so two runs never share one."""
     if getattr(rank_zero_only, "rank", 0):
         return experiment / "version_0"  # rank 0 chooses; Lightning broadcasts what it chose
+    if any("\ud800" <= char <= "\udfff" for char in str(experiment)):
+        raise UserError(f"{experiment}: TensorBoard writes into folders named in UTF-8 only; give another --name")
     experiment.mkdir(parents=True, exist_ok=True)
     for number in itertools.count():
         with contextlib.suppress(FileExistsError):
@@ -215,8 +220,8 @@ def _best_and_last(folder: Path) -> list[ModelCheckpoint]:
     ]
 
 
-def _from_checkpoint(args: list[str]) -> list[str]:
-    """The options that the checkpoint named in the arguments was trained with, as arguments to put before them."""
+def _from_checkpoint(args: list[str]) -> dict[str, Any]:
+    """The options that the checkpoint named in the arguments was trained with, dotted."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--ckpt_path")
     parser.add_argument("--data.root", dest="root")
@@ -229,7 +234,8 @@ def _from_checkpoint(args: list[str]) -> list[str]:
     model, data = checkpoint.read_options(path)
     data = checkpoint.adapt_data_options(data, model, given.root)
     data.pop("input")
-    return ["--config", json.dumps({"model": model, "data": data})]
+    parts = {"model": model, "data": data}
+    return {f"{part}.{name}": value for part, options in parts.items() for name, value in options.items()}
 
 
 def run_experiment(args: list[str]) -> ExperimentCLI:
@@ -241,9 +247,7 @@ def run_experiment(args: list[str]) -> ExperimentCLI:
     Raises:
         UserError: The options, the configuration file, the data or the checkpoint cannot be used.
     """
-    verb, rest = args[0], args[1:]
-    if verb != "fit" and not {"-h", "--help"} & set(rest):
-        rest = [*_from_checkpoint(rest), *rest]
+    trained = {} if args[0] == "fit" or {"-h", "--help"} & set(args) else _from_checkpoint(args[1:])
     for message in _NOISE:
         warnings.filterwarnings("ignore", message)
     # An abbreviation would be a misspelling that works until another option begins the same way.
@@ -257,5 +261,6 @@ def run_experiment(args: list[str]) -> ExperimentCLI:
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             parser_kwargs={**quiet, **{each: dict(quiet) for each in ExperimentCLI.subcommands()}},
-            args=[verb, *rest],
+            args=args,
+            trained=trained,
         )

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 
 from dctnet import __version__
-from dctnet.errors import Stopped, UserError, did_you_mean
+from dctnet.errors import Stopped, UserError, did_you_mean, printable
 
 _HELP = """usage: dctnet VERB [options]
 
@@ -135,7 +135,7 @@ def main(args: list[str] | None = None) -> int:
             raise UserError(f"no verb {args[0]!r}.{did_you_mean(args[0], VERBS)} Verbs: {', '.join(VERBS)}")
         VERBS[args[0]](args[1:])
     except UserError as error:
-        print(f"dctnet: {error}", file=sys.stderr)
+        print(f"dctnet: {printable(str(error))}", file=sys.stderr)
         return 2
     except Stopped as stop:
         if not stop.args:  # rank 0 speaks for all, and its status counts

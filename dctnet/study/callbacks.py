@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch.distributed
 
 from dctnet.data.datamodule import FrequencyDataModule, Split
-from dctnet.errors import UserError, did_you_mean_path
+from dctnet.errors import UserError, did_you_mean_path, printable
 
 
 class SkippedFiles(pl.Callback):
@@ -44,7 +44,8 @@ class SkippedFiles(pl.Callback):
         lists = (("skipped", "left out", data.skipped), ("by_pixels", "read by pixels", data.by_pixels))
         for name, what, files in lists if trainer.is_global_zero else ():
             if files and folder is None:
-                print("\n".join(f"{what} {path}: {reason}" for path, reason in sorted(files.items())), file=sys.stderr)
+                lines = (printable(f"{what} {path}: {reason}") for path, reason in sorted(files.items()))
+                print("\n".join(lines), file=sys.stderr)
             elif files and folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
                 with open(folder / f"{name}.csv", "w", newline="", encoding="utf-8", errors="surrogateescape") as file:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 
 from dctnet import __version__
-from dctnet.errors import UserError
+from dctnet.errors import UserError, printable
 from dctnet.frequency.channels import NUM_CHANNELS, ChannelSet
 from dctnet.frequency.maskfile import write_mask
 from dctnet.model.classifier import FrequencyClassifier
@@ -41,7 +41,7 @@ def export_mask(ckpt: str, out: str = "mask.json", keep: int | None = None, root
     trainer.validate(model, data, verbose=False)
     kept = write_mask_and_map(model, out, keep, ckpt, str(data.hparams["root"]))
     images, skipped = (int(trainer.callback_metrics[f"val_{what}"]) for what in ("images", "skipped"))
-    print(f"{kept}, over {images} images, {skipped} skipped -> {out}, {Path(out).with_suffix('.png')}")
+    print(printable(f"{kept}, over {images} images, {skipped} skipped -> {out}, {Path(out).with_suffix('.png')}"))
     return kept
 
 

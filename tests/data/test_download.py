@@ -1,8 +1,9 @@
-"""torchvision's own Imagenette downloader, on a local archive of the same form."""
+"""Imagenette from the address and with the digest that torchvision names, on a local archive of the same form."""
 
 import functools
 import hashlib
 import http.server
+import io
 import tarfile
 import threading
 
@@ -60,3 +61,64 @@ def test_broken_download_is_told_and_leaves_nothing(archive, tmp_path):
     with pytest.raises(UserError, match="could not be downloaded"):
         fetch("imagenette", tmp_path / "data")
     assert list((tmp_path / "data").iterdir()) == []
+
+
+def link(name, kind, target):
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member, b""
+
+
+def file(name, content=b"x", size=None):
+    member = tarfile.TarInfo(name)
+    member.size = len(content) if size is None else size
+    return member, content
+
+
+def hostile_archives(outside):
+    """Members of archives that lead out of the folder, or fill the disk, by name."""
+    up = "../" * 12
+    return {
+        "parent": [file("../../../escaped")],
+        "parent within": [file("imagenette2/../../../../escaped")],
+        "absolute": [file(f"{outside}/escaped")],
+        "link out": [link("imagenette2", tarfile.SYMTYPE, str(outside)), file("imagenette2/escaped")],
+        "relative link out": [link("a", tarfile.SYMTYPE, f"{up}{outside}"), file("a/escaped")],
+        "hard link out": [link("a", tarfile.LNKTYPE, f"{up}{outside}/precious"), file("a", b"spoilt")],
+        "link to a link": [link("b", tarfile.SYMTYPE, "a"), link("a", tarfile.SYMTYPE, ".."), file("b/../escaped")],
+        "device": [link("zero", tarfile.CHRTYPE, "")],
+        "pipe": [link("pipe", tarfile.FIFOTYPE, "")],
+        "bomb": [file(f"{i}", bytes(10**6)) for i in range(60)],
+        "many": [file(f"{i}", b"") for i in range(3000)],
+    }
+
+
+@pytest.mark.parametrize("kind", hostile_archives(""))
+def test_nothing_of_an_archive_gets_out_of_its_folder(archive, tmp_path, kind, monkeypatch):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("mine")
+    with tarfile.open(archive, "w:gz") as tar:
+        for member, content in hostile_archives(outside)[kind]:
+            tar.addfile(member, io.BytesIO(content))
+    url = Imagenette._ARCHIVES["full"][0]
+    monkeypatch.setitem(Imagenette._ARCHIVES, "full", (url, hashlib.md5(archive.read_bytes()).hexdigest()))
+    monkeypatch.setattr("dctnet.data.download._MOST_BYTES", 50 * 10**6)
+    monkeypatch.setattr("dctnet.data.download._MOST_MEMBERS", 2000)
+    with pytest.raises(UserError, match="could not be downloaded") as caught:
+        fetch("imagenette", tmp_path / "a" / "b" / "data")
+    assert "\n" not in str(caught.value)
+    assert list((tmp_path / "a" / "b" / "data").iterdir()) == []
+    assert [p.name for p in outside.iterdir()] == ["precious"]
+    assert (outside / "precious").read_text() == "mine"
+    assert not list(tmp_path.rglob("escaped"))
+
+
+def test_the_digest_is_looked_at_before_anything_is_unpacked(archive, tmp_path, monkeypatch):
+    def refuse(*args):
+        raise AssertionError("unpacked")
+
+    monkeypatch.setattr("dctnet.data.download._unpack", refuse)
+    monkeypatch.setitem(Imagenette._ARCHIVES, "full", (Imagenette._ARCHIVES["full"][0], "0" * 32))
+    with pytest.raises(UserError, match="could not be downloaded"):
+        fetch("imagenette", tmp_path / "data")

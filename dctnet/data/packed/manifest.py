@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dctnet.errors import UserError, did_you_mean, first_line
+from dctnet.errors import UserError, did_you_mean, first_line, printable
 from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS
 from dctnet.frequency.dct import BLOCK
 
@@ -325,7 +325,7 @@ def verify_store(store: str) -> None:
             check_shard(manifest.root, shard)
             bar.update(shard.size)
     images = sum(s.images for s in shards)
-    print(f"{store}: every byte of {len(shards)} shards, {images:,} images is as it was packed")
+    print(f"{printable(store)}: every byte of {len(shards)} shards, {images:,} images is as it was packed")
 
 
 def is_intact(root: Path, shard: Shard) -> bool:

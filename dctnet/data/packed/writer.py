@@ -89,13 +89,13 @@ def pack(
         todo = _missing(folder, tasks)
         if not todo and (folder / MANIFEST).is_file():
             (folder / PLAN).unlink(missing_ok=True)
-            print(f"{out}: already packed, nothing to do; dctnet verify {out} checks it")
+            print(printable(f"{out}: already packed, nothing to do; dctnet verify {out} checks it"))
             return
         workers = min(workers or os.cpu_count() or 1, max(1, len(todo)))
         _announce(plan, tasks, todo, folder, workers)
         _run(todo, folder, workers)
         images = _finish(plan, source, tasks, folder)
-    print(f"{out}: {images:,} images, {time.perf_counter() - started:.0f} s")
+    print(printable(f"{out}: {images:,} images, {time.perf_counter() - started:.0f} s"))
 
 
 @contextlib.contextmanager
@@ -286,7 +286,7 @@ def _finish(plan: dict[str, Any], source: FrequencyDataModule, tasks: list[Shard
     (folder / PLAN).unlink(missing_ok=True)
     left_out = [(name, *s) for name, split in splits.items() for s in split["skipped"]]
     for name, path, reason in left_out[:20]:
-        print(f"left out of {name}: {printable(path)}: {reason}")
+        print(printable(f"left out of {name}: {path}: {reason}"))
     if len(left_out) > 20:
         print(f"… and {len(left_out) - 20} more, all in {folder / MANIFEST}")
     return sum(shard["images"] for split in splits.values() for shard in split["shards"])

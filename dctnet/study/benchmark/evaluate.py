@@ -15,7 +15,7 @@ import torch
 
 from dctnet import __version__
 from dctnet.data.datamodule import Split
-from dctnet.errors import UserError
+from dctnet.errors import UserError, printable
 from dctnet.study import checkpoint
 from dctnet.study.benchmark.images import list_images, same_images
 from dctnet.study.benchmark.record import read_yaml
@@ -99,7 +99,7 @@ def main(args: list[str]) -> int:
     try:
         found = evaluate(ckpt, Path(fit), Path(images), splits)  # type: ignore[arg-type]
     except UserError as error:
-        print(f"dctnet: {error}", file=sys.stderr)
+        print(f"dctnet: {printable(str(error))}", file=sys.stderr)
         return 2
     partial = Path(f"{out}.partial")
     partial.write_text(json.dumps(found))

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dctnet.errors import UserError
+from dctnet.errors import UserError, printable
 from dctnet.study.benchmark.bench import Bench
 from dctnet.study.benchmark.grid import Run, plan, ranking_runs
 from dctnet.study.benchmark.images import IMAGES, same_images
@@ -132,7 +132,7 @@ class Runner:
                     for future in ended:
                         run, slot = active.pop(future)
                         free.append(slot)
-                        bar.write(self._finish(run, future, failed))
+                        bar.write(printable(self._finish(run, future, failed)))
                     bar.set_description(f"{count - len(waiting) - len(active)} of {count} runs")
                     ended_epochs = total - sum(
                         self.bench.epochs(r) for r in [*waiting, *(r for r, _ in active.values())]
@@ -149,7 +149,7 @@ class Runner:
         if future.exception() is not None:
             failed.append(run.name)
             reason = str(future.exception())
-            with open(self.out / FAILURES, "a", newline="", encoding="utf-8") as file:
+            with open(self.out / FAILURES, "a", newline="", encoding="utf-8", errors="backslashreplace") as file:
                 csv.writer(file).writerow([run.name, _now(), reason])
             return f"{run.name:<28} FAILED: {reason}"
         found = future.result()

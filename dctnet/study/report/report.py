@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from dctnet.errors import UserError, did_you_mean_path
+from dctnet.errors import UserError, did_you_mean_path, printable
 from dctnet.study.benchmark.record import ENERGY, FAILURES, GRID
 from dctnet.study.benchmark.rows import ROWS, read_rows
 from dctnet.study.report.arms import Arm, arms_of, compared_to
@@ -33,7 +33,7 @@ def report(folder: str) -> None:
     """
     if not Path(folder).is_dir():
         raise UserError(f"{folder}: no such folder.{did_you_mean_path(folder)}")
-    print(f"report: {write_report(Path(folder))}")
+    print(f"report: {printable(str(write_report(Path(folder))))}")
 
 
 def write_report(out: Path) -> Path:
