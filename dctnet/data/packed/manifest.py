@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from dctnet.data.packed.entries import fault_of_images, fault_of_split
 from dctnet.errors import UserError, did_you_mean, first_line, printable
 from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS
 from dctnet.frequency.dct import BLOCK
 
 MANIFEST, PLAN = "manifest.json", "plan.json"
+# Of a manifest or an index, which has some 200 an image. A plan is our own, and has as much for all images together.
+MAX_BYTES = 1 << 28
 _FIXED = {
     "format": "dctnet-store",
     "version": 1,
@@ -115,7 +118,11 @@ def is_store(root: str | os.PathLike[str]) -> bool:
     """
     if Path(root, MANIFEST).is_file():
         return True
-    if Path(root, PLAN).is_file() and "dctnet" in Path(root, PLAN).read_text(errors="replace"):
+    if not Path(root, PLAN).is_file():
+        return False
+    with open(Path(root, PLAN), "rb") as file:
+        begun = b"dctnet" in file.read(1 << 20)
+    if begun:
         raise StoreError(f"{root}: a store whose packing did not end; run the same dctnet pack again")
     return False
 
@@ -208,10 +215,18 @@ def index_file(root: Path, shard: Shard) -> Path:
 
 
 def _check_size(path: Path, size: int | None) -> None:
+    if path.is_symlink():
+        raise StoreError(f"{path}: a link, which may lead to anything; a store's files lie in its folder")
     if not path.is_file():
         raise StoreError(f"{path}: missing; copy the store again, or run the same dctnet pack again")
     if size is not None and path.stat().st_size != size:
         raise StoreError(f"{path}: {path.stat().st_size:,} bytes, must be {size:,}: cut short or not of this store")
+
+
+def _read(path: Path) -> bytes:
+    if (size := path.stat().st_size) > MAX_BYTES and path.name != PLAN:
+        raise ValueError(f"{size:,} bytes; such a file has at most {MAX_BYTES:,}")
+    return path.read_bytes()
 
 
 def parse_json(raw: bytes) -> Any:
@@ -226,7 +241,7 @@ def read_json(path: Path) -> Any:
         StoreError: It is missing or no JSON.
     """
     try:
-        return parse_json(path.read_bytes())
+        return parse_json(_read(path))
     except FileNotFoundError as error:
         raise StoreError(f"{path}: missing; not a packed store, or one whose packing did not end") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -244,17 +259,20 @@ def _build(root: Path, content: dict[str, Any], fail: Callable[[str, Any, str], 
         raise fail("'steps'", steps, "one positive number a channel")
     if content["dtype"] not in ("int8", "int16"):
         raise fail("'dtype'", content["dtype"], "int8 or int16")
-    try:
-        splits = {
-            name: Split(
-                tuple(split["scales"]),
-                tuple(Shard(**shard) for shard in split["shards"]),
-                tuple((str(path), str(reason)) for path, reason in split["skipped"]),
-            )
-            for name, split in content["splits"].items()
-        }
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise fail("'splits'", content["splits"], "scales, shards and skipped files of each") from error
+    if not all(isinstance(name, str) and name for name in content["classes"]):
+        raise fail("'classes'", content["classes"], "names")
+    for name, split in content["splits"].items():
+        if fault := fault_of_split(split):
+            wanted = f"scales, shards and skipped files of each; {name[:40]}: {fault}"
+            raise fail("'splits'", content["splits"], wanted)
+    splits = {
+        name: Split(
+            tuple(split["scales"]),
+            tuple(Shard(**shard) for shard in split["shards"]),
+            tuple((path, reason) for path, reason in split["skipped"]),
+        )
+        for name, split in content["splits"].items()
+    }
     for split in splits.values():
         for shard in split.shards:
             if Path(shard.name).name != shard.name:
@@ -294,12 +312,18 @@ def read_index(manifest: Manifest, shard: Shard) -> list[dict[str, Any]]:
     """
     path = index_file(manifest.root, shard)
     try:
-        raw = path.read_bytes()
-    except OSError as error:
+        raw = _read(path)
+    except (OSError, ValueError) as error:
         raise StoreError(f"{path}: cannot be read: {first_line(error)}") from error
     if hashlib.sha256(raw).hexdigest() != shard.index_sha256:
         raise StoreError(f"{path}: its checksum is not the manifest's: changed, damaged or of another store")
-    images = parse_json(raw)["images"]
+    try:
+        images = parse_json(raw)["images"]
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        raise StoreError(f"{path}: no index: {first_line(error)}") from error
+    scales = next(len(split.scales) for split in manifest.splits.values() if shard in split.shards)
+    if fault := fault_of_images(images, scales, len(manifest.classes)):
+        raise StoreError(f"{path}: {fault}")
     blocks = sum(rows * columns for image in images for rows, columns in image["blocks"])
     if blocks * len(manifest.channels) * manifest.dtype.itemsize != shard.size or len(images) != shard.images:
         raise StoreError(f"{path}: its {len(images)} images do not fill the {shard.size:,} bytes of the shard")

@@ -201,6 +201,7 @@ def test_foreign_manifest(own_store, content, message, what):
         ("splits", {"train": None}, "'splits' is"),
         ("splits", [], "'splits' is .*of type dict"),
         ("classes", None, "'classes' is None"),
+        ("classes", [1, 2, 3], "'classes' is .*must be names"),
     ],
 )
 def test_manifest_that_says_what_cannot_be(own_store, key, value, message):
@@ -258,3 +259,96 @@ def test_half_a_surrogate_pair_is_refused(own_store):
     (own_store / "manifest.json").write_text('{"format": "dctnet-store", "version": 1, "x": "\\ud800"}')
     with pytest.raises(StoreError, match="checksum"):
         read_manifest(own_store)
+
+
+def spoil_split(content, **changes):
+    content["splits"]["train"] |= changes
+
+
+def spoil_shard(content, **changes):
+    content["splits"]["train"]["shards"][0] |= changes
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: spoil_split(content, scales=[]), "train: scales must be multiples of 8"),
+        (lambda content: spoil_split(content, scales=[10**400]), "train: scales must be multiples of 8"),
+        (lambda content: spoil_split(content, scales=["32"]), "train: scales must be multiples of 8"),
+        (lambda content: spoil_split(content, skipped=[["a", 1]]), "skipped must be pairs of path and reason"),
+        (lambda content: spoil_shard(content, size=-1), "shard 0: size is -1"),
+        (lambda content: spoil_shard(content, size=1.0), "shard 0: size is 1.0"),
+        (lambda content: spoil_shard(content, size=10**30), "shard 0: size is 10"),
+        (lambda content: spoil_shard(content, size=10**12), "train-00000.bin: .* bytes, must be 1,000,000,000,000"),
+        (lambda content: spoil_shard(content, images=True), "shard 0: images is True"),
+        (lambda content: spoil_shard(content, sha256=None), "shard 0: sha256 is None"),
+        (lambda content: spoil_shard(content, name=""), "shard 0: name is ''"),
+        (lambda content: spoil_shard(content, name=7), "shard 0: name is 7"),
+        (lambda content: spoil_shard(content, more=1), "shard 0: must have name, size"),
+    ],
+)
+def test_splits_and_shards_that_cannot_be(own_store, change, message):
+    reseal(own_store, change)
+    refused(own_store, message)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_size": 10**9}, "take .* GB, this machine has"),
+        ({"crop_fraction": float("nan")}, "crop_fraction must be above 0"),
+    ],
+)
+def test_sizes_that_no_machine_has(own_store, changes, message):
+    reseal(own_store, lambda content: content.update(changes))
+    with pytest.raises(UserError, match=message):
+        use(own_store)
+
+
+def reseal_index(root, change):
+    """Changes the first index, and the manifest so that it vouches for it."""
+    path = root / "train-00000.json"
+    index = json.loads(path.read_text())
+    raw = change(index)
+    path.write_bytes(raw if isinstance(raw, bytes) else dump(index))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    reseal(root, lambda content: spoil_shard(content, index_sha256=digest))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda index: b"[" * 100_000, "no index: RecursionError"),
+        (lambda index: b'{"images": ' + b"1" * 10_000 + b"}", "no index: ValueError"),
+        (lambda index: b"[]", "no index: TypeError"),
+        (lambda index: b"{}", "no index: KeyError"),
+        (lambda index: index.update(images=1), "images must be a list"),
+        (lambda index: index.update(images=[None]), "image 0: must have path"),
+        (lambda index: index["images"][0].update(path=1), "image 0: path is 1"),
+        (lambda index: index["images"][1].update(target=-1), "image 1: target is -1"),
+        (lambda index: index["images"][0].update(target=3), "image 0: target is 3"),
+        (lambda index: index["images"][0].update(blocks=[]), r"image 0: blocks is \[\]"),
+        (lambda index: index["images"][0].update(blocks=[[-4, -4]] * 4), "image 0: blocks is"),
+        (lambda index: index["images"][0].update(blocks=[[4, 10**400]] * 4), "image 0: blocks is"),
+        (lambda index: index["images"][0]["blocks"][0].__setitem__(1, 10**9), "do not fill"),
+        (lambda index: index["images"].pop(), "do not fill"),
+    ],
+)
+def test_index_that_says_what_cannot_be(own_store, change, message):
+    reseal_index(own_store, change)
+    refused(own_store, f"train-00000.json: .*{message}")
+
+
+def test_files_of_gigabytes_are_not_read(own_store):
+    for name in ("train-00000.json", MANIFEST):
+        with open(own_store / name, "r+b") as file:
+            file.truncate(1 << 34)
+        refused(own_store, f"{name}: .* bytes; such a file has at most")
+
+
+@pytest.mark.parametrize("ending", ["bin", "json"])
+def test_links_out_of_a_store_are_refused(own_store, tmp_path, ending):
+    path = own_store / f"train-00000.{ending}"
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    refused(own_store, f"{path.name}: a link, which may lead to anything")
