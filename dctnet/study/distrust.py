@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from dctnet.model.classifier import FrequencyClassifier
 
 # A text, a list, and a text in a list; no folder's name is longer than the last.
 _LONGEST, _MOST, _LONGEST_NAME = 4096, 100_000, 255
+# Neither text nor a byte of an undecodable name: no table could be written that has it.
+_NOT_IN_NAMES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 # Of Lightning's ModelCheckpoint, which removes files by them.
 _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path", "best_k_models")
 
@@ -72,7 +75,9 @@ def _is_plain(value: Any, longest: int = _LONGEST) -> bool:
         return len(value) <= _MOST and not any(isinstance(v, list) or not _is_plain(v, _LONGEST_NAME) for v in value)
     if isinstance(value, int):
         return abs(value) < 2**63
-    return value is None or isinstance(value, float) or (isinstance(value, str) and len(value) <= longest)
+    if isinstance(value, str):
+        return len(value) <= longest and not _NOT_IN_NAMES.search(value)
+    return value is None or isinstance(value, float)
 
 
 def _check_paths(path: str | Path, callbacks: Any) -> None:
