@@ -84,7 +84,7 @@ def answer(arguments: list[str], right: str, wrong: str) -> tuple[str, str]:
     said = io.StringIO()
     stops = (
         mock.patch.object(ExperimentCLI, "before_instantiate_classes", side_effect=Accepted),
-        mock.patch.object(ExperimentCLI, "subcommands", lambda: {"fit": _OF_FIT}),  # the others' parsers take time
+        mock.patch.object(ExperimentCLI, "subcommands", return_value={"fit": _OF_FIT}),  # the others' parsers take time
         mock.patch("dctnet.cli.benchmark.Bench", side_effect=Accepted, spec=Bench),
         mock.patch.object(sys, "argv", ["dctnet"]),
     )
