@@ -90,6 +90,9 @@ def _check_paths(path: str | Path, callbacks: Any) -> None:
             for name in filter(None, named if isinstance(named, dict) else [named]):
                 if not _is_whole(name):
                     raise _fault(path, f"{key} is {repr(name)[:80]}, must be a whole path")
+        worst, best = state.get("kth_best_model_path"), state.get("best_k_models", {})
+        if not isinstance(best, dict) or (worst and worst not in best):
+            raise _fault(path, f"kth_best_model_path is {repr(worst)[:80]}, must be one of best_k_models")
 
 
 def _is_whole(name: Any) -> bool:
