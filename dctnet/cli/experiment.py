@@ -253,7 +253,7 @@ def run_experiment(args: list[str]) -> ExperimentCLI:
     # An abbreviation would be a misspelling that works until another option begins the same way.
     quiet = {"exit_on_error": False, "allow_abbrev": False}
     # Only a fit has something to save; the others end on a signal as programs do.
-    with Signals() if verb == "fit" else contextlib.nullcontext(Signals()) as signals, weights_that_fit():
+    with Signals() if args[0] == "fit" else contextlib.nullcontext(Signals()) as signals, weights_that_fit():
         return ExperimentCLI(
             signals,
             seed_everything_default=0,

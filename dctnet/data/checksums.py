@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from dctnet.data.folders import CHECKSUMS, list_files
 from dctnet.data.packed.manifest import MANIFEST, is_store, verify_store, write_whole
-from dctnet.errors import UserError, did_you_mean_path, first_line
+from dctnet.errors import UserError, did_you_mean_path, first_line, printable
 
 _NAMED = 20  # of each kind of fault
 _LINE = re.compile(rb"(\\?)([0-9a-fA-F]{64}) [ *](.+)", re.DOTALL)
@@ -51,7 +51,7 @@ def manifest(root: str, out: str | None = None) -> None:
         try:
             sums[name] = _hash(folder / name)
         except OSError as error:
-            unreadable.append(f"{_show(name)}: {_why(error)}")
+            unreadable.append(f"{printable(name)}: {_why(error)}")
     if unreadable:
         _tell({"unreadable": unreadable})
         raise UserError(f"{root}: {len(unreadable):,} of {len(names):,} files cannot be read, so {path} is not written")
@@ -84,7 +84,7 @@ def verify(root: str, manifest: str | None = None) -> None:
         )
     sums = read_sums(path)
     faults = _compare(folder, sums)
-    faults["added"] = [_show(name) for name in sorted({*_list(folder)} - sums.keys())]
+    faults["added"] = [printable(name) for name in sorted({*_list(folder)} - sums.keys())]
     _tell(faults)
     counts = ", ".join(f"{len(found):,} {kind}" for kind, found in faults.items() if found)
     if counts:
@@ -135,9 +135,9 @@ def read_sums(path: Path) -> dict[str, str]:
             raw = re.sub(rb"\\[\\nr]", lambda found: _UNESCAPES[found[0]], raw)
         name = os.path.normpath(os.fsdecode(raw))
         if os.path.isabs(name) or name.split("/")[0] == ".." or "\0" in name:
-            raise UserError(f"{path}: line {number} names {_show(name)}, which is not below the data set's folder")
+            raise UserError(f"{path}: line {number} names {printable(name)}, which is not below the data set's folder")
         if name in sums:
-            raise UserError(f"{path}: damaged: line {number} names {_show(name)} a second time")
+            raise UserError(f"{path}: damaged: line {number} names {printable(name)} a second time")
         sums[name] = digest.decode().lower()
     if not sums:
         raise UserError(f"{path}: damaged: it names no file")
@@ -149,11 +149,11 @@ def _compare(folder: Path, sums: dict[str, str]) -> dict[str, list[str]]:
     for name, digest in tqdm(sums.items(), desc="verifying", unit="file"):
         try:
             if _hash(folder / name) != digest:
-                faults["changed"].append(_show(name))
+                faults["changed"].append(printable(name))
         except (FileNotFoundError, NotADirectoryError):
-            faults["missing"].append(_show(name))
+            faults["missing"].append(printable(name))
         except OSError as error:
-            faults["unreadable"].append(f"{_show(name)}: {_why(error)}")
+            faults["unreadable"].append(f"{printable(name)}: {_why(error)}")
     return faults
 
 
@@ -177,11 +177,6 @@ def _hash(path: Path) -> str:
 
 def _why(error: OSError) -> str:
     return error.strerror or str(error)
-
-
-def _show(name: str) -> str:
-    """A name in one line that any terminal can print."""
-    return name if name.isprintable() else repr(name)
 
 
 def _tell(faults: dict[str, list[str]]) -> None:

@@ -22,7 +22,7 @@ class ImageError(UserError):
     """
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
-        super().__init__(f"{printable(path)}: {reason}")
+        super().__init__(f"{printable(str(path))}: {reason}")
         self.path = path
         self.reason = reason
 
