@@ -57,7 +57,7 @@ def victim(who: str, main: int) -> int | None:
     if who == "rank 1":
         return ranks[0] if ranks else None
     owner = main if who == "a loader process" else (ranks[0] if ranks else None)
-    loaders = [pid for pid, parent in parents.items() if parent == owner and not _is_rank(pid)]
+    loaders = [pid for pid, parent in parents.items() if parent == owner and pid not in ranks]
     return random.choice(loaders) if loaders else None
 
 
