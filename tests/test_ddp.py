@@ -9,6 +9,9 @@ import pytest
 import torch
 import yaml
 
+from tests.campaigns.stop_resume import stopped_and_resumed
+from tests.conftest import make_photos
+
 CONFIG = {
     "seed_everything": 0,
     "data": {"channels": "square-24", "image_size": 64, "batch_size": 3, "num_workers": 0, "on_error": "skip"},
@@ -34,8 +37,6 @@ def dctnet(*args: object) -> str:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """The same fit by one process and by two; a validation image is spoilt."""
-    from tests.conftest import make_photos
-
     folder = tmp_path_factory.mktemp("ddp")
     make_photos(folder / "photos", 12, 5)
     (folder / "photos" / "val" / "red" / "3.jpg").write_bytes(b"no image")
@@ -89,3 +90,10 @@ def test_bad_files_are_counted_over_all_ranks_and_stop_them_all_in_one_line(runs
     assert "Traceback" not in done.stderr
     listed = (runs / "stop" / "version_0" / "skipped.csv").read_text().splitlines()[1:]
     assert [row.split(",")[0].rpartition("/val/")[2] for row in listed] == ["blue/0.jpg", "blue/1.jpg", "red/3.jpg"]
+
+
+def test_stopped_and_resumed_on_two_ranks_they_end_with_the_same_bits(tmp_path):
+    make_photos(tmp_path / "photos", 20, 8)
+    tally = stopped_and_resumed(tmp_path, "photographs", ranks=2, stops=1)
+    assert tally.right_status == tally.stops == 1
+    assert tally.same == tally.runs
