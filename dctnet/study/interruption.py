@@ -76,7 +76,7 @@ class StopOnSignal(pl.Callback):
 
     def _stop(self, trainer: pl.Trainer) -> None:
         path = Path(trainer.log_dir or trainer.default_root_dir, "last.ckpt")
-        trainer.save_checkpoint(path)
+        trainer.save_checkpoint(path, weights_only=False)
         if not trainer.is_global_zero:
             raise Stopped
         why = (
