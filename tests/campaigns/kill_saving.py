@@ -53,7 +53,7 @@ def whole_step(path: Path) -> int | None:
 def save_on(path: Path, way: str, said: int) -> None:
     """Saves until it is killed; says before and after each save which it is."""
     io = WAYS[way]()
-    for step in range(1, 1_000_000):
+    for step in range(1_000_000):
         os.write(said, struct.pack("<ci", b"b", step))
         io.save_checkpoint(content(step), path)
         os.write(said, struct.pack("<ci", b"e", step))
@@ -63,7 +63,7 @@ def save_on(path: Path, way: str, said: int) -> None:
 def kill_once(folder: Path, way: str, within: bool, draw: random.Random) -> str:
     """One child, one kill; what is left: ``whole``, ``lost`` (older than what was done) or ``broken``."""
     path = folder / "last.ckpt"
-    WAYS[way]().save_checkpoint(content(0), path)
+    path.unlink(missing_ok=True)
     listen, said = os.pipe()
     child = os.fork()
     if not child:
@@ -71,8 +71,8 @@ def kill_once(folder: Path, way: str, within: bool, draw: random.Random) -> str:
             save_on(path, way, said)
         os._exit(1)
     os.close(said)
-    begun, done, took = 0, 0, 0.01
-    for _ in range(draw.randrange(4, 12)):  # a few saves that nothing happens to
+    begun, done, took, started = 0, -1, 0.01, time.monotonic()
+    for _ in range(2 * draw.randrange(2, 6)):  # a few saves that nothing happens to
         what, step = struct.unpack("<ci", os.read(listen, 5))
         if what == b"b":
             begun, started = step, time.monotonic()
@@ -139,7 +139,7 @@ def main() -> None:
         raise SystemExit(f"{given.elsewhere} is on the same file system as {Path.cwd()}; give another --elsewhere")
     for way in WAYS:
         for elsewhere in (False, True):
-            print("\r" + kills(way, given.kills, given.elsewhere, elsewhere))
+            print("\r" + kills(way, given.kills, given.elsewhere, elsewhere), flush=True)
         if os.geteuid() == 0:
             print("\n".join(full_and_read_only(way)))
 
