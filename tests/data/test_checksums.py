@@ -94,7 +94,7 @@ def test_swapped_renamed_deleted_and_added_files_are_named(set_of_files, capsys)
     assert lines == [
         *("changed: train/blue/0.jpg", "changed: train/red/0.jpg"),
         *("missing: train/green/1.jpg", "missing: train/green/2.jpg"),
-        *("added: train/green/33.jpg", "added: 'train/green/a\\nb'", "added: train/green/one.jpg"),
+        *("added: train/green/33.jpg", "added: train/green/a\\nb", "added: train/green/one.jpg"),
     ]
     assert closing.endswith(f"2 changed, 2 missing, 3 added; {set_of_files / CHECKSUMS} names 27 files")
 

@@ -265,7 +265,7 @@ def test_trained_networks_order_of_classes_is_kept(store):
 
 
 def test_what_read_the_pixels_goes_into_the_checkpoint(store):
-    assert module(store).state_dict() == {"decoder": read_manifest(store).content["decoder"]}
+    assert module(store).state_dict()["decoder"] == read_manifest(store).content["decoder"]
 
 
 @pytest.mark.parametrize(
