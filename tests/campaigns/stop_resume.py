@@ -119,7 +119,8 @@ def stopped_and_resumed(folder: Path, feed: str, ranks: int, stops: int) -> Tall
         while True:
             number = SIGNALS[tally.stops % len(SIGNALS)] if tally.stops < stops else None
             status = fit(folder, name, (*options, *resume), draw.uniform(0, took / 4) if number else None, number or 0)
-            if status == 0:  # it had ended before the signal came
+            closing = (folder / f"{name}.log").read_text().strip().splitlines()[-1]
+            if status == 0 or closing.startswith("curves"):  # it had ended before the signal came
                 break
             tally.stops += 1
             tally.right_status += status == 75
