@@ -11,11 +11,13 @@ was stopped, and a larger number of mutants adds to it. What a mutant that is re
     told        other samples, and the reader gives a reason that it did not give for the original (`by_pixels.csv`)
     silent      other samples, and nobody is told
 
-TurboJPEG tells nobody what it left to Pillow, so it has no mutants that are told.
+TurboJPEG tells nobody what it left to Pillow, so it has no mutants that are told. The last reader, checksums, is
+`dctnet verify` with the manifest that `dctnet manifest` wrote of the original: what it passes would be silent.
 """
 
 import argparse
 import collections
+import contextlib
 import functools
 import hashlib
 import io
@@ -34,12 +36,14 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image
 
+from dctnet.data.checksums import manifest, verify
 from dctnet.data.coefficients import CoefficientReader
 from dctnet.data.decode import ImageError, Photo
 from dctnet.data.transforms import CenterCrop
+from dctnet.errors import UserError
 from dctnet.frequency.channels import named_channels
 
-READERS = ("pillow", "turbojpeg", "coefficients")
+READERS = ("pillow", "turbojpeg", "coefficients", "checksums")
 KINDS = ("flip", "truncate", "splice")
 PIECE, TIMEOUT = 15000, 2.0
 SIDES = (64, 57, 32, 16)
@@ -118,7 +122,7 @@ class Bench:
     """Reads mutants beside their originals."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "file.jpg"
+        self.folder, self.path = folder, folder / "file.jpg"
         self.original = functools.cache(self._original)
 
     def _original(self, seed: int, reader: str, decoder: str) -> Reading:
@@ -129,6 +133,8 @@ class Bench:
     def outcome(self, number: int, reader: str) -> str:
         """What a reader makes of a mutant."""
         data, seed = mutate(number)
+        if reader == "checksums":
+            return self._verify(data, seed)
         decoder = "pillow" if reader == "pillow" else "turbojpeg"
         before = self.original(seed, reader, decoder)
         self.path.write_bytes(data)
@@ -143,6 +149,22 @@ class Bench:
         if found.samples == like.samples:
             return "as before"
         return "told" if reader == "coefficients" and found.refused not in (None, before.refused) else "silent"
+
+    def _verify(self, data: bytes, seed: int) -> str:
+        folder = self.folder / str(seed)
+        path = folder / "file.jpg"
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            if not folder.exists():
+                folder.mkdir()
+                path.write_bytes(make_seeds()[seed][0])
+                manifest(str(folder))
+                verify(str(folder))
+            path.write_bytes(data)
+            try:
+                verify(str(folder))
+            except UserError as error:
+                return "refused" if "1 changed" in str(error) else f"wrong: {error}"
+        return "silent"
 
 
 def work(start: int, stop: int) -> None:
@@ -175,12 +197,12 @@ def run_piece(start: int, stop: int) -> list[str]:
 
 def load(state: Path) -> dict:
     """The state of a campaign, begun or new."""
-    seeds = hashlib.sha256(b"".join(data for data, _ in make_seeds())).hexdigest()
+    seeds = hashlib.sha256(b"".join(data for data, _ in make_seeds()) + repr(READERS).encode()).hexdigest()
     if not state.exists():
         return {"seeds": seeds, "trials": 0, "counts": {}}
     content = json.loads(state.read_text())
     if content["seeds"] != seeds:
-        raise SystemExit(f"{state}: of other seeds (another Pillow?); begin another")
+        raise SystemExit(f"{state}: of other seeds (another Pillow?) or readers; begin another")
     return content
 
 
