@@ -146,6 +146,7 @@ def test_resuming_on_other_images_is_refused(run, tmp_path, capsys):
     ckpt = run / "out" / "tiny" / "version_0" / "last.ckpt"
     args = ["fit", "--config", run / "tiny.yaml", "--data.root", tmp_path / "photos", "--out_dir", tmp_path]
     assert "other training images: 36, now 35" in fails(capsys, *args, "--ckpt_path", ckpt)
+    assert not list((tmp_path / "tiny").iterdir())
 
 
 def test_accuracy_and_mask_are_those_of_the_last_weights(run, tmp_path, capsys):

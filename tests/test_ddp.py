@@ -92,6 +92,21 @@ def test_bad_files_are_counted_over_all_ranks_and_stop_them_all_in_one_line(runs
     assert [row.split(",")[0].rpartition("/val/")[2] for row in listed] == ["blue/0.jpg", "blue/1.jpg", "red/3.jpg"]
 
 
+@pytest.mark.parametrize(("bad", "options"), [("val/red/3", ()), ("train/red/3", ("--data.norm_images", 4))])
+def test_bad_file_of_any_rank_stops_them_all_in_one_line(tmp_path, runs, bad, options):
+    make_photos(tmp_path / "photos", 12, 5)
+    path = tmp_path / "photos" / f"{bad}.jpg"
+    path.write_bytes(b"no image")
+    args = ["fit", "--config", runs / "c.yaml", "--data.root", tmp_path / "photos", "--out_dir", tmp_path, *options]
+    done = run(*args, "--data.on_error", "stop", "--trainer.devices", 2, "--trainer.strategy", "ddp")
+    assert done.returncode == 2
+    assert [line for line in done.stderr.splitlines() if line.startswith("dctnet: ")] == [
+        f"dctnet: {path}: UnidentifiedImageError: cannot identify image file file (to leave such files out and list "
+        f"them: --data.on_error skip); all in {tmp_path / 'run' / 'version_0' / 'skipped.csv'}"
+    ]
+    assert "Traceback" not in done.stderr
+
+
 def test_stopped_and_resumed_on_two_ranks_they_end_with_the_same_bits(tmp_path):
     make_photos(tmp_path / "photos", 20, 8)
     tally = stopped_and_resumed(tmp_path, "photographs", ranks=2, stops=1)

@@ -4,6 +4,8 @@ import csv
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -155,6 +157,20 @@ def test_resumed_between_two_epochs_it_ends_with_the_same_bits(folder, fit, whol
     status, watched = fit(f"{feed}-epoch", *FEEDS[feed], "--ckpt_path", folder / feed / "version_0" / "epoch.ckpt")
     assert (status, watched.seen) == (0, samples[6:])
     assert same(learned(folder / feed / "version_0/last.ckpt"), learned(folder / f"{feed}-epoch/version_0/last.ckpt"))
+
+
+def test_second_signal_ends_at_once():
+    program = """
+import os, signal, time
+from dctnet.study.interruption import Signals
+with Signals() as signals:
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        print(signals.came, flush=True)
+        os.kill(os.getpid(), number)
+    time.sleep(60)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (128 + signal.SIGTERM, f"None\n{signal.SIGUSR1:d}\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])

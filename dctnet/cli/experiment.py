@@ -16,6 +16,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from dctnet.cli.parsing import one_line, option_names
 from dctnet.data.datamodule import FrequencyDataModule
+from dctnet.data.loader import deaths_told
 from dctnet.errors import UserError, first_line, printable
 from dctnet.model.classifier import FrequencyClassifier
 from dctnet.study import checkpoint
@@ -108,9 +109,7 @@ class ExperimentCLI(LightningCLI):
         """Gives the data the classes of a trained model, and refuses a checkpoint that does not fit."""
         if self.subcommand == "fit":
             self.model.training_shape = self._training_shape()
-            if path := self._get(self.config, "ckpt_path"):
-                allowed = self._get(self.config, "allow_changes")
-                check_resumed(path, self.model, self.datamodule, self.model.training_shape, allowed)
+            self._check_resumed()
             return
         self.datamodule.class_names = self.model.hparams["classes"]
         trained, given = self.model.hparams["channels"], list(self.datamodule.channel_set.indices)
@@ -118,6 +117,17 @@ class ExperimentCLI(LightningCLI):
             raise UserError(
                 f"the checkpoint was trained on {len(trained)} channels, --data.channels names {len(given)} that differ"
             )
+
+    def _check_resumed(self) -> None:
+        path, allowed = self._get(self.config, "ckpt_path"), self._get(self.config, "allow_changes")
+        try:
+            if path:
+                check_resumed(path, self.model, self.datamodule, self.model.training_shape, allowed)
+        except UserError:
+            if (folder := self.trainer.log_dir) and self.trainer.is_global_zero:
+                with contextlib.suppress(OSError):  # there is something in it
+                    Path(folder).rmdir()
+            raise
 
     def _training_shape(self) -> dict[str, Any]:
         """What decides the steps of a training beside the options of model and data."""
@@ -253,7 +263,8 @@ def run_experiment(args: list[str]) -> ExperimentCLI:
     # An abbreviation would be a misspelling that works until another option begins the same way.
     quiet = {"exit_on_error": False, "allow_abbrev": False}
     # Only a fit has something to save; the others end on a signal as programs do.
-    with Signals() if args[0] == "fit" else contextlib.nullcontext(Signals()) as signals, weights_that_fit():
+    noted = Signals() if args[0] == "fit" else contextlib.nullcontext(Signals())
+    with noted as signals, weights_that_fit(), deaths_told():
         return ExperimentCLI(
             signals,
             seed_everything_default=0,

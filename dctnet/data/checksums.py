@@ -9,7 +9,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dctnet.data.folders import CHECKSUMS, list_files
-from dctnet.data.packed.manifest import MANIFEST, is_store, verify_store, write_whole
+from dctnet.data.packed.jsonfile import MANIFEST
+from dctnet.data.packed.manifest import is_store
+from dctnet.data.packed.verify import verify_store
+from dctnet.data.whole import write_whole
 from dctnet.errors import UserError, did_you_mean_path, first_line, printable
 
 _NAMED = 20  # of each kind of fault

@@ -17,15 +17,17 @@ from dctnet.data import folders
 from dctnet.data.coefficients import CoefficientReader
 from dctnet.data.dataset import EpochSampler, PhotoDataset, Reader
 from dctnet.data.decode import ImageError, choose_decoder, describe_decoder
-from dctnet.data.download import fetch
 from dctnet.data.loader import ResumableLoader
 from dctnet.data.notes import FileNotes
+from dctnet.data.options import check_options, check_photograph_options, check_store_options
+from dctnet.data.packed.channels import choose_channels
 from dctnet.data.packed.manifest import evaluation_scale, is_store, pick_split, read_manifest
-from dctnet.data.packed.options import check_photograph_options, check_store_options, choose_channels
-from dctnet.data.packed.reader import PackedDataset, physical_memory
+from dctnet.data.packed.reader import PackedDataset
 from dctnet.data.readers import ChannelReader, RGBReader
+from dctnet.data.splits import PhotographFolders
+from dctnet.data.statistics import ChannelSums
 from dctnet.data.transforms import CenterCrop, TrainCrop
-from dctnet.errors import UserError, did_you_mean_path
+from dctnet.errors import UserError
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import resolve_channels
 
@@ -111,7 +113,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         for name, otherwise in (("image_size", 224), ("crop_fraction", 0.875)):
             if self.hparams[name] is None:
                 self.hparams[name] = packed.get(name, otherwise)
-        _check_options(self.hparams)
+        check_options(self.hparams)
         if self.store is None:
             check_photograph_options(self.hparams)
             self.channel_set = resolve_channels("all" if channels is None else channels)
@@ -122,9 +124,11 @@ class FrequencyDataModule(pl.LightningDataModule):
         if source == "coefficients" and self.decoder != "turbojpeg":
             raise UserError("--data.source coefficients needs libjpeg-turbo; dctnet doctor says how to install it")
         self.notes = FileNotes()
+        self.raises_bad_files = True  # unless somebody else sees to it that all ranks stop at one
         self._datasets: dict[str, PhotoDataset | PackedDataset] = {}
         self._files: dict[str, folders.Files] = {}
         self._classes: list[str] | None = None
+        self._photographs = PhotographFolders(self.hparams, rank_zero_warn)
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -136,17 +140,6 @@ class FrequencyDataModule(pl.LightningDataModule):
         """The same of those read by pixels where coefficients were asked for."""
         return self.notes.of("by_pixels")
 
-    def excess(self, split: Split) -> str | None:
-        """What to tell the user where more of a split is bad than ``max_bad_fraction`` allows, else None."""
-        limit, bad, total = self.hparams["max_bad_fraction"], self.notes.count(split), len(self.files(split))
-        if limit is None or bad / total <= limit:
-            return None
-        path, reason = min(self.notes.of(split).items())
-        return (
-            f"{self.hparams['root']}: {bad:,} of {total:,} {split} files cannot be read so far, more than "
-            f"--data.max_bad_fraction {limit} allows, such as {path}: {reason}"
-        )
-
     @property
     def size(self) -> int:
         """Side of the crop in source pixels."""
@@ -154,27 +147,14 @@ class FrequencyDataModule(pl.LightningDataModule):
 
     @property
     def root(self) -> Path:
-        """The folder that holds the splits, fetched first if ``download`` asks for it.
-
-        Raises:
-            UserError: There is no such folder. Gives the nearest.
-        """
-        root = Path(self.hparams["root"])
-        if self.hparams["download"]:
-            return fetch(self.hparams["download"], root)
-        if not root.is_dir():
-            raise UserError(f"{root}: no such folder.{did_you_mean_path(root)}")
-        return root
+        """The folder that holds the splits, fetched first if ``download`` asks for it."""
+        return self._photographs.root
 
     @property
     def class_names(self) -> list[str]:
         """Names of the classes; the place in this list is the target."""
-        if self._classes is None and self.store is not None:
-            self._classes = list(self.store.classes)
-        elif self._classes is None:
-            root = self.root
-            folder = next((f for s in folders.SPLITS if (f := folders.split_folder(root, s))), root)
-            self._classes = folders.choose_classes(folders.class_folders(folder), self.hparams["classes"], folder)
+        if self._classes is None:
+            self._classes = list(self._photographs.classes() if self.store is None else self.store.classes)
         return self._classes
 
     @class_names.setter
@@ -189,7 +169,8 @@ class FrequencyDataModule(pl.LightningDataModule):
             UserError: The root has no such split, a class of it is unknown, or it holds no file.
         """
         if split not in self._files:
-            self._files[split] = self._list(split) if self.store is None else self._list_packed(split)
+            list_split = functools.partial(self._photographs.list, classes=self.class_names)
+            self._files[split] = list_split(split) if self.store is None else self._list_packed(split)
         return self._files[split]
 
     def _list_packed(self, split: Split) -> folders.Files:
@@ -213,30 +194,6 @@ class FrequencyDataModule(pl.LightningDataModule):
         return PackedDataset(
             self.store, split, self.channel_set, self.size, train, evaluation, options["residency"], options["seed"]  # type: ignore[arg-type]
         )  # fmt: skip
-
-    def _list(self, split: Split) -> folders.Files:
-        root, options = self.root, self.hparams
-        folder = folders.split_folder(root, split)
-        if folder is None:
-            if split == "test" or any(folders.split_folder(root, s) for s in folders.SPLITS):
-                raise UserError(f"{root}: no folder {' or '.join(folders.SPLITS[split])}/ in it")
-            if not options["val_fraction"]:
-                raise UserError(f"{root}: neither train/ nor val/ in it; to hold out a part, --data.val_fraction 0.1")
-        present = folders.class_folders(folder or root)
-        if folder is not None and options["val_fraction"]:
-            rank_zero_warn(f"{root} has splits of its own: --data.val_fraction {options['val_fraction']} is not used")
-        if absent := sorted(set(self.class_names) - set(present)):
-            rank_zero_warn(f"{folder or root}: no folder for {len(absent)} of the classes, such as {absent[0]!r}")
-        if options["classes"] is None and (unknown := sorted(set(present) - set(self.class_names))):
-            raise UserError(f"{folder}: class {unknown[0]!r} is not among the {len(self.class_names)} of training")
-        found = folders.list_classes(folder or root, self.class_names)
-        if folder is None:
-            found = folders.hold_out(found, root, options["val_fraction"])[split == "val"]
-        if split == "train" and options["per_class"]:
-            found = folders.cap_per_class(found, root, options["per_class"])
-        if not found.paths:
-            raise UserError(f"{folder or root}: no image in any of the {len(self.class_names)} class folders")
-        return found
 
     def setup(self, stage: str) -> None:
         """Lists the files that the stage needs, so that a missing folder stops the run before it starts."""
@@ -335,7 +292,7 @@ class FrequencyDataModule(pl.LightningDataModule):
 
     def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Stops at a bad file, or notes it, in the process that trains: a worker could do neither in one line."""
-        if batch["bad"] and self.hparams["on_error"] == "stop":
+        if batch["bad"] and self.hparams["on_error"] == "stop" and self.raises_bad_files:
             raise ImageError(*batch["bad"][0]).with_advice()
         self.notes.add(batch["split"], batch["bad"])
         if self.hparams["source"] == "coefficients":
@@ -350,8 +307,9 @@ class FrequencyDataModule(pl.LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """What read the pixels, and which files there were: the record in the checkpoint."""
         decoder = describe_decoder(self.decoder) if self.store is None else self.store.content["decoder"]
-        return {"decoder": decoder, **self.fingerprint()}
+        return {"decoder": decoder, **self.fingerprint}
 
+    @functools.cached_property
     def fingerprint(self) -> dict[str, Any]:
         """How many training images there are, and a SHA-256 of their names and classes, or of a store's manifest.
 
@@ -386,46 +344,18 @@ class FrequencyDataModule(pl.LightningDataModule):
         chosen = [(_STATISTICS_EPOCH, i * len(files) // count) for i in range(count)][rank::world]
         shape = (1, 3, BLOCK, BLOCK) if self.hparams["input"] == "rgb" else (1, len(self.channel_set), 1, 1)
         transform = transform or nn.Identity()
-        sums = torch.zeros(3, transform(torch.zeros(shape)).shape[1], dtype=torch.float64)
+        sums = ChannelSums(transform(torch.zeros(shape)).shape[1])
         for batch in self._loader("train", chosen):
             batch = self.on_after_batch_transfer(self.on_before_batch_transfer(batch, 0), 0)
             if len(batch["target"]):
-                values = transform(batch["input"]).double()
-                sums[0] += values.shape[0] * values.shape[-2] * values.shape[-1]
-                sums[1] += values.sum((0, 2, 3))
-                sums[2] += values.square().sum((0, 2, 3))
+                sums.add(transform(batch["input"]))
         if world > 1:
             strategy = self.trainer.strategy  # type: ignore[union-attr]
-            sums = strategy.reduce(sums.to(strategy.root_device), reduce_op="sum").cpu()  # NCCL adds on GPUs only
-        if not sums[0, 0]:
+            sums.sums = strategy.reduce(sums.sums.to(strategy.root_device), reduce_op="sum").cpu()  # NCCL adds on GPUs
+        if not sums.count:
             raise UserError(f"{self.root}: none of the first {count} training images can be read")
-        mean = sums[1] / sums[0]
-        return mean.float(), (sums[2] / sums[0] - mean**2).clamp(min=0).sqrt().float()
+        return sums.statistics()
 
 
 def _collate(dataset: PhotoDataset | PackedDataset, split: str, samples: Any) -> dict[str, Any]:
     return {**dataset.collate(samples), "split": split}
-
-
-def _check_options(options: Any) -> None:
-    for name, low in (("batch_size", 1), ("num_workers", 0), ("norm_images", 1), ("per_class", 1), ("seed", 0)):
-        if options[name] is not None and options[name] < low:
-            raise UserError(f"--data.{name} must be at least {low}, got {options[name]}")
-    for name in ("min_scale", "crop_fraction"):
-        if not 0 < options[name] <= 1:
-            raise UserError(f"--data.{name} must be above 0 and at most 1, got {options[name]}")
-    if not 0 <= options["val_fraction"] < 1:
-        raise UserError(f"--data.val_fraction must be at least 0 and below 1, got {options['val_fraction']}")
-    if options["max_bad_fraction"] is not None and not 0 <= options["max_bad_fraction"] <= 1:
-        raise UserError(f"--data.max_bad_fraction must be 0…1 or null, got {options['max_bad_fraction']}")
-    size = options["image_size"]
-    if size < BLOCK or size % BLOCK:
-        near = max(BLOCK, round(size / BLOCK) * BLOCK)
-        raise UserError(f"--data.image_size must be a multiple of {BLOCK}, got {size}; the nearest is {near}")
-    # Channels of all frequencies take as much as RGB: three floats a pixel.
-    needed, there = options["batch_size"] * size**2 * 12, physical_memory()
-    if needed > there:
-        raise UserError(
-            f"--data.batch_size {options['batch_size']} crops of --data.image_size {size} take {needed / 1e9:,.0f} GB, "
-            f"this machine has {there / 1e9:,.0f}"
-        )

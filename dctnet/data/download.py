@@ -7,8 +7,8 @@ from pathlib import Path
 from torchvision.datasets import Imagenette
 from torchvision.datasets.utils import download_url
 
-from dctnet.data.folders import whole_folder
 from dctnet.data.planted import make_planted
+from dctnet.data.whole import whole_folder
 from dctnet.errors import UserError, first_line
 
 # Imagenette has 13,394 files and takes 1.6 GB unpacked.

@@ -1,11 +1,9 @@
 """Folders of class folders: which files belong to which split and class."""
 
-import contextlib
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -181,31 +179,3 @@ def _by_class(files: Files) -> list[tuple[int, list[int]]]:
 
 def _pick(files: Files, places: Sequence[int]) -> Files:
     return Files(tuple(files.paths[i] for i in places), tuple(files.targets[i] for i in places))
-
-
-@contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill that gets its name only when it is full, so that one that is there is whole.
-
-    Two processes may fill one at the same time: the first to finish wins.
-
-    Args:
-        path: The folder to make; must not exist, or be empty.
-
-    Raises:
-        UserError: It cannot be made there.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be made: {first_line(error)}") from error
-    try:
-        yield temporary
-        try:
-            temporary.rename(path)
-        except OSError:
-            if not path.is_dir():
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,11 +1,13 @@
-"""The training loader: it can go on in the middle of an epoch."""
+"""The training loader, which can go on in the middle of an epoch; and what to tell when a loader's process dies."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch.utils.data import DataLoader
 
 from dctnet.data.dataset import EpochSampler
+from dctnet.errors import UserError
 
 
 class ResumableLoader(DataLoader):
@@ -29,3 +31,21 @@ class ResumableLoader(DataLoader):
         """Leaves these batches of that epoch out."""
         assert self.batch_size is not None
         self.sampler.begun = state["epoch"], state["batches"] * self.batch_size
+
+
+@contextlib.contextmanager
+def deaths_told() -> Iterator[None]:
+    """Tells in one line that a loader's process has died; torch raises its error anywhere in the process that trains.
+
+    Raises:
+        UserError: One has died.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise UserError(
+            f"a process that reads images has died: {str(error).splitlines()[0].strip(' .')}. If memory ran out (dmesg "
+            "says so), a smaller --data.num_workers or --data.batch_size needs less; a training goes on from last.ckpt"
+        ) from error

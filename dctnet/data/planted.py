@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 from scipy.fft import idctn
 from tqdm import tqdm
 
-from dctnet.data.folders import whole_folder
+from dctnet.data.whole import whole_folder
 from dctnet.errors import UserError
 from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS, PER_COMPONENT, ChannelSet
 from dctnet.frequency.dct import BLOCK

@@ -10,20 +10,27 @@ import pytorch_lightning as pl
 import torch.distributed
 
 from dctnet.data.datamodule import FrequencyDataModule, Split
+from dctnet.data.files import ImageError
 from dctnet.errors import UserError, did_you_mean_path, printable
 
 
 class SkippedFiles(pl.Callback):
     """Lists the files that all ranks left out, and stops where they are more than ``--data.max_bad_fraction``.
 
+    Under ``--data.on_error stop`` one is too many.
     In ``skipped.csv`` of the run's folder, else on standard error; in ``by_pixels.csv`` the files that were read by
     pixels where coefficients were asked for.
 
     One process looks at every batch. Several have to look together, or the others would wait for one that has stopped:
-    at every 16th batch of training, and at the end of an evaluation, in which they may have unlike numbers of batches.
+    at every batch of training, and at the end of an evaluation, in which they may have unlike numbers of batches.
     """
 
-    every = 16
+    def __init__(self) -> None:
+        self._judged = 0  # how many bad training files have been found not to be too many
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Takes it over to stop at a bad file where one rank cannot stop by itself."""
+        trainer.datamodule.raises_bad_files = trainer.world_size == 1  # type: ignore[attr-defined]
 
     def _share(self, trainer: pl.Trainer) -> FrequencyDataModule:
         """Tells every rank what the others have noted since the last time; returns the data."""
@@ -54,7 +61,7 @@ class SkippedFiles(pl.Callback):
 
     def _check(self, trainer: pl.Trainer, split: Split) -> None:
         """Stops all ranks at once; the first speaks for them."""
-        if excess := self._share(trainer).excess(split):
+        if excess := _excess(self._share(trainer), split):
             where = self._write(trainer)
             # Status 0, for Lightning kills a first rank whose others end with another.
             raise UserError(f"{excess}; {where}") if trainer.is_global_zero else SystemExit(0)
@@ -63,8 +70,10 @@ class SkippedFiles(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Looks whether too many training files are bad."""
-        if trainer.world_size == 1 or batch_idx % self.every == 0:
+        bad = trainer.datamodule.notes.count("train")  # type: ignore[attr-defined]
+        if trainer.strategy.reduce_boolean_decision(bad > self._judged, all=False):
             self._check(trainer, "train")
+            self._judged = trainer.datamodule.notes.count("train")  # type: ignore[attr-defined]
 
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -101,6 +110,21 @@ class SkippedFiles(pl.Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """After training."""
         self._write(trainer)
+
+
+def _excess(data: FrequencyDataModule, split: Split) -> str | None:
+    """What to tell where more of a split is bad than the options allow, else None."""
+    options, bad, total = data.hparams, data.notes.of(split), len(data.files(split))
+    limit = 0 if options["on_error"] == "stop" else options["max_bad_fraction"]
+    if limit is None or len(bad) <= limit * total:
+        return None
+    path, reason = min(bad.items())
+    if options["on_error"] == "stop":
+        return str(ImageError(path, reason).with_advice())
+    return (
+        f"{options['root']}: {len(bad):,} of {total:,} {split} files cannot be read so far, more than "
+        f"--data.max_bad_fraction {limit} allows, such as {path}: {reason}"
+    )
 
 
 class PredictionsCSV(pl.Callback):

@@ -45,7 +45,7 @@ def check_resumed(
     names = [name for name in before if name in now and name not in {*_FREE, *_FOREVER}]
     changed = [_change(name, before, now) for name in names if before[name] != now[name]]
     trained_on = content.get(type(data).__qualname__, {})
-    files = data.fingerprint()
+    files = data.fingerprint
     if trained_on.get("sha256", files["sha256"]) != files["sha256"]:
         changed.append(f"other training images: {trained_on['images']:,}, now {files['images']:,}")
     was = content.get("training", {})

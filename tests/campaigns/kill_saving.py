@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -95,11 +96,23 @@ def kill_once(folder: Path, way: str, within: bool, draw: random.Random) -> str:
     return "broken" if left is None else "lost" if left < done else "whole"
 
 
+@contextlib.contextmanager
+def temporary_files_in(folder: Path) -> Iterator[None]:
+    """Lets everything that asks for a temporary file have it there."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
 def kills(way: str, count: int, temporary: Path, elsewhere: bool) -> str:
     """All kills of one way of saving, with the folder for temporary files here or there; a line of figures."""
     draw, found = random.Random(0), collections.Counter[str]()
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        tempfile.tempdir = str(temporary if elsewhere else folder)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        temporary_files_in(temporary if elsewhere else Path(folder)),
+    ):
         for number in range(count):
             found[kill_once(Path(folder), way, number % 2 == 0, draw)] += 1
             print(f"\r{way} {number + 1}", end="", file=sys.stderr, flush=True)
@@ -135,8 +148,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=400, help="For each way of saving and place of temporary files.")
     parser.add_argument("--elsewhere", type=Path, default=Path("/dev/shm"), help="A folder on another file system.")
     given = parser.parse_args()
-    if given.elsewhere.stat().st_dev == Path.cwd().stat().st_dev:
-        raise SystemExit(f"{given.elsewhere} is on the same file system as {Path.cwd()}; give another --elsewhere")
+    here = Path(tempfile.gettempdir())
+    if given.elsewhere.stat().st_dev == here.stat().st_dev:
+        raise SystemExit(f"{given.elsewhere} is on the same file system as {here}; give another --elsewhere")
     for way in WAYS:
         for elsewhere in (False, True):
             print("\r" + kills(way, given.kills, given.elsewhere, elsewhere), flush=True)

@@ -12,7 +12,8 @@ from dctnet.data.coefficients import CoefficientReader
 from dctnet.data.dataset import PhotoDataset
 from dctnet.data.decode import ImageError, Photo
 from dctnet.data.folders import Files
-from dctnet.data.packed.manifest import read_index, read_manifest
+from dctnet.data.packed.index import read_index
+from dctnet.data.packed.manifest import read_manifest
 from dctnet.data.packed.plan import PackData
 from dctnet.data.packed.shard import image_coefficients
 from dctnet.data.packed.writer import pack

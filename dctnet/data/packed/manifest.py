@@ -1,7 +1,6 @@
 """The manifest of a packed store: what is in it, checked before anything is believed."""
 
 import hashlib
-import json
 import math
 import os
 from collections.abc import Callable
@@ -11,14 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from dctnet.data.packed.entries import fault_of_images, fault_of_split
-from dctnet.errors import UserError, did_you_mean, first_line, printable
+from dctnet.data.packed.entries import fault_of_split
+from dctnet.data.packed.jsonfile import MANIFEST, PLAN, StoreError, dump, read_json
+from dctnet.errors import did_you_mean
 from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS
 from dctnet.frequency.dct import BLOCK
 
-MANIFEST, PLAN = "manifest.json", "plan.json"
-# Of a manifest or an index, which has some 200 an image. A plan is our own, and has as much for all images together.
-MAX_BYTES = 1 << 28
 _FIXED = {
     "format": "dctnet-store",
     "version": 1,
@@ -43,10 +40,6 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
     "splits": dict,
     "sha256": str,
 }
-
-
-class StoreError(UserError):
-    """A packed store that cannot be trusted or cannot serve; one line: file, place, what came, what would be right."""
 
 
 @dataclass(frozen=True)
@@ -132,27 +125,6 @@ def evaluation_scale(image_size: int, crop_fraction: float) -> int:
     return round(image_size / crop_fraction / BLOCK) * BLOCK
 
 
-def dump(content: Any) -> bytes:
-    """JSON of an object with the same bytes for the same content, one line a key."""
-    lines = (
-        f"{json.dumps(key)}: {json.dumps(content[key], sort_keys=True, ensure_ascii=False)}" for key in sorted(content)
-    )
-    return ("{\n" + ",\n".join(lines) + "\n}\n").encode("utf-8", "surrogateescape")
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file so that it is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def seal(content: dict[str, Any]) -> dict[str, Any]:
     """The manifest's content with its own checksum."""
     content = {**_FIXED, **content}
@@ -223,31 +195,6 @@ def _check_size(path: Path, size: int | None) -> None:
         raise StoreError(f"{path}: {path.stat().st_size:,} bytes, must be {size:,}: cut short or not of this store")
 
 
-def _read(path: Path) -> bytes:
-    if (size := path.stat().st_size) > MAX_BYTES and path.name != PLAN:
-        raise ValueError(f"{size:,} bytes; such a file has at most {MAX_BYTES:,}")
-    return path.read_bytes()
-
-
-def parse_json(raw: bytes) -> Any:
-    """What :func:`dump` wrote."""
-    return json.loads(raw.decode("utf-8", "surrogateescape"))
-
-
-def read_json(path: Path) -> Any:
-    """A file that :func:`dump` wrote.
-
-    Raises:
-        StoreError: It is missing or no JSON.
-    """
-    try:
-        return parse_json(_read(path))
-    except FileNotFoundError as error:
-        raise StoreError(f"{path}: missing; not a packed store, or one whose packing did not end") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise StoreError(f"{path}: cannot be read: {first_line(error)}") from error
-
-
 def _build(root: Path, content: dict[str, Any], fail: Callable[[str, Any, str], StoreError]) -> Manifest:
     channels, steps = content["channels"], content["steps"]
     if not channels or len(set(map(str, channels))) < len(channels):
@@ -302,70 +249,3 @@ def pick_split(manifest: Manifest, name: str) -> Split:
             f"{manifest.root}: no split {name!r} in this store, it has {has}.{did_you_mean(name, manifest.splits)}"
         )
     return manifest.splits[name]
-
-
-def read_index(manifest: Manifest, shard: Shard) -> list[dict[str, Any]]:
-    """The images of a shard: source path and hash, target, and rows and columns of blocks at each scale.
-
-    Raises:
-        StoreError: It was changed, or does not fit the shard's size.
-    """
-    path = index_file(manifest.root, shard)
-    try:
-        raw = _read(path)
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: cannot be read: {first_line(error)}") from error
-    if hashlib.sha256(raw).hexdigest() != shard.index_sha256:
-        raise StoreError(f"{path}: its checksum is not the manifest's: changed, damaged or of another store")
-    try:
-        images = parse_json(raw)["images"]
-    except (ValueError, RecursionError, KeyError, TypeError) as error:
-        raise StoreError(f"{path}: no index: {first_line(error)}") from error
-    scales = next(len(split.scales) for split in manifest.splits.values() if shard in split.shards)
-    if fault := fault_of_images(images, scales, len(manifest.classes)):
-        raise StoreError(f"{path}: {fault}")
-    blocks = sum(rows * columns for image in images for rows, columns in image["blocks"])
-    if blocks * len(manifest.channels) * manifest.dtype.itemsize != shard.size or len(images) != shard.images:
-        raise StoreError(f"{path}: its {len(images)} images do not fill the {shard.size:,} bytes of the shard")
-    return images
-
-
-def verify_store(store: str) -> None:
-    """Checks every byte of a packed store against the checksums in its manifest.
-
-    Args:
-        store: The store's folder.
-
-    Raises:
-        StoreError: The first file that is missing, cut short or changed.
-    """
-    from tqdm import tqdm
-
-    manifest = read_manifest(store)
-    shards = [shard for split in manifest.splits.values() for shard in split.shards]
-    with tqdm(total=sum(s.size for s in shards), desc="verifying", unit="B", unit_scale=True) as bar:
-        for shard in shards:
-            read_index(manifest, shard)
-            check_shard(manifest.root, shard)
-            bar.update(shard.size)
-    images = sum(s.images for s in shards)
-    print(f"{printable(store)}: every byte of {len(shards)} shards, {images:,} images is as it was packed")
-
-
-def is_intact(root: Path, shard: Shard) -> bool:
-    """Whether a shard's coefficients are what was packed, byte for byte."""
-    with open(shard_file(root, shard), "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256
-
-
-def check_shard(root: Path, shard: Shard) -> None:
-    """Hashes one shard.
-
-    Raises:
-        StoreError: It is not what was packed.
-    """
-    if not is_intact(root, shard):
-        path = shard_file(root, shard)
-        raise StoreError(
-            f"{path}: changed since it was packed: its SHA-256 is not the manifest's, {shard.sha256[:12]}…"
-        )

@@ -16,7 +16,8 @@ from dctnet import __version__
 from dctnet.data import folders
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.decode import ImageError, describe_decoder, image_size
-from dctnet.data.packed.manifest import dump, evaluation_scale
+from dctnet.data.packed.jsonfile import dump
+from dctnet.data.packed.manifest import evaluation_scale
 from dctnet.data.packed.shard import ShardTask, Source, grid
 from dctnet.errors import UserError
 from dctnet.frequency.channels import rank_channels

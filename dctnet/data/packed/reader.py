@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dctnet.data.packed.manifest import Manifest, StoreError, pick_split, read_index, shard_file
+from dctnet.data.packed.index import read_index
+from dctnet.data.packed.jsonfile import StoreError
+from dctnet.data.packed.manifest import Manifest, pick_split, shard_file
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK, flip_blocks
 

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from dctnet.data.decode import Decoder, ImageError, Photo
-from dctnet.data.packed.manifest import dump, write_whole
+from dctnet.data.packed.jsonfile import dump
 from dctnet.data.readers import chroma_share, compute_channels, cut, pad
+from dctnet.data.whole import write_whole
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK
 

@@ -22,21 +22,13 @@ import torch
 from tqdm import tqdm
 
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.data.packed.manifest import (
-    MANIFEST,
-    PLAN,
-    Shard,
-    dump,
-    is_intact,
-    parse_json,
-    read_json,
-    read_manifest,
-    seal,
-    write_whole,
-)
+from dctnet.data.packed.jsonfile import MANIFEST, PLAN, dump, parse_json, read_json
+from dctnet.data.packed.manifest import Shard, read_manifest, seal
 from dctnet.data.packed.plan import PackData, choose_scales, fingerprint, make_plan, make_tasks
 from dctnet.data.packed.shard import ShardTask, one_thread, shard_images, shard_size, write_shard
 from dctnet.data.packed.steps import choose_steps, sample_coefficients
+from dctnet.data.packed.verify import is_intact
+from dctnet.data.whole import write_whole
 from dctnet.errors import UserError, first_line, printable
 
 # What a kill can leave of our own files, named by write_whole and write_shard.

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.data.packed.manifest import MANIFEST, StoreError, dump, is_store, read_manifest, verify_store
+from dctnet.data.packed.jsonfile import MANIFEST, StoreError, dump
+from dctnet.data.packed.manifest import is_store, read_manifest
+from dctnet.data.packed.verify import verify_store
 from dctnet.errors import UserError
 
 

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.data.packed.manifest import StoreError, index_file, read_index, read_manifest, shard_file
+from dctnet.data.packed.index import read_index
+from dctnet.data.packed.jsonfile import StoreError
+from dctnet.data.packed.manifest import index_file, read_manifest, shard_file
 from dctnet.errors import UserError
 from dctnet.frequency.channels import named_channels
 from dctnet.frequency.dct import flip_blocks

@@ -15,7 +15,8 @@ from PIL import Image
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.decode import ImageError, Photo
 from dctnet.data.packed import shard, writer
-from dctnet.data.packed.manifest import read_index, read_manifest, shard_file
+from dctnet.data.packed.index import read_index
+from dctnet.data.packed.manifest import read_manifest, shard_file
 from dctnet.data.packed.shard import image_coefficients
 from dctnet.errors import UserError
 from dctnet.frequency.channels import ChannelSet, PlanesToChannels

@@ -148,13 +148,10 @@ def _svg(figure: Figure, picture: Picture, kind: str) -> str:
 
 
 def write_numbers(path: Path, lines: Sequence[Sequence[str | int | float]]) -> None:
-    """Writes a table of numbers and names that a spreadsheet takes for nothing else."""
+    """Writes a table of numbers and names, which stay what they are."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([_cell(value) for value in line] for line in lines)
 
 
 def _cell(value: str | int | float) -> str:
-    if isinstance(value, str):
-        # What begins so is run as a formula.
-        return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
-    return str(value) if isinstance(value, int) else f"{value:.6g}"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
