@@ -1,6 +1,5 @@
 """A training that is stopped and resumed is the training that was not: the same samples, weights and measures."""
 
-import csv
 import os
 import shutil
 import signal
@@ -9,11 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 
 from dctnet.cli import main
 from dctnet.study.interruption import StopOnSignal
+from tests.campaigns.stop_resume import outcome, same
 from tests.conftest import make_photos
 
 # 12 images in batches of 4: three steps an epoch and, after every second one, three batches of validation.
@@ -114,28 +113,6 @@ def whole(fit, seen):
     return run
 
 
-def learned(path):
-    content = torch.load(path, weights_only=True)
-    return content["state_dict"], content["optimizer_states"], content["lr_schedulers"]
-
-
-def same(one, other):
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == other
-
-
-def validations(folder):
-    """Step and loss of all validations, over the versions that resumed each other."""
-    tables = sorted(folder.glob("version_*/metrics.csv"))
-    lines = [line for table in tables for line in csv.DictReader(table.read_text().splitlines())]
-    return [(line["step"], line["val_loss"]) for line in lines if line.get("val_loss")]
-
-
 @pytest.mark.parametrize(("feed", "what", "number"), EVERYWHERE + ELSEWHERE)
 def test_stopped_anywhere_and_resumed_it_ends_with_the_same_bits(folder, fit, whole, feed, what, number, capsys):
     samples = whole(feed)
@@ -147,8 +124,7 @@ def test_stopped_anywhere_and_resumed_it_ends_with_the_same_bits(folder, fit, wh
     status, second = fit(name, *FEEDS[feed], "--ckpt_path", last)
     assert status == 0
     assert first.seen + second.seen == samples
-    assert same(learned(folder / feed / "version_0/last.ckpt"), learned(folder / name / "version_1/last.ckpt"))
-    assert validations(folder / name) == validations(folder / feed)
+    assert same(outcome(folder / name), outcome(folder / feed))
 
 
 @pytest.mark.parametrize("feed", ["loader", "workers", "packed"])
@@ -156,7 +132,10 @@ def test_resumed_between_two_epochs_it_ends_with_the_same_bits(folder, fit, whol
     samples = whole(feed)
     status, watched = fit(f"{feed}-epoch", *FEEDS[feed], "--ckpt_path", folder / feed / "version_0" / "epoch.ckpt")
     assert (status, watched.seen) == (0, samples[6:])
-    assert same(learned(folder / feed / "version_0/last.ckpt"), learned(folder / f"{feed}-epoch/version_0/last.ckpt"))
+    *learned, validations = outcome(folder / f"{feed}-epoch")
+    *learned_whole, validations_whole = outcome(folder / feed)
+    assert same(learned, learned_whole)
+    assert validations == validations_whole[1:]
 
 
 def test_second_signal_ends_at_once():
