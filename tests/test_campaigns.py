@@ -9,10 +9,10 @@ import pytest
 
 from dctnet.data.decode import ImageError
 from dctnet.data.planted import make_planted
-from tests.campaigns import fuzz_jpeg
+from tests.campaigns import dead_helpers, fuzz_jpeg, kill_saving
 from tests.campaigns.bad_files import spoil, trial
 from tests.campaigns.kill_pack import campaign
-from tests.conftest import needs_turbojpeg
+from tests.conftest import make_photos, needs_turbojpeg
 
 
 def test_killed_packing_goes_on_to_the_same_store(tmp_path):
@@ -26,6 +26,26 @@ def test_bad_files_are_listed_and_counted_exactly(tmp_path):
     spoilt = spoil(tmp_path / "photos", 12, seed=1)
     assert all(spoilt.bad.values())
     trial(spoilt, tmp_path / "run", workers=3, ranks=1)
+
+
+def test_a_training_whose_loader_process_is_killed_ends_and_leaves_nothing(tmp_path, capfd):
+    make_photos(tmp_path / "photos", 20, 4)
+    assert dead_helpers.kill_many(tmp_path, "a loader process", 1)
+    assert "status 2; " in capfd.readouterr().out
+    said = (tmp_path / "a-loader-process-0.log").read_text()
+    assert "Traceback" not in said
+    assert "dctnet: a process that reads images has died: " in said
+
+
+def test_killed_while_saving_leaves_whole_checkpoints(tmp_path):
+    assert kill_saving.kills("dctnet", 6, tmp_path, elsewhere=True) == {"whole": 6}
+
+
+@needs_turbojpeg
+def test_no_mutant_ends_a_reader(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["fuzz", "--mutants", "90", "--state", str(tmp_path / "state")])
+    assert fuzz_jpeg.main() == 0
+    assert "checksums: 90 mutants: 0 crash, 0 hang, 0 wrong; refused 100.00 %" in capsys.readouterr().out
 
 
 def test_mutants_differ_from_their_seeds_and_are_the_same_each_time():

@@ -106,8 +106,8 @@ def temporary_files_in(folder: Path) -> Iterator[None]:
         tempfile.tempdir = before
 
 
-def kills(way: str, count: int, temporary: Path, elsewhere: bool) -> str:
-    """All kills of one way of saving, with the folder for temporary files here or there; a line of figures."""
+def kills(way: str, count: int, temporary: Path, elsewhere: bool) -> collections.Counter[str]:
+    """What all kills of one way of saving left, with the folder for temporary files here or there."""
     draw, found = random.Random(0), collections.Counter[str]()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -116,8 +116,7 @@ def kills(way: str, count: int, temporary: Path, elsewhere: bool) -> str:
         for number in range(count):
             found[kill_once(Path(folder), way, number % 2 == 0, draw)] += 1
             print(f"\r{way} {number + 1}", end="", file=sys.stderr, flush=True)
-    where = "another file system" if elsewhere else "the same file system"
-    return f"{way}, temporary files on {where}: {count} kills, {found['broken']} broken, {found['lost']} lost"
+    return found
 
 
 def full_and_read_only(way: str) -> list[str]:
@@ -142,8 +141,8 @@ def full_and_read_only(way: str) -> list[str]:
     return lines
 
 
-def main() -> None:
-    """Runs it all and prints the figures."""
+def main() -> int:
+    """Runs it all and prints the figures; 1 if dctnet's way of saving left anything but a whole checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=400, help="For each way of saving and place of temporary files.")
     parser.add_argument("--elsewhere", type=Path, default=Path("/dev/shm"), help="A folder on another file system.")
@@ -151,12 +150,20 @@ def main() -> None:
     here = Path(tempfile.gettempdir())
     if given.elsewhere.stat().st_dev == here.stat().st_dev:
         raise SystemExit(f"{given.elsewhere} is on the same file system as {here}; give another --elsewhere")
+    broken = 0
     for way in WAYS:
         for elsewhere in (False, True):
-            print("\r" + kills(way, given.kills, given.elsewhere, elsewhere), flush=True)
+            found, where = kills(way, given.kills, given.elsewhere, elsewhere), "another" if elsewhere else "the same"
+            broken += found.total() - found["whole"] if way == "dctnet" else 0
+            print(
+                f"\r{way}, temporary files on {where} file system: {found.total()} kills, {found['broken']} broken, "
+                f"{found['lost']} lost",
+                flush=True,
+            )
         if os.geteuid() == 0:
             print("\n".join(full_and_read_only(way)))
+    return int(broken > 0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,6 +12,7 @@ handling of signals.
 
 import argparse
 import csv
+import itertools
 import os
 import random
 import re
@@ -20,7 +21,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,8 +130,8 @@ def stopped_and_resumed(folder: Path, feed: str, ranks: int, stops: int) -> Tall
     return tally
 
 
-def main() -> None:
-    """Runs it all and writes the table."""
+def main() -> int:
+    """Runs it all and writes the table; 1 if a stop had another status, or a run that was resumed other bits."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stops", type=int, default=8, help="For each kind of feed and number of ranks, at least.")
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
@@ -148,18 +148,16 @@ def main() -> None:
             "|---|---|---|---|---|",
         ]
         print("\n".join(lines), flush=True)
-        for line in _lines(folder, given.ranks, given.stops):
-            lines.append(line)
-            print(line, flush=True)
+        kept = True
+        for ranks, feed in itertools.product(given.ranks, FEEDS):
+            tally = stopped_and_resumed(folder, feed, ranks, given.stops)
+            kept &= tally.stops == tally.right_status and tally.runs == tally.same
+            lines.append(tally.line(f"{feed}, {ranks} rank{'s' * (ranks > 1)}"))
+            print(lines[-1], flush=True)
     if given.out:
         given.out.write_text("\n".join(lines) + "\n")
-
-
-def _lines(folder: Path, ranks: list[int], stops: int) -> Iterator[str]:
-    for count in ranks:
-        for feed in FEEDS:
-            yield stopped_and_resumed(folder, feed, count, stops).line(f"{feed}, {count} rank{'s' * (count > 1)}")
+    return int(not kept)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
