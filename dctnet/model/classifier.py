@@ -227,15 +227,16 @@ class FrequencyClassifier(pl.LightningModule):
         """Stops at a gradient that is not finite, and names what was so first. Of float16 the scaler takes care."""
         computed = {name: tensor for name, tensor in self._computed.items() if tensor is not None}
         self._computed = {}
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        if all_finite(computed.values() if scaled else (p.grad for p in self.parameters() if p.grad is not None)):
+            return
         # From the loss back to the input, as they were computed.
         named = reversed(list(self.named_parameters()))
         gradients = {f"the gradient of {name}": p.grad for name, p in named if p.grad is not None}
-        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        if not all_finite((computed if scaled else gradients).values()):
-            raise UserError(
-                f"step {self.trainer.global_step + 1}: {first_not_finite(computed | gradients)}, so this step is not "
-                "made; the last checkpoint is finite. A lower --model.lr or --trainer.gradient_clip_val may help"
-            )
+        raise UserError(
+            f"step {self.trainer.global_step + 1}: {first_not_finite(computed | gradients)}, so this step is not made; "
+            "the last checkpoint is finite. A lower --model.lr or --trainer.gradient_clip_val may help"
+        )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the shape of the training; refuses to save weights that are not finite."""

@@ -11,8 +11,9 @@ def all_finite(tensors: Iterable[Tensor]) -> bool:
     found = [tensor.detach() for tensor in tensors if tensor.is_floating_point() and tensor.numel()]
     if not found:
         return True
-    largest = torch.stack([norm.float() for norm in torch._foreach_norm(found, torch.inf)])
-    return bool(largest.isfinite().all())
+    # The largest number would do as well, for ten times the time; but a square overflows sooner than the number.
+    norms = torch.stack([norm.float() for norm in torch._foreach_norm(found)])
+    return bool(norms.isfinite().all()) or all(bool(tensor.isfinite().all()) for tensor in found)
 
 
 def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
