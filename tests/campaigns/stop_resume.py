@@ -115,7 +115,7 @@ def stopped_and_resumed(folder: Path, feed: str, ranks: int, stops: int) -> Tall
     took = time.monotonic() - started
     whole = outcome(folder / f"{slug}-whole")
     while tally.stops < stops:
-        name, resume = f"{slug}-{tally.stops}", ()
+        name, resume = f"{slug}-{tally.runs}", ()
         while True:
             number = SIGNALS[tally.stops % len(SIGNALS)] if tally.stops < stops else None
             status = fit(folder, name, (*options, *resume), draw.uniform(0, took / 4) if number else None, number or 0)
@@ -144,7 +144,7 @@ def main() -> int:
         pack = [sys.executable, "-m", "dctnet", "pack", "photos", "store", "--data.image_size=32"]
         subprocess.run(pack, cwd=folder, check=True, capture_output=True)
         lines = [
-            "| training | stops | status 75 | runs that they fell in | runs with the same bits |",
+            "| training | stops | status 75 | runs | runs with the same bits |",
             "|---|---|---|---|---|",
         ]
         print("\n".join(lines), flush=True)
