@@ -30,13 +30,11 @@ FEEDS = {
     "workers": (*GATED, "--data.num_workers", "2"),
     "rgb": ("--model.input", "rgb", "--data.num_workers", "1"),
     "packed": ("--data.root", "store", *GATED),
+    "accumulated": (*GATED, "--trainer.accumulate_grad_batches", "2", "--model.lr", "0.002"),
+    "validated by steps": (*GATED, "--trainer.check_val_every_n_epoch", "null", "--trainer.val_check_interval", "5"),
 }
 EVERYWHERE = [("loader", "train", n) for n in range(12)] + [("loader", "validation", n) for n in range(6)]
-ELSEWHERE = [
-    (feed, what, n)
-    for feed in ("workers", "rgb", "packed")
-    for what, n in (("train", 3), ("train", 7), ("validation", 1))
-]
+ELSEWHERE = [(feed, what, n) for feed in list(FEEDS)[1:] for what, n in (("train", 3), ("train", 7), ("validation", 1))]
 
 
 class Watched(StopOnSignal):

@@ -56,9 +56,16 @@ class StopOnSignal(pl.Callback):
         trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
-        """Stops, unless the epoch or a validation is due to end first: Lightning cannot resume from that point."""
+        """Stops, unless the epoch or a validation is due to end first: Lightning cannot resume from that point.
+
+        Nor within an accumulation, whose gradients no checkpoint holds.
+        """
         loop = trainer.fit_loop.epoch_loop
-        due = loop.batch_progress.is_last_batch or loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
+        due = (
+            loop.batch_progress.is_last_batch
+            or loop._should_accumulate()
+            or loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
+        )
         # Asked on every rank at every step, so that all stop at the same one.
         if trainer.strategy.reduce_boolean_decision(self.signals.came is not None, all=False) and not due:
             self._stop(trainer)
