@@ -3,6 +3,7 @@
 import csv
 import functools
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -130,6 +131,10 @@ def test_resumed_run_goes_on_from_the_last_epoch(run, tmp_path, capsys):
         ("data.batch_size", 5, "batch_size 6, now 5"),
         ("seed_everything", 1, "seed 0, now 1"),
         ("model.lr", 1, "lr 0.05, now 1.0"),
+        ("data.dct", "device", "dct loader, now device"),
+        ("trainer.gradient_clip_val", 0.5, "gradient_clip_val None, now 0.5"),
+        ("trainer.check_val_every_n_epoch", 2, "check_val_every_n_epoch 1, now 2"),
+        ("trainer.callbacks", "LearningRateMonitor", "callbacks [], now ['LearningRateMonitor']"),
     ],
 )
 def test_resuming_with_another_option_is_refused(run, tmp_path, capsys, option, value, said):
@@ -145,8 +150,46 @@ def test_resuming_on_other_images_is_refused(run, tmp_path, capsys):
     next((tmp_path / "photos" / "train").rglob("*.jpg")).unlink()
     ckpt = run / "out" / "tiny" / "version_0" / "last.ckpt"
     args = ["fit", "--config", run / "tiny.yaml", "--data.root", tmp_path / "photos", "--out_dir", tmp_path]
-    assert "other training images: 36, now 35" in fails(capsys, *args, "--ckpt_path", ckpt)
+    assert "other images in train: 36, now 35" in fails(capsys, *args, "--ckpt_path", ckpt)
     assert not list((tmp_path / "tiny").iterdir())
+
+
+def test_resuming_on_other_validation_images_is_refused(run, tmp_path, capsys):
+    shutil.copytree(run / "photos", tmp_path / "photos")
+    next((tmp_path / "photos" / "val").rglob("*.jpg")).unlink()
+    ckpt = run / "out" / "tiny" / "version_0" / "last.ckpt"
+    args = ["fit", "--config", run / "tiny.yaml", "--data.root", tmp_path / "photos", "--out_dir", tmp_path]
+    assert "other images in val: 15, now 14" in fails(capsys, *args, "--ckpt_path", ckpt)
+
+
+def test_training_that_had_ended_says_so(run, tmp_path, capsys):
+    ckpt = run / "out" / "tiny" / "version_0" / "last.ckpt"
+    args = ["fit", "--config", run / "tiny.yaml", "--data.root", run / "photos", "--out_dir", tmp_path]
+    assert main([str(a) for a in [*args, "--ckpt_path", ckpt]]) == 0
+    assert "trained         nothing: it had ended; for more, --trainer.max_epochs N" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda content: content["state_dict"]["backbone.bn1.weight"].fill_(math.nan), "backbone.bn1.weight has NaN"),
+        (lambda content: content.pop("optimizer_states"), "cannot be resumed: it has no 'optimizer_states'"),
+    ],
+)
+def test_resuming_what_is_no_whole_state_is_refused(run, tmp_path, capsys, spoil, said):
+    content = torch.load(run / "out" / "tiny" / "version_0" / "last.ckpt", weights_only=True)
+    spoil(content)
+    torch.save(content, tmp_path / "spoilt.ckpt")
+    args = ["fit", "--config", run / "tiny.yaml", "--data.root", run / "photos", "--out_dir", tmp_path]
+    assert f"{tmp_path / 'spoilt.ckpt'}" in (line := fails(capsys, *args, "--ckpt_path", tmp_path / "spoilt.ckpt"))
+    assert said in line
+
+
+def test_flipped_bit_of_a_checkpoint_is_found(run, tmp_path, capsys):
+    content = bytearray((run / "out" / "tiny" / "version_0" / "last.ckpt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "flipped.ckpt").write_bytes(content)
+    assert "damaged: the checksum of " in fails(capsys, "validate", "--ckpt_path", tmp_path / "flipped.ckpt")
 
 
 def test_accuracy_and_mask_are_those_of_the_last_weights(run, tmp_path, capsys):

@@ -20,11 +20,12 @@ from dctnet.data.loader import deaths_told
 from dctnet.errors import UserError, first_line, printable
 from dctnet.model.classifier import FrequencyClassifier
 from dctnet.study import checkpoint
+from dctnet.study.best import BestCheckpoint
 from dctnet.study.callbacks import PredictionsCSV, SkippedFiles
 from dctnet.study.distrust import weights_that_fit
-from dctnet.study.interruption import Signals, StopOnSignal
+from dctnet.study.interruption import Signals, StopOnSignal, interrupt_told, leave_signals_alone
 from dctnet.study.mask import write_mask_and_map
-from dctnet.study.resume import check_resumed
+from dctnet.study.resume import check_resumed, restoring_told
 from dctnet.study.saving import WholeFileIO
 
 
@@ -40,7 +41,7 @@ class ExperimentCLI(LightningCLI):
     """
 
     def __init__(self, signals: Signals, trained: dict[str, Any], **kwargs: Any) -> None:
-        self.signals, self._trained = signals, trained
+        self.signals, self._trained, self._resumed_at = signals, trained, -1
         super().__init__(FrequencyClassifier, FrequencyDataModule, **kwargs)
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
@@ -85,7 +86,7 @@ class ExperimentCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """A trainer whose files land in one new folder, unless the configuration brings its own logger."""
         config = self._get(self.config_init, "trainer")
-        callbacks = [*(config.callbacks or []), SkippedFiles()]
+        callbacks = [*_as_list(config.callbacks), SkippedFiles()]
         if self.subcommand != "fit" or config.logger is False:
             self.save_config_callback = None  # without a run's folder it would write into the current one
             kwargs["logger"] = False
@@ -101,9 +102,11 @@ class ExperimentCLI(LightningCLI):
             callbacks.append(StopOnSignal(self.signals))
             kwargs["plugins"] = [*_as_list(config.plugins), WholeFileIO()]
         try:
-            return super().instantiate_trainer(callbacks=callbacks, **kwargs)
-        except (ValueError, MisconfigurationException) as error:
+            trainer = super().instantiate_trainer(callbacks=callbacks, **kwargs)
+        except (ValueError, TypeError, MisconfigurationException) as error:
             raise UserError(f"--trainer: {first_line(error)}") from error
+        leave_signals_alone(trainer)
+        return trainer
 
     def after_instantiate_classes(self) -> None:
         """Gives the data the classes of a trained model, and refuses a checkpoint that does not fit."""
@@ -122,7 +125,8 @@ class ExperimentCLI(LightningCLI):
         path, allowed = self._get(self.config, "ckpt_path"), self._get(self.config, "allow_changes")
         try:
             if path:
-                check_resumed(path, self.model, self.datamodule, self.model.training_shape, allowed)
+                progress = self.trainer.fit_loop.state_dict()
+                self._resumed_at = check_resumed(path, self.model, self.datamodule, progress, allowed)
         except UserError:
             if (folder := self.trainer.log_dir) and self.trainer.is_global_zero:
                 with contextlib.suppress(OSError):  # there is something in it
@@ -132,8 +136,18 @@ class ExperimentCLI(LightningCLI):
     def _training_shape(self) -> dict[str, Any]:
         """What decides the steps of a training beside the options of model and data."""
         trainer = self.trainer
-        names = ("max_epochs", "max_steps", "accumulate_grad_batches", "world_size", "limit_train_batches")
-        return {**{name: getattr(trainer, name) for name in names}, "precision": trainer.precision}
+        names = (
+            "max_epochs", "max_steps", "accumulate_grad_batches", "world_size", "limit_train_batches", "precision",
+            "gradient_clip_val", "gradient_clip_algorithm", "limit_val_batches", "val_check_interval",
+            "check_val_every_n_epoch", "reload_dataloaders_every_n_epochs",
+        )  # fmt: skip
+        callbacks = _as_list(self._get(self.config_init, "trainer").callbacks)
+        plain = (bool, int, float, str, type(None))  # a checkpoint may hold nothing else, not even an enumeration
+        found = {name: getattr(trainer, name) for name in names}
+        return {
+            **{name: value if type(value) in plain else str(value) for name, value in found.items()},
+            "callbacks": sorted(type(callback).__name__ for callback in callbacks),
+        }
 
     def after_fit(self) -> None:
         """Exports the mask of a gated fit, and closes with a table: what came out and where it is."""
@@ -148,6 +162,8 @@ class ExperimentCLI(LightningCLI):
     def _closing_rows(self, folder: Path) -> list[tuple[str, str]]:
         options, metrics, cost = self.model.hparams, self.trainer.callback_metrics, self.model.cost()
         rows = []
+        if self.trainer.global_step == self._resumed_at:
+            rows.append(("trained", "nothing: it had ended; for more, --trainer.max_epochs N --allow_changes true"))
         if "val_images" in metrics:  # unless validation was turned off
             images, skipped = int(metrics["val_images"]), int(metrics["val_skipped"])
             left_out = f", {skipped} could not be read: {folder / 'skipped.csv'}" if skipped else ""
@@ -188,6 +204,8 @@ _NOISE = (
     r"Checkpoint directory .* exists and is not empty",
     r"The number of training batches .* is smaller than the logging interval",
     r".*does not have many workers",
+    r"The dirpath has changed from",
+    r"Be aware that when using `ckpt_path`",
     r"LightningCLI's args parameter is intended to run from within Python",
 )
 _FILES = {
@@ -214,8 +232,8 @@ def _new_version(experiment: Path) -> Path:
     raise AssertionError("unreachable")
 
 
-def _as_list(plugins: Any) -> list[Any]:
-    return plugins if isinstance(plugins, list) else [] if plugins is None else [plugins]
+def _as_list(given: Any) -> list[Any]:
+    return given if isinstance(given, list) else [] if given is None else [given]
 
 
 def _indices(channel_set: Any) -> list[int]:
@@ -225,7 +243,7 @@ def _indices(channel_set: Any) -> list[int]:
 def _best_and_last(folder: Path) -> list[ModelCheckpoint]:
     # Two callbacks: with save_last=True one alone writes last.ckpt only when the best improves.
     return [
-        ModelCheckpoint(folder, "best", monitor="val_acc1", mode="max", enable_version_counter=False),
+        BestCheckpoint(folder),
         ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False),
     ]
 
@@ -264,7 +282,7 @@ def run_experiment(args: list[str]) -> ExperimentCLI:
     quiet = {"exit_on_error": False, "allow_abbrev": False}
     # Only a fit has something to save; the others end on a signal as programs do.
     noted = Signals() if args[0] == "fit" else contextlib.nullcontext(Signals())
-    with noted as signals, weights_that_fit(), deaths_told():
+    with noted as signals, interrupt_told(), weights_that_fit(), deaths_told(), restoring_told():
         return ExperimentCLI(
             signals,
             seed_everything_default=0,

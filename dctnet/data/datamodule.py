@@ -311,17 +311,20 @@ class FrequencyDataModule(pl.LightningDataModule):
 
     @functools.cached_property
     def fingerprint(self) -> dict[str, Any]:
-        """How many training images there are, and a SHA-256 of their names and classes, or of a store's manifest.
+        """Of train and val, how many images, and a SHA-256 of their names and classes, and of a store's manifest.
 
         What is in the files is not read: ``dctnet verify`` does that.
         """
-        files = self.files("train")
-        digest = hashlib.sha256(json.dumps(self.class_names).encode())
-        for path, target in zip(files.paths, files.targets, strict=True):
-            digest.update(json.dumps(["/".join(Path(path).parts[-2:]), target]).encode())
-        if self.store is not None:
-            digest.update(self.store.content["sha256"].encode())
-        return {"images": len(files), "sha256": digest.hexdigest()}
+        found: dict[str, Any] = {}
+        for split in _STAGES["fit"]:
+            files = self.files(split)
+            digest = hashlib.sha256(json.dumps(self.class_names).encode())
+            for path, target in zip(files.paths, files.targets, strict=True):
+                digest.update(json.dumps(["/".join(Path(path).parts[-2:]), target]).encode())
+            if self.store is not None:
+                digest.update(self.store.content["sha256"].encode())
+            found[split] = {"images": len(files), "sha256": digest.hexdigest()}
+        return found
 
     def channel_statistics(self, transform: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each input channel over training images under the training transform.

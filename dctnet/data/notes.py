@@ -25,6 +25,10 @@ class FileNotes:
         """Path and reason of all that were noted as one of these kinds."""
         return {path: reason for kind in kinds for path, reason in self._reasons[kind].items()}
 
+    def all(self) -> dict[str, dict[str, str]]:
+        """Path and reason, by kind."""
+        return {kind: dict(reasons) for kind, reasons in self._reasons.items()}
+
     def count(self, kind: str) -> int:
         """How many files were noted as one kind."""
         return len(self._reasons[kind])

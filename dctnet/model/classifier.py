@@ -16,7 +16,7 @@ from dctnet.errors import UserError
 from dctnet.frequency.channels import NUM_CHANNELS
 from dctnet.frequency.dct import BLOCK
 from dctnet.model.backbones import BACKBONES, build_backbone, build_rgb_backbone, entry_of, warm_start
-from dctnet.model.finite import all_finite, first_not_finite
+from dctnet.model.finite import all_finite, first_not_finite, named_tensors
 from dctnet.model.gate import DynamicGate, StaticGate, sample_gate
 from dctnet.model.metrics import GateStatistics, count_gmac, evaluation_metrics, rank_of
 from dctnet.model.normalisation import ChannelNorm
@@ -239,9 +239,10 @@ class FrequencyClassifier(pl.LightningModule):
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the shape of the training; refuses to save weights that are not finite."""
+        """Adds the shape of the training; refuses to save weights, or an optimiser's state, that are not finite."""
         checkpoint["training"] = self.training_shape
-        if wrong := first_not_finite(checkpoint["state_dict"]):
+        moments = dict(named_tensors("the optimiser's", checkpoint.get("optimizer_states", [])))
+        if wrong := first_not_finite(checkpoint["state_dict"] | moments):
             raise UserError(
                 f"step {self.trainer.global_step}: {wrong}, so it is not saved; the last checkpoint is finite"
             )

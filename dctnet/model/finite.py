@@ -1,6 +1,7 @@
 """Finds what is NaN or infinite, and where it began."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,3 +29,12 @@ def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
             count = int((~tensor.isfinite()).sum())
             return f"{name} has {wrong} ({count:,} of {tensor.numel():,} numbers)"
     return None
+
+
+def named_tensors(name: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    """All tensors of nested dicts and lists, each by the way to it."""
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, (dict, list)):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from named_tensors(f"{name} {key}", part)

@@ -46,6 +46,8 @@ def _check_archive(archive: zipfile.ZipFile, size: int) -> None:
     # Compressed, or one part under many names, a small file could fill all memory.
     if any(e.compress_type != zipfile.ZIP_STORED for e in entries) or sum(e.file_size for e in entries) > size:
         raise pickle.UnpicklingError("its parts are compressed or lie over each other, which torch does not do")
+    if damaged := archive.testzip():
+        raise pickle.UnpicklingError(f"damaged: the checksum of {damaged} does not fit")
     for entry in entries:
         if entry.filename.endswith(".pkl"):
             with archive.open(entry) as file:

@@ -11,7 +11,7 @@ import torch.distributed
 
 from dctnet.data.datamodule import FrequencyDataModule, Split
 from dctnet.data.files import ImageError
-from dctnet.errors import UserError, did_you_mean_path, printable
+from dctnet.errors import Stopped, UserError, did_you_mean_path, printable
 
 
 class SkippedFiles(pl.Callback):
@@ -31,6 +31,28 @@ class SkippedFiles(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Takes it over to stop at a bad file where one rank cannot stop by itself."""
         trainer.datamodule.raises_bad_files = trainer.world_size == 1  # type: ignore[attr-defined]
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Adds the lists, so that a training that goes on knows what was left out before."""
+        checkpoint["left_out"] = self._share(trainer).notes.all()
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Takes the lists over, as far as these files are still there to be read."""
+        if trainer.state.fn != "fit":
+            return
+        data: FrequencyDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        known = {*data.files("train").paths, *data.files("val").paths}
+        for kind, files in checkpoint.get("left_out", {}).items():
+            data.notes.learn((kind, path, reason) for path, reason in files.items() if path in known)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Writes the lists where a training is told to stop."""
+        if isinstance(exception, Stopped):  # by which all ranks end at once, and none waits for another
+            self._write(trainer)
 
     def _share(self, trainer: pl.Trainer) -> FrequencyDataModule:
         """Tells every rank what the others have noted since the last time; returns the data."""
@@ -138,6 +160,8 @@ class PredictionsCSV(pl.Callback):
         self.path = Path(path)
         if not self.path.parent.is_dir():
             raise UserError(f"{path}: cannot write there.{did_you_mean_path(self.path.parent)}")
+        if self.path.exists() and not self.path.is_file():
+            raise UserError(f"{path}: a folder or a device; wanted a file, which is written beside it and renamed")
         self._partial = self.path.with_name(f".{self.path.name}.partial")
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -151,6 +175,7 @@ class PredictionsCSV(pl.Callback):
         self._file = open(self._partial, "w", newline="", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
         self._rows = csv.writer(self._file)
         self._rows.writerow(("path", "label", "probability", "top5"))
+        self._written = 0
 
     def on_predict_batch_end(
         self,
@@ -166,8 +191,15 @@ class PredictionsCSV(pl.Callback):
         for index, probabilities, labels in zip(*columns, strict=True):
             top = [(self._classes[label], round(p, 6)) for label, p in zip(labels, probabilities, strict=True)]
             self._rows.writerow((self._paths[index], *top[0], json.dumps(top, ensure_ascii=False)))
+        self._written += len(outputs["index"])
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Closes the file and gives it its name."""
         self._file.close()
+        replaced = "; replaces the one that was there" if self.path.exists() else ""
         self._partial.replace(self.path)
+        left_out = len(self._paths) - self._written
+        print(
+            f"\n{printable(str(self.path))}: {self._written:,} images"
+            f"{f', {left_out:,} left out, listed above' if left_out else ''}{replaced}"
+        )

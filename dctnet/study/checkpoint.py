@@ -10,6 +10,7 @@ from dctnet.data.download import downloaded
 from dctnet.data.packed.manifest import is_store
 from dctnet.errors import UserError, did_you_mean_path, first_line
 from dctnet.model.classifier import FrequencyClassifier
+from dctnet.model.finite import first_not_finite
 from dctnet.model.saved import read_saved
 from dctnet.study.distrust import check_content, weights_that_fit
 
@@ -34,6 +35,8 @@ def read(path: str | Path) -> dict[str, Any]:
     if missing := {"classes", "channels", "input", "gate", "image_size"} - model.keys():
         raise UserError(f"{path}: not a checkpoint of dctnet: it has no {', '.join(sorted(missing))}")
     check_content(path, content)
+    if wrong := first_not_finite(content["state_dict"]):
+        raise UserError(f"{path}: {wrong}; no checkpoint of dctnet fit has such weights")
     return content
 
 

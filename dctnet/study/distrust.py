@@ -50,6 +50,53 @@ def check_content(path: str | Path, content: dict[str, Any]) -> None:
     _check_paths(path, content.get("callbacks", {}))
 
 
+# What a training goes on with; each of another kind would be a traceback, or a training begun anew in silence.
+_RESUMED = {
+    "epoch": int, "global_step": int, "pytorch-lightning_version": str, "loops": dict, "callbacks": dict,
+    "optimizer_states": list, "lr_schedulers": list, "training": dict, "left_out": dict,
+    FrequencyDataModule.__qualname__: dict,
+}  # fmt: skip
+
+
+def check_resumable(path: str | Path, content: dict[str, Any], progress: dict[str, Any]) -> None:
+    """Checks that all is there that a training goes on with.
+
+    Args:
+        path: Of the checkpoint, for the message.
+        content: What is in it, after :func:`check_content`.
+        progress: The state of the new training's loop, which the checkpoint's must have every count of.
+
+    Raises:
+        UserError: A part is missing or cannot be. Names it.
+    """
+    for part, kind in _RESUMED.items():
+        if part not in content:
+            raise UserError(f"{path} cannot be resumed: it has no {part!r}; was it saved for its weights alone?")
+        if not isinstance(content[part], kind):
+            raise _fault(path, f"{part!r} must be of type {kind.__name__}")
+    for part in ("optimizer_states", "lr_schedulers"):
+        if len(content[part]) != 1 or not isinstance(content[part][0], dict):
+            raise _fault(path, f"{part!r} must hold one state")
+    if not all(_is_plain(value) for value in content["training"].values()):
+        raise _fault(path, "'training' must be texts and numbers")
+    files = content[FrequencyDataModule.__qualname__]
+    for split in ("train", "val"):
+        record = files.get(split)
+        if not isinstance(record, dict) or [type(record.get(key)) for key in ("images", "sha256")] != [int, str]:
+            raise _fault(path, f"the record of the images in {split} must be their number and a SHA-256")
+    for reasons in content["left_out"].values():
+        if not isinstance(reasons, dict) or any({type(path), type(why)} != {str} for path, why in reasons.items()):
+            raise _fault(path, "'left_out' must be reasons by path")
+    _check_progress(path, progress, content["loops"].get("fit_loop"))
+
+
+def _check_progress(path: str | Path, wanted: Any, found: Any) -> None:
+    if type(found) is not type(wanted) or (isinstance(wanted, dict) and not wanted.keys() <= found.keys()):
+        raise _fault(path, "'loops' must say where the training was")
+    for key in wanted if isinstance(wanted, dict) else ():
+        _check_progress(path, wanted[key], found[key])
+
+
 def _fault(path: str | Path, what: str) -> UserError:
     return UserError(f"{path}: not a checkpoint of dctnet: {what}")
 

@@ -1,8 +1,10 @@
 """A training that is asked to stop: it finishes the step, saves, says where, and ends with a status of its own."""
 
+import contextlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +33,29 @@ class Signals:
 
     def _note(self, number: int, frame: Any) -> None:
         if self.came is not None:
+            os.write(2, b"dctnet: ended at once by a second signal; nothing was saved since the last checkpoint\n")
             os._exit(128 + number)
         self.came = number
 
 
+@contextlib.contextmanager
+def interrupt_told() -> Iterator[None]:
+    """Lets Ctrl-C end as everywhere: Lightning makes it an exit with status 1."""
+    try:
+        yield
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from end
+        raise
+
+
+def leave_signals_alone(trainer: pl.Trainer) -> None:
+    """Keeps Lightning from taking SIGTERM, which it would note, and end with status 0 or go on."""
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+
+
 class StopOnSignal(pl.Callback):
     """Saves ``last.ckpt`` in the run's folder and stops, at the end of the step in which a signal came.
-
-    Lightning ends on SIGTERM with status 0 and without a checkpoint. It is kept from taking the signals itself.
 
     A stop within a validation is saved as one before it, which is made anew when the training is resumed. With several
     ranks, which need not have equally many validation batches, a validation is finished first.
@@ -51,10 +68,6 @@ class StopOnSignal(pl.Callback):
         self.signals = signals
         self._within_validation = False
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Leaves the signals to us."""
-        trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
-
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
         """Stops, unless the epoch or a validation is due to end first: Lightning cannot resume from that point.
 
@@ -62,7 +75,7 @@ class StopOnSignal(pl.Callback):
         """
         loop = trainer.fit_loop.epoch_loop
         due = (
-            loop.batch_progress.is_last_batch
+            loop._is_training_done  # by its steps, or with its last batch
             or loop._should_accumulate()
             or loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
         )
@@ -82,7 +95,9 @@ class StopOnSignal(pl.Callback):
             self._stop(trainer)
 
     def _stop(self, trainer: pl.Trainer) -> None:
-        path = Path(trainer.log_dir or trainer.default_root_dir, "last.ckpt")
+        # Without a folder of its own, under a name that is nobody else's.
+        name = "last.ckpt" if trainer.log_dir else f"stopped-{os.getpid()}.ckpt"
+        path = Path(trainer.log_dir or trainer.default_root_dir, name)
         trainer.save_checkpoint(path, weights_only=False)
         if not trainer.is_global_zero:
             raise Stopped

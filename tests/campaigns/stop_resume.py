@@ -3,11 +3,9 @@
     python -m tests.campaigns.stop_resume --stops 8 --out TABLE.md
 
 Real processes, real signals. Each training is run once without a stop, then again and again with SIGTERM, SIGINT or
-SIGUSR1 at a random moment, and resumed from what it left until it ends. Compared are the weights, the optimiser and
-the losses of all validations, bit for bit. Every kind of feed, with one rank and with two.
-
-The control is the same network and data under Lightning's own Trainer, with its loader, its checkpoints and its
-handling of signals.
+SIGUSR1 at a random moment, and resumed from what it left until it ends. Compared are the weights, those of
+the best validation, the optimiser and the losses of all validations, bit for bit. Every kind of feed, with one rank
+and with two. The control is :mod:`tests.campaigns.plain_lightning`.
 """
 
 import argparse
@@ -87,12 +85,14 @@ def newest(run: Path) -> Path:
 
 
 def outcome(run: Path) -> tuple[Any, ...]:
-    """What a training came to: weights, optimiser, schedule, and the validations of all versions."""
-    content = torch.load(newest(run), weights_only=True)
+    """What a training came to: weights, those of the best, optimiser, schedule, and validations of all versions."""
+    last = newest(run)
+    content, best = (torch.load(path, weights_only=True) for path in (last, last.with_name("best.ckpt")))
     tables = sorted(run.glob("version_*/metrics.csv"), key=lambda p: int(p.parent.name.removeprefix("version_")))
     lines = [line for table in tables for line in csv.DictReader(table.read_text().splitlines())]
     losses = [(line["step"], line["val_loss"]) for line in lines if line.get("val_loss")]
-    return content["state_dict"], content["optimizer_states"], content["lr_schedulers"], losses
+    parts = (content["state_dict"], best["state_dict"], content["optimizer_states"], content["lr_schedulers"])
+    return *parts, losses
 
 
 def same(one: Any, other: Any) -> bool:
