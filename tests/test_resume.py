@@ -136,6 +136,34 @@ def test_resumed_between_two_epochs_it_ends_with_the_same_bits(folder, fit, whol
     assert validations == validations_whole[1:]
 
 
+def test_files_left_out_before_a_stop_are_remembered_behind_it(fit, folder, tmp_path):
+    shutil.copytree(folder / "photos", tmp_path / "photos")
+    bad = tmp_path / "photos" / "train" / "red" / "1.jpg"
+    bad.write_bytes(b"no image")
+    options = (*GATED, "--data.root", tmp_path / "photos", "--data.norm_images", 1, "--model.backbone", "resnet18")
+    options += ("--data.on_error", "skip", "--data.max_bad_fraction", "null")
+    assert fit("bad", *options, at=("train", 1))[0] == 75
+    assert fit("bad", *options, "--ckpt_path", folder / "bad" / "version_0" / "last.ckpt")[0] == 0
+    for table in (folder / "bad").glob("version_*/skipped.csv"):
+        assert table.read_text().splitlines()[1].startswith(f"{bad},")
+    assert len(list((folder / "bad").glob("version_*/skipped.csv"))) == len(list((folder / "bad").iterdir()))
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 130)])
+def test_other_verbs_end_on_a_signal_as_programs_do(fit, folder, number, status):
+    assert fit("other", *GATED, "--trainer.max_epochs", "1", "--model.lr", "0.002")[0] == 0
+    program = f"""
+import os, signal, sys
+from dctnet.cli import main
+from dctnet.study.callbacks import SkippedFiles
+signal.signal(signal.SIGINT, signal.default_int_handler)
+SkippedFiles.on_validation_batch_start = lambda *_: os.kill(os.getpid(), {number:d})
+sys.exit(main(["validate", "--ckpt_path", {str(folder / "other" / "version_0" / "last.ckpt")!r}]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == status, done.stderr[-500:]
+
+
 def test_second_signal_ends_at_once():
     program = """
 import os, signal, time

@@ -124,6 +124,20 @@ def forged(content: dict[str, Any], precious: Path) -> Iterator[tuple[str, dict[
     yield "weights that are none", {**content, "state_dict": {**weights, first: "x"}}
     yield "weights of laughs", {**content, "state_dict": laughs}
     yield "callbacks of laughs", {**content, "callbacks": laughs}
+    yield from forged_progress(content)
+
+
+def forged_progress(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The same of where a training was, which only resuming reads."""
+    for part in ("loops", "optimizer_states", "lr_schedulers", "callbacks", "training", "left_out", "epoch",
+                 "global_step", "pytorch-lightning_version", "FrequencyDataModule"):  # fmt: skip
+        yield f"no {part}", {key: value for key, value in content.items() if key != part}
+        for value in (None, 5, -(10**30), "x", {}, [], [{}], {"train": {"sha256": "x"}}, {"val": {"a": 5}}):
+            yield f"{part} {value!r:.20}", {**content, part: value}
+    loop = content["loops"]["fit_loop"]
+    for key in loop:
+        for value in (None, -1, "x", {}, {**loop[key], "current": 5, "total": {}}):
+            yield f"loop's {key} {value!r:.20}", {**content, "loops": {"fit_loop": {**loop, key: value}}}
 
 
 def bombs(folder: Path) -> Iterator[tuple[str, Path]]:
