@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,13 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
 from dctnet.cli.parsing import YAML, one_line, option_names
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.errors import UserError, printable
+from dctnet.errors import Stopped, UserError, printable
 from dctnet.model.classifier import FrequencyClassifier
 from dctnet.study.benchmark.bench import Bench
 from dctnet.study.benchmark.dry_run import dry_run
 from dctnet.study.benchmark.grid import Arms, Grid, Ranking, Split, plan
 from dctnet.study.benchmark.run import Runner
+from dctnet.study.benchmark.stopping import Stopping
 from dctnet.study.report.report import write_report
 
 # What the arms decide.
@@ -78,6 +78,7 @@ def benchmark(args: list[str]) -> None:
 
     Raises:
         UserError: The command line, the grid or the folder cannot be used, or runs failed.
+        Stopped: It was asked to stop before all runs had ended.
     """
     parser = _parser()
     try:
@@ -89,20 +90,23 @@ def benchmark(args: list[str]) -> None:
     grid = Grid(**shared, **{key: made[key] for key in ("arms", "seeds", "evaluate", "ranking", "store")})
     _check_overrides(grid.arms, grid.ranking, given)
     plan(grid)
-    bench = Bench(grid, Path(given.out or Path("checkpoints", given.name)))
+    out = Path(given.out or Path("checkpoints", given.name))
     if given.dry_run:
-        dry_run(bench, given.jobs)
+        dry_run(Bench(grid, out), given.jobs)
         return
-    runner = Runner(bench, given.jobs)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: the children are stopped
+    with Stopping() as stopping:
+        _run(Runner(Bench(grid, out), given.jobs, stopping))
+
+
+def _run(runner: Runner) -> None:
     try:
         failed = runner.run()
-    except KeyboardInterrupt:
+    except Stopped:
         _report(runner)
         raise
     _report(runner)
     if failed:
-        raise UserError(f"{len(failed)} runs failed, such as {failed[0]}; {bench.out / 'failures.csv'} says why")
+        raise UserError(f"{len(failed)} runs failed, such as {failed[0]}; {runner.out / 'failures.csv'} says why")
 
 
 def _report(runner: Runner) -> None:
