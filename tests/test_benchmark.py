@@ -1,10 +1,12 @@
 """The benchmark from the command line: real runs in processes of their own, a report, and mistakes in one line."""
 
+import contextlib
+import dataclasses
 import os
 import signal
-import subprocess
-import sys
+import threading
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -21,7 +23,7 @@ GRID = {
     "ranking": {"model": {"gate": "static", "keep": 6}},
     "data": {"image_size": 32, "batch_size": 6, "num_workers": 0},
     "model": {"backbone": "resnet18"},
-    "trainer": {"max_epochs": 2, "accelerator": "cpu", "log_every_n_steps": 2},
+    "trainer": {"max_epochs": 5, "accelerator": "cpu", "log_every_n_steps": 2},
 }
 
 
@@ -46,7 +48,7 @@ def contents(folder):
 
 def test_rows_say_what_the_runs_came_to(made):
     learned, rgb = sorted(read_rows(made / "out" / "rows.csv"), key=lambda row: row.arm)
-    assert (learned.images, len(learned.correct), learned.epochs) == (12, 12, 2)
+    assert (learned.images, len(learned.correct), learned.epochs) == (12, 12, 5)
     assert learned.top1 == learned.correct.count("1") / 12
     assert len(learned.indices.split()) == learned.channels == 6
     assert (learned.values, learned.bytes) == (6 * 16, 6 * 16)
@@ -123,25 +125,58 @@ def test_damaged_rows_are_named_and_kept(made, capsys, old, new, words):
         rows.write_bytes(whole)
 
 
-def test_a_killed_benchmark_resumes(made):
-    out = made / "killed"
-    command = [str(a) for a in asked(made, "--arms", "[{choose: patches}]", "--trainer.max_epochs", "40", out="killed")]
-    first = subprocess.Popen([sys.executable, "-m", "dctnet", *command], stderr=subprocess.DEVNULL)
-    folder = out / "runs" / "patches-s0"
-    _wait(lambda: epochs_done(folder) >= 2)
-    os.kill(first.pid, signal.SIGTERM)
-    assert first.wait(30) == 130
-    done = epochs_done(folder)
-    assert 2 <= done < 40
-    assert not (out / "rows.csv").exists()
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+def children_of(folder):
+    """Command lines of processes that work in a folder."""
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended
+            lines.append(path.read_bytes().decode())
+    return [line for line in lines if str(folder) in line]
+
+
+def sent(number, when):
+    """Sends this process a signal as soon as something is so; a benchmark has its handlers by then."""
+
+    def wait_and_send():
+        end = time.monotonic() + 120
+        while not when():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=wait_and_send, daemon=True).start()
+
+
+def what_counts(path, arm):
+    """The row of an arm, without what is measured by a clock."""
+    row = next(row for row in read_rows(path) if row.arm == arm)
+    return dataclasses.replace(row, seconds=0, images_per_second=0, finished="")
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="processes are looked up in /proc")
+def test_stopped_by_every_signal_it_ends_with_the_row_of_one_that_was_not_stopped(made, capsys):
+    out = made / "stopped"
+    folder = out / "runs" / "rgb_matched-s0"
+    command = [str(a) for a in asked(made, "--arms", "[{choose: rgb_matched}]", out="stopped")]
+    before = [signal.getsignal(number) for number in SIGNALS]
+    moments = {
+        signal.SIGTERM: lambda: children_of(out),  # which imports torch, and cannot save yet
+        signal.SIGUSR1: lambda: epochs_done(folder) >= 1,
+        signal.SIGINT: lambda: any("benchmark.evaluate" in line for line in children_of(out)),
+    }
+    for number, when in moments.items():
+        sent(number, when)
+        assert main(command) == 75
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert line.startswith(f"dctnet: stopped by {number.name} with 1 of 1 runs to go; to go on, give the same")
+        assert not children_of(out)
+        if number == signal.SIGUSR1:
+            assert "stopped by SIGTERM after step" in (folder / "log.txt").read_text()
+            assert epochs_done(folder) < GRID["trainer"]["max_epochs"]
+    assert not {"rows.csv", "failures.csv"} & {path.name for path in out.iterdir()}
     assert main(command) == 0
-    row = read_rows(out / "rows.csv")[0]
-    assert row.epochs == 40
-    assert len(list(folder.glob("version_*"))) == 2  # the second went on where the first was
-
-
-def _wait(condition):
-    end = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+    assert what_counts(out / "rows.csv", "rgb_matched") == what_counts(made / "out" / "rows.csv", "rgb_matched")

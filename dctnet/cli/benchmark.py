@@ -2,31 +2,32 @@
 
 import argparse
 import dataclasses
-import signal
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
-from dctnet.cli.parsing import one_line, option_names
+from dctnet.cli.parsing import YAML, one_line, option_names
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.errors import UserError, printable
+from dctnet.errors import Stopped, UserError, printable
 from dctnet.model.classifier import FrequencyClassifier
 from dctnet.study.benchmark.bench import Bench
 from dctnet.study.benchmark.dry_run import dry_run
 from dctnet.study.benchmark.grid import Arms, Grid, Ranking, Split, plan
 from dctnet.study.benchmark.run import Runner
+from dctnet.study.benchmark.stopping import Stopping
 from dctnet.study.report.report import write_report
 
 # What the arms decide.
 _OF_ARMS = {"data": {"channels", "input", "seed"}, "model": {"classes", "channels", "image_size", "input", "stem"}}
 _OBJECTS = {"callbacks", "logger", "plugins", "profiler", "strategy"}
+_STRICT: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False, "parser_mode": YAML}
 _GATE = {"gate", "keep", "sparsity_weight"}
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="dctnet benchmark", description=__doc__, exit_on_error=False, allow_abbrev=False)
+    parser = ArgumentParser(prog="dctnet benchmark", description=__doc__, **_STRICT)
     parser.add_argument("--config", action=ActionConfigFile, help="A benchmark as YAML.")
     parser.add_argument("--name", type=str, default="benchmark", help="Folder under checkpoints/.")
     parser.add_argument("--out", type=str | None, help="Folder of the results instead of checkpoints/NAME.")
@@ -49,7 +50,7 @@ def _add_fit(parser: ArgumentParser, decided: set[str]) -> None:
 
 def _check_overrides(arms: list[Arms], ranking: Ranking, shared: Namespace) -> None:
     """Parses the options of variants, so that a misspelt one is not found hours later."""
-    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser = ArgumentParser(**_STRICT)
     _add_fit(parser, _OF_ARMS["model"])
     named: list[tuple[str, Arms | Ranking]] = [*((each.choose, each) for each in arms), ("ranking", ranking)]
     for name, own in named:
@@ -77,6 +78,7 @@ def benchmark(args: list[str]) -> None:
 
     Raises:
         UserError: The command line, the grid or the folder cannot be used, or runs failed.
+        Stopped: It was asked to stop before all runs had ended.
     """
     parser = _parser()
     try:
@@ -88,20 +90,23 @@ def benchmark(args: list[str]) -> None:
     grid = Grid(**shared, **{key: made[key] for key in ("arms", "seeds", "evaluate", "ranking", "store")})
     _check_overrides(grid.arms, grid.ranking, given)
     plan(grid)
-    bench = Bench(grid, Path(given.out or Path("checkpoints", given.name)))
+    out = Path(given.out or Path("checkpoints", given.name))
     if given.dry_run:
-        dry_run(bench, given.jobs)
+        dry_run(Bench(grid, out), given.jobs)
         return
-    runner = Runner(bench, given.jobs)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: the children are stopped
+    with Stopping() as stopping:
+        _run(Runner(Bench(grid, out), given.jobs, stopping))
+
+
+def _run(runner: Runner) -> None:
     try:
         failed = runner.run()
-    except KeyboardInterrupt:
+    except Stopped:
         _report(runner)
         raise
     _report(runner)
     if failed:
-        raise UserError(f"{len(failed)} runs failed, such as {failed[0]}; {bench.out / 'failures.csv'} says why")
+        raise UserError(f"{len(failed)} runs failed, such as {failed[0]}; {runner.out / 'failures.csv'} says why")
 
 
 def _report(runner: Runner) -> None:

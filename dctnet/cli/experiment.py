@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from dctnet.cli.parsing import one_line, option_names
+from dctnet.cli.parsing import YAML, one_line, option_names
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.loader import deaths_told
 from dctnet.errors import UserError, first_line, printable
@@ -279,7 +279,7 @@ def run_experiment(args: list[str]) -> ExperimentCLI:
     for message in _NOISE:
         warnings.filterwarnings("ignore", message)
     # An abbreviation would be a misspelling that works until another option begins the same way.
-    quiet = {"exit_on_error": False, "allow_abbrev": False}
+    quiet = {"exit_on_error": False, "allow_abbrev": False, "parser_mode": YAML}
     # Only a fit has something to save; the others end on a signal as programs do.
     noted = Signals() if args[0] == "fit" else contextlib.nullcontext(Signals())
     with noted as signals, interrupt_told(), weights_that_fit(), deaths_told(), restoring_told():

@@ -7,8 +7,36 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jsonargparse
+import yaml
 
 from dctnet.errors import UserError, did_you_mean
+from dctnet.repeated import refuse_repeated_keys
+
+# For every parser of ours, as parser_mode: YAML as jsonargparse reads it, without repeated keys.
+YAML = "yaml_without_repeated_keys"
+_read = jsonargparse.get_loader("yaml")
+
+
+def _read_once(text: str, path: str = "") -> Any:
+    """Reads a configuration, or the value of one option that may be text, a number or YAML.
+
+    Args:
+        text: What to read.
+        path: The file's name, where jsonargparse tells.
+
+    Raises:
+        UserError: A key stands twice. Not an error of YAML, at which jsonargparse would take the text for a string.
+    """
+    found = _read(text)
+    if isinstance(found, (dict, list)):  # {a,a} is a string to jsonargparse, such as a pattern of files
+        # A loader is told the last part of a file's name, and nothing where the file is an option's value.
+        loading = getattr(jsonargparse._util, "config_load_stack", None)
+        names = [name for _, name in loading.get()] if loading else []
+        refuse_repeated_keys(text, names[-1] if names else path or f"{text.split(chr(10))[0][:60]!r}")
+    return found
+
+
+jsonargparse.set_loader(YAML, _read_once, (yaml.YAMLError,))
 
 
 def one_line(error: argparse.ArgumentError, known: Iterable[str]) -> UserError:
@@ -53,7 +81,7 @@ def call(function: Callable[..., Any], args: list[str], dotted: Mapping[str, str
         UserError: The command line does not fit the signature.
     """
     prog = f"dctnet {function.__name__.replace('_', '-')}"
-    parser = jsonargparse.ArgumentParser(prog=prog, exit_on_error=False, allow_abbrev=False)
+    parser = jsonargparse.ArgumentParser(prog=prog, exit_on_error=False, allow_abbrev=False, parser_mode=YAML)
     dotted = dotted or {}
     names = parser.add_function_arguments(function, as_positional=True, skip=set(dotted))
     for name in dotted.values():

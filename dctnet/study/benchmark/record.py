@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from dctnet.errors import UserError
+from dctnet.repeated import load_yaml
 
 if TYPE_CHECKING:
     from dctnet.study.benchmark.grid import Grid, Run
@@ -71,10 +72,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Reads a configuration that a benchmark wrote.
 
     Raises:
-        UserError: It is damaged.
+        UserError: It is damaged, or a key stands twice.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path}: cannot be read as YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict):

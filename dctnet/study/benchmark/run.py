@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from dctnet.errors import UserError, printable
+from dctnet.errors import Stopped, UserError, printable
 from dctnet.study.benchmark.bench import Bench
 from dctnet.study.benchmark.grid import Run, plan, ranking_runs
 from dctnet.study.benchmark.images import IMAGES, same_images
@@ -28,6 +28,7 @@ from dctnet.study.benchmark.record import (
     write_yaml,
 )
 from dctnet.study.benchmark.rows import ROWS, Row, read_rows, write_rows
+from dctnet.study.benchmark.stopping import Stopping
 from dctnet.study.benchmark.workers import Workers
 
 _POLL = 2.0
@@ -39,14 +40,16 @@ class Runner:
     Args:
         bench: The grid, its data and its folder.
         jobs: Runs at a time; 0 for one on each GPU, or on a machine without, one on each core up to four.
+        stopping: What asks it to stop; nothing does where there is none.
 
     Raises:
         UserError: The folder holds what another grid made, damaged rows, or another benchmark at work; or there is no
             GPU where one is asked for. Nothing has been written then.
     """
 
-    def __init__(self, bench: Bench, jobs: int = 0) -> None:
+    def __init__(self, bench: Bench, jobs: int = 0, stopping: Stopping | None = None) -> None:
         self.bench, self.out = bench, bench.out
+        self.stopping = stopping or Stopping()
         self.workers = Workers(jobs, bench.grid.trainer.get("accelerator", "auto"))
         self._look()
 
@@ -71,6 +74,9 @@ class Runner:
 
         Returns:
             Names of the runs that failed.
+
+        Raises:
+            Stopped: It was asked to stop before all had ended; what was at work has saved and ended.
         """
         self.out.mkdir(parents=True, exist_ok=True)
         # Held by the children too: what a killed benchmark leaves behind is still at work.
@@ -114,35 +120,44 @@ class Runner:
             )
 
     def _work_through(self, waiting: list[Run]) -> list[str]:
-        count, total, failed = len(waiting), sum(map(self.bench.epochs, waiting)), list[str]()
+        total, failed = list(waiting), list[str]()
         active: dict[concurrent.futures.Future, tuple[Run, int]] = {}
         free = list(range(self.workers.jobs))
+        self.stopping.leads(self.workers)
         with (
             concurrent.futures.ThreadPoolExecutor(self.workers.jobs) as pool,
-            tqdm(total=total, unit="epoch", disable=None) as bar,
+            tqdm(total=sum(map(self.bench.epochs, total)), unit="epoch", disable=None) as bar,
         ):
             try:
-                while waiting or active:
+                # After a signal none is begun, and those told to stop are waited for: one may come to its end.
+                while active or (waiting and self.stopping.came is None):
                     unranked = any(run.choose == "gate" for run in [*waiting, *(run for run, _ in active.values())])
-                    while free and (run := next((r for r in waiting if r.choose != "learned" or not unranked), None)):
-                        waiting.remove(run)
+                    ready = [r for r in waiting if r.choose != "learned" or not unranked]
+                    while free and ready and self.stopping.came is None:
+                        waiting.remove(run := ready.pop(0))
                         slot = free.pop()
                         active[pool.submit(self._fit_and_evaluate, run, slot)] = run, slot
-                    ended = concurrent.futures.wait(active, _POLL, concurrent.futures.FIRST_COMPLETED).done
-                    for future in ended:
+                    for future in concurrent.futures.wait(active, _POLL, concurrent.futures.FIRST_COMPLETED).done:
                         run, slot = active.pop(future)
                         free.append(slot)
-                        bar.write(printable(self._finish(run, future, failed)))
-                    bar.set_description(f"{count - len(waiting) - len(active)} of {count} runs")
-                    ended_epochs = total - sum(
-                        self.bench.epochs(r) for r in [*waiting, *(r for r, _ in active.values())]
-                    )
-                    bar.n = ended_epochs + sum(epochs_done(self.bench.folder(run)) for run, _ in active.values())
-                    bar.refresh()
+                        if isinstance(future.exception(), Stopped):
+                            waiting.append(run)
+                        else:
+                            bar.write(printable(self._finish(run, future, failed)))
+                    self._show(bar, total, waiting, [run for run, _ in active.values()])
             except BaseException:
                 self.workers.stop()
                 raise
+        if waiting:
+            raise self.stopping.stopped(f"with {len(waiting)} of {len(total)} runs to go")
         return failed
+
+    def _show(self, bar: tqdm, total: list[Run], waiting: list[Run], active: list[Run]) -> None:
+        epochs = self.bench.epochs
+        bar.set_description(f"{len(total) - len(waiting) - len(active)} of {len(total)} runs")
+        to_come = sum(epochs(run) - epochs_done(self.bench.folder(run)) for run in active)
+        bar.n = sum(map(epochs, total)) - sum(map(epochs, waiting)) - to_come
+        bar.refresh()
 
     def _finish(self, run: Run, future: concurrent.futures.Future, failed: list[str]) -> str:
         """Notes what became of a run; one line for the reader."""
@@ -169,7 +184,7 @@ class Runner:
         if last is None or epochs_done(folder) < self.bench.epochs(run):
             resume = ["--ckpt_path", str(last)] if last else []
             self.workers.process(["dctnet", "fit", "--config", str(folder / CONFIG), *resume], folder / "log.txt", slot)
-        if (done := epochs_done(folder)) < self.bench.epochs(run):  # Lightning takes SIGTERM for success
+        if (done := epochs_done(folder)) < self.bench.epochs(run):
             raise RuntimeError(f"ended after {done} of {self.bench.epochs(run)} epochs ({folder / 'log.txt'})")
         ckpt = newest(folder, "last.ckpt")
         assert ckpt is not None

@@ -1,5 +1,6 @@
 """Processes side by side, each on its share of the machine."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from dctnet.errors import UserError
+from dctnet.errors import Stopped, UserError
 
 
 class Workers:
@@ -38,7 +39,8 @@ class Workers:
         names = names if len(names) >= gpus and names[0] else [str(i) for i in range(gpus)]
         self.devices = [names[i % gpus] for i in range(self.jobs)] if on_gpu else []
         self.inherit: tuple[int, ...] = ()  # file descriptors that the processes keep open
-        self._lock = threading.Lock()
+        # Reentrant: the handler of a second signal may come while that of the first has it.
+        self._lock = threading.RLock()
         self._children: set[subprocess.Popen] = set()
         self._stopping = False
 
@@ -52,13 +54,14 @@ class Workers:
 
         Raises:
             RuntimeError: It failed. The last line that it said, and where the rest is.
+            Stopped: It did not come to its end because all were told to stop.
         """
         environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
         if self.devices:
             environment["CUDA_VISIBLE_DEVICES"] = self.devices[slot]
         with open(log, "a") as file, self._lock:
             if self._stopping:
-                raise RuntimeError("stopped")
+                raise Stopped
             # A session of its own: Ctrl-C would reach it beside our SIGTERM, and a second signal ends a fit unsaved.
             child = subprocess.Popen(
                 [sys.executable, "-m", *command], stdout=file, stderr=file, env=environment, pass_fds=self.inherit,
@@ -68,14 +71,30 @@ class Workers:
         status = child.wait()
         with self._lock:
             self._children.discard(child)
+            if status:
+                _kill(child)  # what it did not take with it, such as the other ranks of a fit that was killed
+            if status and self._stopping:
+                raise Stopped
         if status:
             lines = log.read_text(errors="replace").strip().splitlines()
             what = f"killed by {signal.Signals(-status).name}" if status < 0 else f"status {status}"
             raise RuntimeError(f"{what}: {lines[-1][:200] if lines else ''} ({log})")
 
     def stop(self) -> None:
-        """Stops all of them, and lets none start any more."""
+        """Tells all of them to stop, and lets none start any more; a fit saves first."""
         with self._lock:
             self._stopping = True
             for child in self._children:
                 child.terminate()
+
+    def kill(self) -> None:
+        """Ends all of them at once, with the processes that they started, and lets none start any more."""
+        with self._lock:
+            self._stopping = True
+            for child in self._children:
+                _kill(child)
+
+
+def _kill(child: subprocess.Popen) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody left; macOS says so of zombies in this way
+        os.killpg(child.pid, signal.SIGKILL)

@@ -1,19 +1,22 @@
 """Runs are made once, in the right order, side by side; what is wrong stops them before anything is written."""
 
 import json
+import os
 import shutil
+import signal
 import threading
 import time
 
 import pytest
 import yaml
 
-from dctnet.errors import UserError
+from dctnet.errors import Stopped, UserError
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.maskfile import write_mask
 from dctnet.study.benchmark.grid import Ranking
 from dctnet.study.benchmark.rows import read_rows
 from dctnet.study.benchmark.run import Runner
+from dctnet.study.benchmark.stopping import Stopping
 from tests.study.benchmark.test_bench import WORTH, bench
 
 ARMS = [{"choose": "learned", "channels": [3]}, {"choose": "square", "channels": [6]}, {"choose": "patches"}]
@@ -184,6 +187,18 @@ def test_two_benchmarks_do_not_share_a_folder(photos, tmp_path):
         Pretended(bench(photos, tmp_path, ARMS[2:])).run()
     thread.join()
     assert len(read_rows(tmp_path / "rows.csv")) == 1
+
+
+def test_after_a_signal_none_is_begun_and_what_comes_to_its_end_leaves_its_row(photos, tmp_path):
+    signalled = {"square-6-s0": lambda: os.kill(os.getpid(), signal.SIGUSR1)}
+    runner = Pretended(bench(photos, tmp_path, ARMS[1:]), spoil=signalled)
+    with Stopping() as runner.stopping, pytest.raises(Stopped, match="stopped by SIGUSR1 with 1 of 2 runs to go"):
+        runner.run()
+    assert fits(runner) == ["square-6-s0"]
+    assert [row.name for row in read_rows(tmp_path / "rows.csv")] == ["square-6-s0"]
+    alone = Pretended(bench(photos, tmp_path, ARMS[1:]), spoil={"patches-s0": signalled["square-6-s0"]})
+    with Stopping() as alone.stopping:
+        assert alone.run() == []  # the last one: nothing is left to go on with
 
 
 def test_a_mask_that_a_fit_did_not_leave_is_made_from_its_checkpoint(photos, tmp_path):

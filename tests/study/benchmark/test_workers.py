@@ -1,13 +1,16 @@
 """Processes have their share of the machine, say why they failed, and stop together."""
 
 import os
+import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
-from dctnet.errors import UserError
+from dctnet.errors import Stopped, UserError
+from dctnet.study.benchmark.stopping import Stopping
 from dctnet.study.benchmark.workers import Workers
 
 
@@ -65,8 +68,8 @@ def test_stopping_ends_what_runs_and_starts_nothing_more(module, tmp_path):
     def run():
         try:
             workers.process([name], tmp_path / "log.txt", 0)
-        except RuntimeError as error:
-            failed.append(str(error))
+        except Stopped as error:
+            failed.append(error)
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -74,9 +77,86 @@ def test_stopping_ends_what_runs_and_starts_nothing_more(module, tmp_path):
         time.sleep(0.02)
     workers.stop()
     thread.join(20)
-    assert "killed by SIGTERM" in failed[0]
-    with pytest.raises(RuntimeError, match="stopped"):
+    assert len(failed) == 1
+    with pytest.raises(Stopped):
         workers.process([name], tmp_path / "log.txt", 0)
+
+
+# Has a child of its own, and neither heeds what asks it to stop.
+DEAF = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.fork()
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+def pids(log):
+    return [int(word) for word in log.read_text().split()] if log.exists() else []
+
+
+def gone(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"  # nobody reaps it here
+    except OSError:
+        return True
+
+
+def until(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="processes are looked up in /proc")
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_second_signal_ends_it_at_once_and_leaves_nobody(module, tmp_path, second):
+    name, log = module(DEAF), tmp_path / "log.txt"
+    parent = os.fork()
+    if not parent:  # a process with a main thread of its own, without the seconds that torch takes to be imported
+        try:
+            workers = Workers(1, "cpu")
+            with Stopping() as stopping:
+                stopping.leads(workers)
+                threading.Thread(target=workers.process, args=([name], log, 0), daemon=True).start()
+                while True:
+                    time.sleep(0.1)
+        finally:
+            os._exit(1)
+    until(lambda: len(pids(log)) == 2)
+    os.kill(parent, signal.SIGTERM)
+    time.sleep(0.3)
+    assert os.waitpid(parent, os.WNOHANG) == (0, 0)  # it waits for them
+    os.kill(parent, second)
+    assert os.waitstatus_to_exitcode(os.waitpid(parent, 0)[1]) == 128 + second
+    until(lambda: all(map(gone, pids(log))))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_before_there_are_processes_a_signal_stops_on_the_spot(number):
+    words = rf"stopped by {number.name} before the first run; to go on, give the same command again"
+    with Stopping(), pytest.raises(Stopped, match=words):
+        signal.raise_signal(number)
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="processes are looked up in /proc")
+def test_a_process_that_is_killed_leaves_nobody_of_its_own(module, tmp_path):
+    name, log, failed = module(DEAF), tmp_path / "log.txt", []
+
+    def run():
+        with pytest.raises(RuntimeError, match="killed by SIGKILL"):
+            Workers(1, "cpu").process([name], log, 0)
+        failed.append(True)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    until(lambda: len(pids(log)) == 2)
+    os.kill(next(pid for pid in pids(log) if os.getpgid(pid) == pid), signal.SIGKILL)
+    thread.join(20)
+    assert failed
+    until(lambda: all(map(gone, pids(log))))
 
 
 def test_gpus_keep_the_names_that_the_caller_gave_them(monkeypatch):
