@@ -157,6 +157,7 @@ OTHERS = {
     "BMP": Kind(partial(saved, "BMP"), "no JPEG file"),
     "TIFF": Kind(partial(saved, "TIFF"), "no JPEG file"),
     "TIFF of numbers": Kind(partial(saved, "TIFF", "F"), left_out="no defined white"),
+    "EPS": Kind(partial(saved, "EPS"), left_out=_UNKNOWN),
     "cut PNG": Kind(lambda: saved("PNG")[:2000], left_out="truncated"),
     "empty": Kind(bytes, left_out=_UNKNOWN),
     "text": Kind(lambda: b"<html>404 Not Found</html>\n" * 40, left_out=_UNKNOWN),
