@@ -408,6 +408,13 @@ def test_misspelt_key_of_a_file_gets_the_nearest(capsys, tmp_path, section, key,
     assert nearest in line
 
 
+def test_null_in_a_file_is_refused_by_name(run, capsys, tmp_path):
+    for section, name in (("model", "lr"), ("data", "batch_size")):
+        (tmp_path / "c.yaml").write_text(yaml.safe_dump({section: {name: None}}))
+        assert main(["fit", "--config", str(tmp_path / "c.yaml"), "--data.root", str(run / "photos")]) == 2
+        assert f"dctnet: --{section}.{name} must not be null; " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -1,7 +1,6 @@
 """Mask files: a ChannelSet on disk, read as if an enemy had written it."""
 
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -166,5 +165,5 @@ def _check_probabilities(values: Any, fail: Any) -> None:
     if not isinstance(values, list) or len(values) != NUM_CHANNELS:
         fail("'keep_probability'", values, "null or a list of 192 numbers")
     for place, value in enumerate(values):
-        if type(value) not in (int, float) or not (math.isfinite(value) and 0 <= value <= 1):
+        if type(value) not in (int, float) or not 0 <= value <= 1:
             fail(f"keep_probability[{place}]", value, "a number in 0…1")

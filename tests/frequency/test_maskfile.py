@@ -67,6 +67,7 @@ def changed(mask, **changes):
         ({"channels": [5, 4]}, "index 4 at position 1 is out of order"),
         ({"keep_probability": [0.5] * 191}, "list of 192"),
         ({"keep_probability": [0.5] * 191 + [1.5]}, r"keep_probability\[191\] is 1.5"),
+        ({"keep_probability": [10**400] * 192}, r"keep_probability\[0\] is 1000.*, must be a number in 0…1"),
         ({"keep_probability": [float("nan")] * 192}, "NaN is not finite"),
         ({"keep_probability": [float("inf")] * 192}, "Infinity is not finite"),
         ({"keep_probability": ["1"] * 192}, r"keep_probability\[0\]"),
