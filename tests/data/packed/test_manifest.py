@@ -299,16 +299,9 @@ def test_splits_and_shards_that_cannot_be(own_store, change, message):
     refused(own_store, message)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"image_size": 10**9}, "take .* GB, this machine has"),
-        ({"crop_fraction": float("nan")}, "crop_fraction must be above 0"),
-    ],
-)
-def test_sizes_that_no_machine_has(own_store, changes, message):
-    reseal(own_store, lambda content: content.update(changes))
-    with pytest.raises(UserError, match=message):
+def test_size_that_no_machine_has(own_store):
+    reseal(own_store, lambda content: content.update({"image_size": 10**9}))
+    with pytest.raises(UserError, match="take .* GB, this machine has"):
         use(own_store)
 
 
