@@ -120,6 +120,7 @@ def read_sums(path: Path) -> dict[str, str]:
         UserError: It is missing or damaged, names a file twice or one outside the folder. Says where.
     """
     try:
+        _refuse_irregular(path)
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {first_line(error)}") from error
@@ -171,9 +172,13 @@ def _list(folder: Path) -> list[str]:
     return [path[start:] for path in list_files(folder, follow=True)]
 
 
-def _hash(path: Path) -> str:
+def _refuse_irregular(path: Path) -> None:
     if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe is to wait for ever
         raise OSError("no regular file")
+
+
+def _hash(path: Path) -> str:
+    _refuse_irregular(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -70,7 +71,11 @@ def read_mask(path: str | Path) -> tuple[ChannelSet, list[float] | None]:
         MaskFileError: The file is missing, too large, no JSON, or breaks the format in any place.
     """
     try:
-        size = os.stat(path).st_size
+        status = os.stat(path)
+        size = status.st_size
+        # To open a pipe is to wait for ever; of a folder, open says what it is.
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise MaskFileError(f"{path}: a pipe, socket or device; a mask is a file")
         if size > _MAX_BYTES:
             raise MaskFileError(f"{path}: {size} bytes; a mask file has at most {_MAX_BYTES}")
         with open(path, "rb") as file:

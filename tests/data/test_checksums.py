@@ -127,6 +127,12 @@ def test_link_to_a_folder_that_holds_it_is_refused(own_photos):
         manifest(str(own_photos))
 
 
+def test_pipe_in_place_of_a_manifest_is_refused_without_being_opened(own_photos, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe: cannot be read: .*no regular file"):
+        verify(str(own_photos), str(tmp_path / "pipe"))
+
+
 def test_unreadable_files_are_named_and_no_manifest_is_written(own_photos, capsys):
     (own_photos / "val" / "red" / "gone.jpg").symlink_to("nowhere")
     os.mkfifo(own_photos / "val" / "red" / "pipe")

@@ -1,6 +1,7 @@
 """Mask files: written whole, read with suspicion."""
 
 import json
+import os
 
 import pytest
 
@@ -107,6 +108,13 @@ def test_missing_file_and_folder_are_named(tmp_path):
         read_mask(tmp_path / "none.json")
     with pytest.raises(MaskFileError, match="directory"):
         read_mask(tmp_path)
+
+
+def test_pipe_and_device_are_refused_without_being_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    for path in (tmp_path / "pipe.json", "/dev/zero"):
+        with pytest.raises(MaskFileError, match="a pipe, socket or device; a mask is a file"):
+            read_mask(path)
 
 
 def test_nothing_unreadable_is_written(tmp_path):
