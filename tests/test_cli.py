@@ -15,6 +15,7 @@ import yaml
 from dctnet.cli import main
 from dctnet.cli.verbs import VERBS
 from dctnet.data.planted import make_planted
+from dctnet.errors import Stopped
 from dctnet.frequency.maskfile import read_mask
 from tests.conftest import make_photos
 
@@ -406,6 +407,17 @@ def test_misspelt_key_of_a_file_gets_the_nearest(capsys, tmp_path, section, key,
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
     line = fails(capsys, "fit", "--config", tmp_path / "c.yaml", "--data.root", "x")
     assert nearest in line
+
+
+def test_stop_s_line_is_one_line_whatever_its_checkpoint_is_called(capsys, monkeypatch):
+    def stop(args):
+        raise Stopped("stopped after step 1; to go on: --ckpt_path a\ndctnet: forged\x1b[31m")
+
+    monkeypatch.setitem(VERBS, "fit", stop)
+    assert main(["fit"]) == 75
+    assert (
+        capsys.readouterr().err == "dctnet: stopped after step 1; to go on: --ckpt_path a\\ndctnet: forged\\x1b[31m\n"
+    )
 
 
 def test_null_in_a_file_is_refused_by_name(run, capsys, tmp_path):

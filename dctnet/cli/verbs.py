@@ -140,7 +140,7 @@ def main(args: list[str] | None = None) -> int:
     except Stopped as stop:
         if not stop.args:  # rank 0 speaks for all, and its status counts
             return 0
-        print(f"dctnet: {stop}", file=sys.stderr)
+        print(f"dctnet: {printable(str(stop))}", file=sys.stderr)
         return 75
     except KeyboardInterrupt:
         print("dctnet: stopped", file=sys.stderr)

@@ -62,7 +62,7 @@ def manifest(root: str, out: str | None = None) -> None:
         write_whole(path, dump_sums(sums))
     except OSError as error:
         raise UserError(f"{path}: cannot be written, --out FILE puts it elsewhere: {first_line(error)}") from error
-    print(f"{path}: SHA-256 of {len(sums):,} files; dctnet verify {root} checks them, sha256sum --check too")
+    print(printable(f"{path}: SHA-256 of {len(sums):,} files; dctnet verify {root} checks them, sha256sum --check too"))
 
 
 def verify(root: str, manifest: str | None = None) -> None:
@@ -92,7 +92,7 @@ def verify(root: str, manifest: str | None = None) -> None:
     counts = ", ".join(f"{len(found):,} {kind}" for kind, found in faults.items() if found)
     if counts:
         raise UserError(f"{root}: {counts}; {path} names {len(sums):,} files")
-    print(f"{root}: every byte of {len(sums):,} files is as {path} has it")
+    print(printable(f"{root}: every byte of {len(sums):,} files is as {path} has it"))
 
 
 def dump_sums(sums: dict[str, str]) -> bytes:

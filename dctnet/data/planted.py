@@ -10,7 +10,7 @@ from scipy.fft import idctn
 from tqdm import tqdm
 
 from dctnet.data.whole import whole_folder
-from dctnet.errors import UserError
+from dctnet.errors import UserError, printable
 from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS, PER_COMPONENT, ChannelSet
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import write_mask
@@ -92,7 +92,7 @@ def _write_files(root: Path, asked: dict[str, str | int]) -> None:
         for number in range(int(asked[split]))
     ]
     codes = _class_codes()
-    name = root.name.strip(".").split(".")[0]
+    name = printable(root.name.strip(".").split(".")[0])
     for split, target, number in tqdm(tasks, desc=f"planting {name}", unit="img", disable=None):  # not into logs
         folder = root / split / f"class{target}"
         folder.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from PIL import Image
 
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.decode import ImageError
+from dctnet.data.splits import PhotographFolders
 from dctnet.errors import UserError
 from dctnet.frequency.channels import PlanesToChannels, named_channels
 from tests.conftest import DECODERS, needs_turbojpeg
@@ -204,6 +205,18 @@ def test_class_that_validation_lacks_and_fraction_that_is_not_used_are_told(own_
         module(own_photos).files("val")
     with pytest.warns(UserWarning, match="val_fraction 0.2 is not used"):
         module(own_photos, val_fraction=0.2).files("train")
+
+
+def test_warning_of_a_folder_s_name_is_one_line(own_photos):
+    root = own_photos.rename(own_photos.with_name("a\nforged\x1b[31m"))
+    told: list[str] = []
+    options = {"root": root, "download": None, "classes": ["red", "none"], "val_fraction": 0.2, "per_class": None}
+    PhotographFolders(options, told.append).list("val", ["red", "none"])
+    spelt = f"{own_photos.parent}/a\\nforged\\x1b[31m"
+    assert told == [
+        f"{spelt} has splits of its own: --data.val_fraction 0.2 is not used",
+        f"{spelt}/val: no folder for 1 of the classes, such as 'none'",
+    ]
 
 
 def test_prediction_needs_no_classes(photos, tmp_path):

@@ -300,5 +300,5 @@ def _finish(plan: dict[str, Any], source: FrequencyDataModule, tasks: list[Shard
     for name, path, reason in left_out[:20]:
         print(printable(f"left out of {name}: {path}: {reason}"))
     if len(left_out) > 20:
-        print(f"… and {len(left_out) - 20} more, all in {folder / MANIFEST}")
+        print(printable(f"… and {len(left_out) - 20} more, all in {folder / MANIFEST}"))
     return sum(shard["images"] for split in splits.values() for shard in split["shards"])
