@@ -12,8 +12,8 @@ from dctnet.data.folders import CHECKSUMS, list_files
 from dctnet.data.packed.jsonfile import MANIFEST
 from dctnet.data.packed.manifest import is_store
 from dctnet.data.packed.verify import verify_store
-from dctnet.data.whole import write_whole
 from dctnet.errors import UserError, did_you_mean_path, first_line, printable
+from dctnet.whole import write_whole
 
 _NAMED = 20  # of each kind of fault
 _LINE = re.compile(rb"(\\?)([0-9a-fA-F]{64}) [ *](.+)", re.DOTALL)

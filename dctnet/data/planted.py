@@ -9,11 +9,11 @@ from PIL import ExifTags, Image
 from scipy.fft import idctn
 from tqdm import tqdm
 
-from dctnet.data.whole import whole_folder
 from dctnet.errors import UserError, printable
 from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS, PER_COMPONENT, ChannelSet
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import write_mask
+from dctnet.whole import whole_folder
 
 # Luma from DC's neighbours to the upper middle, so that "keep the lowest" is not the answer; chroma low enough for
 # 4:2:0. All of even u: a flip negates the odd ones.

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from dctnet.errors import UserError, did_you_mean_path
 from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS, ChannelSet, named_channels
 from dctnet.frequency.dct import BLOCK
+from dctnet.whole import write_whole
 
 _LAYOUT = {
     "format": "dctnet-mask",
@@ -43,7 +44,7 @@ def write_mask(
         source: Where the mask comes from, for the reader: versions, checkpoint hash, data.
 
     Raises:
-        MaskFileError: What would be written could not be read back.
+        MaskFileError: What would be written could not be read back, or the disk does not take it.
     """
     content = {
         **_LAYOUT,
@@ -53,9 +54,10 @@ def write_mask(
     }
     _check(str(path), content)
     lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items()]
-    temporary = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
-    temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    temporary.replace(path)
+    try:
+        write_whole(Path(path), ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+    except OSError as error:
+        raise MaskFileError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def read_mask(path: str | Path) -> tuple[ChannelSet, list[float] | None]:

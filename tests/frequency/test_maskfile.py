@@ -1,5 +1,6 @@
 """Mask files: written whole, read with suspicion."""
 
+import errno
 import json
 import os
 
@@ -121,6 +122,26 @@ def test_nothing_unreadable_is_written(tmp_path):
     with pytest.raises(MaskFileError):
         write_mask(tmp_path / "m.json", named_channels("dc"), [2.0] * 192)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_full_disk_leaves_the_old_mask_and_nothing_else(mask, monkeypatch):
+    before = mask.read_bytes()
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)  # which a file must pass before it gets its name
+    with pytest.raises(MaskFileError, match="mask.json: cannot be written: No space left on device") as caught:
+        write_mask(mask, named_channels("dc"))
+    assert "\n" not in str(caught.value)
+    assert [(path.name, path.read_bytes()) for path in mask.parent.iterdir()] == [("mask.json", before)]
+
+
+def test_folder_in_place_of_the_mask_is_told(tmp_path):
+    (tmp_path / "m.json").mkdir()
+    with pytest.raises(MaskFileError, match="m.json: cannot be written: Is a directory"):
+        write_mask(tmp_path / "m.json", named_channels("dc"))
+    assert list(tmp_path.iterdir()) == [tmp_path / "m.json"]
 
 
 def test_spec_may_be_name_file_or_list(mask):

@@ -29,8 +29,8 @@ from dctnet.data.packed.plan import PackData, choose_scales, fingerprint, make_p
 from dctnet.data.packed.shard import ShardTask, one_thread, shard_images, shard_size, write_shard
 from dctnet.data.packed.steps import choose_steps, sample_coefficients
 from dctnet.data.packed.verify import is_intact
-from dctnet.data.whole import write_whole
 from dctnet.errors import UserError, first_line, printable
+from dctnet.whole import write_whole
 
 # What a kill can leave of our own files, named by write_whole and write_shard.
 _HALF_WRITTEN = re.compile(r"\.(plan\.json|manifest\.json|(train|val|test)-\d{5}(\.json)?)\.\d+")
