@@ -1,8 +1,10 @@
 """The command line, from a folder of photographs to a mask and predictions."""
 
 import csv
+import errno
 import functools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from dctnet.cli import main
 from dctnet.cli.verbs import VERBS
@@ -418,6 +421,36 @@ def test_stop_s_line_is_one_line_whatever_its_checkpoint_is_called(capsys, monke
     assert (
         capsys.readouterr().err == "dctnet: stopped after step 1; to go on: --ckpt_path a\\ndctnet: forged\\x1b[31m\n"
     )
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO])
+@pytest.mark.parametrize(("name", "where"), [("a\nb.csv", r"a\nb.csv: "), (None, "")])
+def test_what_a_disk_refuses_is_one_line(capsys, monkeypatch, code, name, where):
+    def fail(args):
+        raise OSError(code, os.strerror(code), name)
+
+    monkeypatch.setitem(VERBS, "fit", fail)
+    assert fails(capsys, "fit") == f"dctnet: {where}{os.strerror(code)}"
+
+
+@pytest.mark.parametrize("error", [OSError("encoder error"), FileNotFoundError(errno.ENOENT, "none"), ValueError("x")])
+def test_what_is_our_own_fault_keeps_its_traceback(monkeypatch, error):
+    def fail(args):
+        raise error
+
+    monkeypatch.setitem(VERBS, "fit", fail)
+    with pytest.raises(type(error)):
+        main(["fit"])
+
+
+def test_planted_set_on_a_full_disk_is_one_line_and_leaves_nothing(capsys, monkeypatch, tmp_path):
+    def full(*given, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    line = fails(capsys, "make-planted", tmp_path / "set")
+    assert line == f"dctnet: {tmp_path}/set: No space left on device"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_null_in_a_file_is_refused_by_name(run, capsys, tmp_path):
