@@ -1,9 +1,11 @@
 """The command line, from a folder of photographs to a mask and predictions."""
 
 import csv
+import errno
 import functools
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -12,10 +14,12 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from dctnet.cli import main
 from dctnet.cli.verbs import VERBS
 from dctnet.data.planted import make_planted
+from dctnet.errors import Stopped
 from dctnet.frequency.maskfile import read_mask
 from tests.conftest import make_photos
 
@@ -449,6 +453,54 @@ def test_misspelt_key_of_a_file_gets_the_nearest(capsys, tmp_path, section, key,
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
     line = fails(capsys, "fit", "--config", tmp_path / "c.yaml", "--data.root", "x")
     assert nearest in line
+
+
+def test_stop_s_line_is_one_line_whatever_its_checkpoint_is_called(capsys, monkeypatch):
+    def stop(args):
+        raise Stopped("stopped after step 1; to go on: --ckpt_path a\ndctnet: forged\x1b[31m")
+
+    monkeypatch.setitem(VERBS, "fit", stop)
+    assert main(["fit"]) == 75
+    assert (
+        capsys.readouterr().err == "dctnet: stopped after step 1; to go on: --ckpt_path a\\ndctnet: forged\\x1b[31m\n"
+    )
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO])
+@pytest.mark.parametrize(("name", "where"), [("a\nb.csv", r"a\nb.csv: "), (None, "")])
+def test_what_a_disk_refuses_is_one_line(capsys, monkeypatch, code, name, where):
+    def fail(args):
+        raise OSError(code, os.strerror(code), name)
+
+    monkeypatch.setitem(VERBS, "fit", fail)
+    assert fails(capsys, "fit") == f"dctnet: {where}{os.strerror(code)}"
+
+
+@pytest.mark.parametrize("error", [OSError("encoder error"), FileNotFoundError(errno.ENOENT, "none"), ValueError("x")])
+def test_what_is_our_own_fault_keeps_its_traceback(monkeypatch, error):
+    def fail(args):
+        raise error
+
+    monkeypatch.setitem(VERBS, "fit", fail)
+    with pytest.raises(type(error)):
+        main(["fit"])
+
+
+def test_planted_set_on_a_full_disk_is_one_line_and_leaves_nothing(capsys, monkeypatch, tmp_path):
+    def full(*given, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    line = fails(capsys, "make-planted", tmp_path / "set")
+    assert line == f"dctnet: {tmp_path}/set: No space left on device"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_null_in_a_file_is_refused_by_name(run, capsys, tmp_path):
+    for section, name in (("model", "lr"), ("data", "batch_size")):
+        (tmp_path / "c.yaml").write_text(yaml.safe_dump({section: {name: None}}))
+        assert main(["fit", "--config", str(tmp_path / "c.yaml"), "--data.root", str(run / "photos")]) == 2
+        assert f"dctnet: --{section}.{name} must not be null; " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The command line: verbs only. Nothing heavy is imported before a verb needs it."""
 
+import errno
 import sys
 from collections.abc import Callable
 
@@ -26,6 +27,9 @@ Image classifiers on block-DCT frequency channels, and the channels worth keepin
 
 dctnet VERB --help lists a verb's options.
 """
+
+# What a disk refuses: no defect of ours, and no traceback would help.
+_REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
 def _experiment(verb: str) -> Callable[[list[str]], None]:
@@ -120,8 +124,8 @@ def main(args: list[str] | None = None) -> int:
         args: What follows ``dctnet`` on the command line; None reads it from there.
 
     Returns:
-        The exit status: 0; 2 for a mistake of the user's, told in one line; 75 for a training that was asked to stop
-        and has saved; 130 for anything else after Ctrl-C.
+        The exit status: 0; 2 for a mistake of the user's, or what a disk refuses, told in one line; 75 for a training
+        that was asked to stop and has saved; 130 for anything else after Ctrl-C.
     """
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help"):
@@ -137,10 +141,16 @@ def main(args: list[str] | None = None) -> int:
     except UserError as error:
         print(f"dctnet: {printable(str(error))}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        where = "" if error.filename is None else f"{error.filename}: "
+        print(f"dctnet: {printable(where + str(error.strerror))}", file=sys.stderr)
+        return 2
     except Stopped as stop:
         if not stop.args:  # rank 0 speaks for all, and its status counts
             return 0
-        print(f"dctnet: {stop}", file=sys.stderr)
+        print(f"dctnet: {printable(str(stop))}", file=sys.stderr)
         return 75
     except KeyboardInterrupt:
         print("dctnet: stopped", file=sys.stderr)

@@ -12,8 +12,8 @@ from dctnet.data.folders import CHECKSUMS, list_files
 from dctnet.data.packed.jsonfile import MANIFEST
 from dctnet.data.packed.manifest import is_store
 from dctnet.data.packed.verify import verify_store
-from dctnet.data.whole import write_whole
 from dctnet.errors import UserError, did_you_mean_path, first_line, printable
+from dctnet.whole import write_whole
 
 _NAMED = 20  # of each kind of fault
 _LINE = re.compile(rb"(\\?)([0-9a-fA-F]{64}) [ *](.+)", re.DOTALL)
@@ -62,7 +62,7 @@ def manifest(root: str, out: str | None = None) -> None:
         write_whole(path, dump_sums(sums))
     except OSError as error:
         raise UserError(f"{path}: cannot be written, --out FILE puts it elsewhere: {first_line(error)}") from error
-    print(f"{path}: SHA-256 of {len(sums):,} files; dctnet verify {root} checks them, sha256sum --check too")
+    print(printable(f"{path}: SHA-256 of {len(sums):,} files; dctnet verify {root} checks them, sha256sum --check too"))
 
 
 def verify(root: str, manifest: str | None = None) -> None:
@@ -92,7 +92,7 @@ def verify(root: str, manifest: str | None = None) -> None:
     counts = ", ".join(f"{len(found):,} {kind}" for kind, found in faults.items() if found)
     if counts:
         raise UserError(f"{root}: {counts}; {path} names {len(sums):,} files")
-    print(f"{root}: every byte of {len(sums):,} files is as {path} has it")
+    print(printable(f"{root}: every byte of {len(sums):,} files is as {path} has it"))
 
 
 def dump_sums(sums: dict[str, str]) -> bytes:
@@ -120,6 +120,7 @@ def read_sums(path: Path) -> dict[str, str]:
         UserError: It is missing or damaged, names a file twice or one outside the folder. Says where.
     """
     try:
+        _refuse_irregular(path)
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {first_line(error)}") from error
@@ -171,9 +172,13 @@ def _list(folder: Path) -> list[str]:
     return [path[start:] for path in list_files(folder, follow=True)]
 
 
-def _hash(path: Path) -> str:
+def _refuse_irregular(path: Path) -> None:
     if not stat.S_ISREG(os.stat(path).st_mode):  # to open a pipe is to wait for ever
         raise OSError("no regular file")
+
+
+def _hash(path: Path) -> str:
+    _refuse_irregular(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -5,12 +5,11 @@ import os
 from typing import Literal, NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from dctnet.data import turbo
 from dctnet.data.files import ImageError, faults_named, open_file
 from dctnet.data.jpeg import DamagedError, JpegError, JpegHeader, count_scans, reaches_scan, read_header
-from dctnet.data.pillow import is_rgb_jpeg, orientation_of, ycbcr_samples
+from dctnet.data.pillow import is_rgb_jpeg, open_image, orientation_of, ycbcr_samples
 from dctnet.errors import UserError
 
 # 134 megapixels: more than any camera's single shot, 400 MB as planes. Pillow itself only warns from 89 to 179.
@@ -82,7 +81,7 @@ class Photo:
     why. Where it warns of damage within a scan the file is refused altogether: Pillow would show it without a word.
 
     Args:
-        path: Any file that Pillow opens.
+        path: A file of a format that :func:`~dctnet.data.pillow.open_image` names, whatever its ending.
         decoder: For JPEG files.
 
     Raises:
@@ -108,7 +107,7 @@ class Photo:
         if decoder == "pillow":
             self.header, self.refused = None, "read by Pillow"
         if self.header is None:
-            with faults_named(self.path), Image.open(io.BytesIO(self.data)) as image:
+            with faults_named(self.path), open_image(io.BytesIO(self.data)) as image:
                 size, orientation = image.size, orientation_of(image)
         else:
             size, orientation = (self.header.width, self.header.height), self.header.orientation
@@ -179,7 +178,7 @@ class Photo:
             else:
                 factors = self.header.factors
                 return [Plane(s, f * denominator, g * denominator) for s, (f, g) in zip(samples, factors, strict=True)]
-        with faults_named(self.path), Image.open(io.BytesIO(self.data)) as image:
+        with faults_named(self.path), open_image(io.BytesIO(self.data)) as image:
             width, height = image.size
             wanted = (max(1, width // denominator), max(1, height // denominator))
             mode = None if is_rgb_jpeg(image) else "YCbCr"
@@ -203,7 +202,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         except DamagedError as error:
             raise _damaged(path, error) from error
         file.seek(0)
-        with Image.open(file) as image:
+        with open_image(file) as image:
             (width, height), orientation = image.size, orientation_of(image)
     _check_size(path, width, height)
     return (width, height) if orientation not in range(5, 9) else (height, width)

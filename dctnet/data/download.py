@@ -8,8 +8,8 @@ from torchvision.datasets import Imagenette
 from torchvision.datasets.utils import download_url
 
 from dctnet.data.planted import make_planted
-from dctnet.data.whole import whole_folder
 from dctnet.errors import UserError, first_line
+from dctnet.whole import whole_folder
 
 # Imagenette has 13,394 files and takes 1.6 GB unpacked.
 _MOST_MEMBERS, _MOST_BYTES = 50_000, 5 * 10**9

@@ -58,13 +58,13 @@ def list_files(folder: Path, follow: bool = False) -> list[str]:
         follow: Whether to go into links to folders that lie in it.
 
     Raises:
-        UserError: A folder cannot be listed, or a link leads to a folder that holds it.
+        UserError: A folder cannot be listed, or a link leads back to a folder on the way to it, or to what holds one.
     """
     found = []
     for parent, folders, names in os.walk(folder, onerror=_refuse_unlisted, followlinks=follow):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         if follow:
-            _refuse_cycles(parent, folders)
+            _refuse_cycles(folder, Path(parent), folders)
         found += [os.path.join(parent, name) for name in names if not name.startswith(".") and name != CHECKSUMS]
     return sorted(found)
 
@@ -75,10 +75,13 @@ def _refuse_unlisted(error: OSError) -> None:
         raise UserError(f"{error.filename}: cannot be listed: {first_line(error)}") from error
 
 
-def _refuse_cycles(parent: str, folders: list[str]) -> None:
-    for link in (os.path.join(parent, name) for name in folders):
-        if os.path.islink(link) and Path(os.path.realpath(parent)).is_relative_to(os.path.realpath(link)):
-            raise UserError(f"{link}: a link to {os.path.realpath(link)}, which holds it; remove the link")
+def _refuse_cycles(top: Path, parent: Path, folders: list[str]) -> None:
+    for link in (parent / name for name in folders if os.path.islink(parent / name)):
+        # By the way that was taken, not by where the parent lies: two links may lead to each other's folders.
+        below = parent.relative_to(top)
+        target, way = os.path.realpath(link), (top / folder for folder in (below, *below.parents))
+        if any(Path(os.path.realpath(folder)).is_relative_to(target) for folder in way):
+            raise UserError(f"{link}: a link to {target}, which holds it; remove the link")
 
 
 def list_classes(folder: Path, classes: Sequence[str]) -> Files:

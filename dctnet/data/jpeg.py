@@ -1,5 +1,6 @@
 """What a JPEG file says of itself: markers up to the first scan."""
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ _FRAMES = {0xC0: "baseline", 0xC1: "extended", 0xC2: "progressive"}
 _OTHER_FRAMES = {0xC3: "lossless", **dict.fromkeys((0xC5, 0xC6, 0xC7), "hierarchical")}
 _OTHER_FRAMES |= dict.fromkeys((0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF), "arithmetic")
 _ALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
+# What ends a scan. 0xFF before 0 is a sample, a restart goes on with it, and libjpeg passes over a marker below 0xC0.
+_ENDS_SCAN = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
 # More of them, or of what fills the space between, is there to keep a reader busy: Pillow puts the pieces of EXIF
 # together one by one, copying all that it has each time.
 _MAX_MARKERS, _MAX_HEADER = 10_000, 1 << 24
@@ -99,21 +102,28 @@ def read_header(data: bytes) -> JpegHeader:
 
 
 def count_scans(data: bytes) -> int:
-    """How many scans a JPEG file has; what follows its end does not count.
+    """How many scans a JPEG file has; what follows its end, or lies within a segment, does not count.
 
     Raises:
-        DamagedError: It has no end: cut short, if perhaps filled up with something else.
+        DamagedError: It has no end: cut short, if perhaps filled up with something else; or thousands of markers.
         JpegError: As :func:`read_header`, where it comes to no scan.
     """
     try:
         *_, (_, _, start) = _segments(data)
     except (struct.error, IndexError) as error:
         raise JpegError("the header is cut short") from error
-    # Within a scan 0xFF is followed by 0: no search can mistake its samples for a marker.
-    end = data.find(bytes((0xFF, _EOI)), start)
-    if end < 0:
-        raise DamagedError("truncated, no end-of-image marker after the scan")
-    return 1 + data.count(bytes((0xFF, _SOS)), start, end)
+    scans = 1
+    for _ in range(_MAX_MARKERS):
+        found = _ENDS_SCAN.search(data, start)
+        if found is None:
+            raise DamagedError("truncated, no end-of-image marker after the scan")
+        marker = data[found.end() - 1]
+        if marker == _EOI:
+            return scans
+        scans += marker == _SOS
+        # A segment may hold what looks like an end, or like a scan.
+        start = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    raise DamagedError(f"{_MAX_MARKERS:,} markers after the first scan and no end")
 
 
 def reaches_scan(data: bytes) -> bool:

@@ -8,6 +8,9 @@ from dctnet.errors import UserError
 from dctnet.frequency.dct import BLOCK
 
 _LEAST = {"batch_size": 1, "num_workers": 0, "norm_images": 1, "per_class": 1, "seed": 0}
+# What a tensor can count. An integer of some hundred digits could not even be divided.
+_MOST = (1 << 63) - 1
+_MAY_BE_NULL = {"channels", "classes", "per_class", "download", "max_bad_fraction"}
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -16,6 +19,12 @@ def check_options(options: Mapping[str, Any]) -> None:
     Raises:
         UserError: The first of them. Says what would be right.
     """
+    for name, value in options.items():
+        # A configuration file's null comes unchecked: jsonargparse takes it for an option that is not given.
+        if value is None and name not in _MAY_BE_NULL:
+            raise UserError(f"--data.{name} must not be null; leave it out for the default")
+        if isinstance(value, int) and abs(value) > _MOST:
+            raise UserError(f"--data.{name} must be a number of at most 63 bits, got {repr(value)[:80]}")
     for name, low in _LEAST.items():
         if options[name] is not None and options[name] < low:
             raise UserError(f"--data.{name} must be at least {low}, got {options[name]}")

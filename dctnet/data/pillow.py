@@ -1,4 +1,8 @@
-"""What Pillow has opened, as samples of YCbCr."""
+"""What Pillow opens of a photograph, as samples of YCbCr."""
+
+import functools
+import os
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -7,6 +11,25 @@ from dctnet.data.jpeg import read_orientation
 
 # Pixels that are converted at a time. Pillow keeps four bytes for each and copies them twice on their way to NumPy.
 _STRIP = 1 << 24
+# What photographs come in. JPEG's plug-in opens MPO too; TGA, which no mark tells, is tried last. Pillow knows some
+# thirty more, whatever the file's name says, and among them EPS, for which it starts Ghostscript.
+_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "JPEG2000", "GIF", "BMP", "DIB", "TIFF", "PPM", "ICO", "TGA")
+
+
+def open_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
+    """Opens a photograph: JPEG, PNG, WebP, AVIF, JPEG 2000, GIF, BMP, TIFF, PPM, ICO or TGA; HEIF with a plug-in.
+
+    Raises:
+        Exception: Whatever Pillow's plug-ins raise; ``UnidentifiedImageError`` of a file that is none of these.
+    """
+    return Image.open(file, formats=_registered())
+
+
+@functools.cache
+def _registered() -> tuple[str, ...]:
+    # Pillow fails at the name of a format that it was built without.
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def is_rgb_jpeg(image: Image.Image) -> bool:

@@ -9,11 +9,11 @@ from PIL import ExifTags, Image
 from scipy.fft import idctn
 from tqdm import tqdm
 
-from dctnet.data.whole import whole_folder
-from dctnet.errors import UserError
+from dctnet.errors import UserError, printable
 from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS, PER_COMPONENT, ChannelSet
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import write_mask
+from dctnet.whole import whole_folder
 
 # Luma from DC's neighbours to the upper middle, so that "keep the lowest" is not the answer; chroma low enough for
 # 4:2:0. All of even u: a flip negates the odd ones.
@@ -92,7 +92,7 @@ def _write_files(root: Path, asked: dict[str, str | int]) -> None:
         for number in range(int(asked[split]))
     ]
     codes = _class_codes()
-    name = root.name.strip(".").split(".")[0]
+    name = printable(root.name.strip(".").split(".")[0])
     for split, target, number in tqdm(tasks, desc=f"planting {name}", unit="img", disable=None):  # not into logs
         folder = root / split / f"class{target}"
         folder.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from dctnet.data import folders
 from dctnet.data.download import fetch
-from dctnet.errors import UserError, did_you_mean_path
+from dctnet.errors import UserError, did_you_mean_path, printable
 
 
 class PhotographFolders:
@@ -20,7 +20,11 @@ class PhotographFolders:
     """
 
     def __init__(self, options: Mapping[str, Any], warn: Callable[[str], object]) -> None:
-        self.options, self.warn = options, warn
+        self.options, self._warn = options, warn
+
+    def warn(self, text: str) -> None:
+        """Tells the user a sentence, in one line whatever the folders are called."""
+        self._warn(printable(text))
 
     @cached_property
     def root(self) -> Path:

@@ -1,8 +1,8 @@
 """Mask files: a ChannelSet on disk, read as if an enemy had written it."""
 
 import json
-import math
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from dctnet.errors import UserError, did_you_mean_path
 from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS, ChannelSet, named_channels
 from dctnet.frequency.dct import BLOCK
+from dctnet.whole import write_whole
 
 _LAYOUT = {
     "format": "dctnet-mask",
@@ -43,7 +44,7 @@ def write_mask(
         source: Where the mask comes from, for the reader: versions, checkpoint hash, data.
 
     Raises:
-        MaskFileError: What would be written could not be read back.
+        MaskFileError: What would be written could not be read back, or the disk does not take it.
     """
     content = {
         **_LAYOUT,
@@ -53,9 +54,10 @@ def write_mask(
     }
     _check(str(path), content)
     lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items()]
-    temporary = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
-    temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    temporary.replace(path)
+    try:
+        write_whole(Path(path), ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+    except OSError as error:
+        raise MaskFileError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def read_mask(path: str | Path) -> tuple[ChannelSet, list[float] | None]:
@@ -71,7 +73,11 @@ def read_mask(path: str | Path) -> tuple[ChannelSet, list[float] | None]:
         MaskFileError: The file is missing, too large, no JSON, or breaks the format in any place.
     """
     try:
-        size = os.stat(path).st_size
+        status = os.stat(path)
+        size = status.st_size
+        # To open a pipe is to wait for ever; of a folder, open says what it is.
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise MaskFileError(f"{path}: a pipe, socket or device; a mask is a file")
         if size > _MAX_BYTES:
             raise MaskFileError(f"{path}: {size} bytes; a mask file has at most {_MAX_BYTES}")
         with open(path, "rb") as file:
@@ -166,5 +172,5 @@ def _check_probabilities(values: Any, fail: Any) -> None:
     if not isinstance(values, list) or len(values) != NUM_CHANNELS:
         fail("'keep_probability'", values, "null or a list of 192 numbers")
     for place, value in enumerate(values):
-        if type(value) not in (int, float) or not (math.isfinite(value) and 0 <= value <= 1):
+        if type(value) not in (int, float) or not 0 <= value <= 1:
             fail(f"keep_probability[{place}]", value, "a number in 0…1")

@@ -1,9 +1,12 @@
 """Which options of the classifier can be, and be together."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from dctnet.errors import UserError
+
+_MAY_BE_NULL = {"keep", "weights"}
 
 
 def check_options(options: Mapping[str, Any]) -> None:
@@ -15,6 +18,12 @@ def check_options(options: Mapping[str, Any]) -> None:
     Raises:
         UserError: The first of them. Says what would be right.
     """
+    for name, value in options.items():
+        # A configuration file's null comes unchecked: jsonargparse takes it for an option that is not given.
+        if value is None and name not in _MAY_BE_NULL:
+            raise UserError(f"--model.{name} must not be null; leave it out for the default")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"--model.{name} must be finite, got {value}")
     if len(options["classes"]) < 2:
         raise UserError(f"a classifier needs at least two classes, got {options['classes']}")
     gate, keep, weight = options["gate"], options["keep"], options["sparsity_weight"]

@@ -83,10 +83,10 @@ class SkippedFiles(pl.Callback):
 
     def _check(self, trainer: pl.Trainer, split: Split) -> None:
         """Stops all ranks at once; the first speaks for them."""
-        if excess := _excess(self._share(trainer), split):
+        if found := excess(self._share(trainer), split):
             where = self._write(trainer)
             # Status 0, for Lightning kills a first rank whose others end with another.
-            raise UserError(f"{excess}; {where}") if trainer.is_global_zero else SystemExit(0)
+            raise UserError(f"{found}; {where}") if trainer.is_global_zero else SystemExit(0)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -134,8 +134,8 @@ class SkippedFiles(pl.Callback):
         self._write(trainer)
 
 
-def _excess(data: FrequencyDataModule, split: Split) -> str | None:
-    """What to tell where more of a split is bad than the options allow, else None."""
+def excess(data: FrequencyDataModule, split: Split) -> str | None:
+    """What to tell where more of a split is bad than ``on_error`` and ``max_bad_fraction`` allow, else None."""
     options, bad, total = data.hparams, data.notes.of(split), len(data.files(split))
     limit = 0 if options["on_error"] == "stop" else options["max_bad_fraction"]
     if limit is None or len(bad) <= limit * total:

@@ -20,6 +20,7 @@ from dctnet.model.classifier import FrequencyClassifier
 _LONGEST, _MOST, _LONGEST_NAME = 4096, 100_000, 255
 # Neither text nor a byte of an undecodable name: no table could be written that has it.
 _NOT_IN_NAMES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+_VERSION = re.compile(r"\d+\.\d+\.\d+((a|b|rc|\.dev|\.post)\d+)*")
 # Of Lightning's ModelCheckpoint, which removes files by them.
 _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path", "best_k_models")
 
@@ -40,6 +41,9 @@ def check_content(path: str | Path, content: dict[str, Any]) -> None:
     weights = content.get("state_dict")
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise _fault(path, "'state_dict' must be tensors by name")
+    version = content.get("pytorch-lightning_version")  # by which Lightning brings old checkpoints up to date
+    if not isinstance(version, str) or not _VERSION.fullmatch(version):
+        raise _fault(path, f"'pytorch-lightning_version' is {repr(version)[:40]}, must be a version")
     if legacy := {"hparams", "module_arguments"} & content.keys():
         raise _fault(path, f"{min(legacy)!r} holds options where dctnet writes none")
     for owner, key in ((FrequencyClassifier, "hyper_parameters"), (FrequencyDataModule, "datamodule_hyper_parameters")):
@@ -52,7 +56,7 @@ def check_content(path: str | Path, content: dict[str, Any]) -> None:
 
 # What a training goes on with; each of another kind would be a traceback, or a training begun anew in silence.
 _RESUMED = {
-    "epoch": int, "global_step": int, "pytorch-lightning_version": str, "loops": dict, "callbacks": dict,
+    "epoch": int, "global_step": int, "loops": dict, "callbacks": dict,
     "optimizer_states": list, "lr_schedulers": list, "training": dict, "left_out": dict,
     FrequencyDataModule.__qualname__: dict,
 }  # fmt: skip

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision.transforms.v2 as T
-from PIL import Image
 from torch import Tensor
 from torchvision.io import decode_image
 
@@ -22,6 +21,7 @@ from dctnet.data.packed.manifest import Manifest, pick_split, read_manifest, sha
 from dctnet.data.packed.plan import PackData
 from dctnet.data.packed.reader import PackedDataset
 from dctnet.data.packed.writer import pack
+from dctnet.data.pillow import open_image
 from dctnet.data.readers import ChannelReader
 from dctnet.data.transforms import TrainCrop
 from dctnet.frequency.channels import ChannelSet
@@ -53,7 +53,7 @@ def make_feeds(photographs: list[str], channel_set: ChannelSet, size: int, folde
     count, gpu = len(photographs), torch.cuda.is_available()
     paths = {
         "rgb_torchvision": _rgb(photographs, lambda path: decode_image(path, mode="RGB"), to_float=True),
-        "rgb_pillow": _rgb(photographs, lambda path: Image.open(path).convert("RGB"), to_float=False),
+        "rgb_pillow": _rgb(photographs, lambda path: open_image(path).convert("RGB"), to_float=False),
         "pixels": _in_batches(count, read(ChannelReader(crop, size, channel_set))),
         "pixels_device_dct": _in_batches(count, read(on_device), on_device.finish if gpu else None),
     }

@@ -25,13 +25,12 @@ def export_mask(ckpt: str, out: str = "mask.json", keep: int | None = None, root
         root: Data set whose validation images are asked; otherwise the one trained on.
 
     Raises:
-        UserError: The checkpoint has no gate, or ``keep`` is more than its channels.
+        UserError: The checkpoint has no gate, ``keep`` is more than its channels, or ``out`` is no place for a file.
     """
+    _check_out(Path(out))
     model, data = checkpoint.load(ckpt, root=root)
     if model.gate is None:
         raise UserError(f"{ckpt}: trained without a gate, so it keeps all its channels; fit with --model.gate first")
-    if not Path(out).parent.is_dir():
-        raise UserError(f"{out}: the folder {Path(out).parent} does not exist")
     offered = len(model.hparams["channels"])
     if keep is not None and not 1 <= keep <= offered:
         raise UserError(f"--keep must be 1…{offered}, the channels of this checkpoint; got {keep}")
@@ -43,6 +42,17 @@ def export_mask(ckpt: str, out: str = "mask.json", keep: int | None = None, root
     images, skipped = (int(trainer.callback_metrics[f"val_{what}"]) for what in ("images", "skipped"))
     print(printable(f"{kept}, over {images} images, {skipped} skipped -> {out}, {Path(out).with_suffix('.png')}"))
     return kept
+
+
+def _check_out(out: Path) -> None:
+    if not out.parent.is_dir():
+        raise UserError(f"{out}: the folder {out.parent} does not exist")
+    for path in (out, out.parent / f"{out.stem}.png"):
+        # A device or a pipe would be replaced by a file of its name.
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: exists and is no regular file; --out wants the name of a file, such as mask.json")
+    if out.suffix == ".png":
+        raise UserError(f"{out}: the name of the heat map; --out wants another for the mask, such as mask.json")
 
 
 def write_mask_and_map(

@@ -21,7 +21,7 @@ from dctnet.data.folders import list_files
 from dctnet.data.packed.manifest import is_store
 from dctnet.data.packed.shard import one_thread
 from dctnet.data.planted import make_planted
-from dctnet.errors import UserError, did_you_mean_path
+from dctnet.errors import UserError, did_you_mean_path, printable
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import resolve_channels
@@ -90,7 +90,7 @@ def throughput(
         Path(out).mkdir(exist_ok=True)
         Path(out, "throughput.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
         draw_bars(report, Path(out, "throughput.png"))
-        print(f"{Path(out, 'throughput.json')}, {Path(out, 'throughput.png')}")
+        print(printable(f"{Path(out, 'throughput.json')}, {Path(out, 'throughput.png')}"))
 
 
 def _choose(root: Path, count: int) -> list[str]:
@@ -158,10 +158,10 @@ def _report(
         "versions": {"dctnet": __version__, **{p: version(p) for p in ("torch", "torchvision", "numpy", "pillow")}},
         "decoder": describe_decoder(choose_decoder("auto")),
         "images": len(photographs),
-        "data": root or "planted",
+        "data": printable(root or "planted"),
         "mean_pixels": round(statistics.mean(pixels)),
         "mean_file_bytes": round(statistics.mean(os.path.getsize(path) for path in photographs)),
-        "channels": channel_set.name,
+        "channels": printable(channel_set.name),
         "image_size": image_size,
         "rounds": rounds,
         "paths": {
@@ -222,6 +222,7 @@ def draw_bars(report: dict[str, Any], path: Path) -> None:
         axes.text(row["images_per_second"] * 1.08, place, f"{row['ratio']:.2f}×", va="center")
     axes.set_xlabel("images a second on one thread, logarithmic; × torchvision's RGB")
     photographs = f"{report['images']} photographs of {Path(report['data']).name}"
-    figure.suptitle(f"{report['channels']} at {report['image_size']} px, {photographs}", x=0.01, ha="left")
+    title = f"{report['channels']} at {report['image_size']} px, {photographs}"
+    figure.suptitle(title, x=0.01, ha="left", parse_math=False)  # a folder's name may have dollar signs
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)

@@ -106,6 +106,15 @@ def test_split_that_is_gone_is_named_file_by_file(set_of_files, capsys):
     assert [line for line in lines if "val/blue" in line] == [f"missing: val/blue/{n}.jpg" for n in range(3)]
 
 
+def test_folder_s_name_writes_no_lines_of_its_own(own_photos, capsys):
+    root = own_photos.rename(own_photos.with_name("a\ndctnet: forged\x1b[31m"))
+    capsys.readouterr()
+    for what in (manifest, verify):
+        what(str(root))
+        (line,) = capsys.readouterr().out.splitlines()
+        assert "a\\ndctnet: forged\\x1b[31m" in line
+
+
 def test_hidden_files_and_manifests_do_not_count(set_of_files):
     (set_of_files / ".cache").mkdir()
     for name in (".DS_Store", ".cache/x", "train/red/.x", f"train/red/{CHECKSUMS}"):
@@ -125,6 +134,12 @@ def test_link_to_a_folder_that_holds_it_is_refused(own_photos):
     (own_photos / "train" / "red" / "up").symlink_to(own_photos)
     with pytest.raises(UserError, match="red/up: a link to .*, which holds it"):
         manifest(str(own_photos))
+
+
+def test_pipe_in_place_of_a_manifest_is_refused_without_being_opened(own_photos, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe: cannot be read: .*no regular file"):
+        verify(str(own_photos), str(tmp_path / "pipe"))
 
 
 def test_unreadable_files_are_named_and_no_manifest_is_written(own_photos, capsys):

@@ -7,6 +7,7 @@ from PIL import Image
 
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.decode import ImageError
+from dctnet.data.splits import PhotographFolders
 from dctnet.errors import UserError
 from dctnet.frequency.channels import PlanesToChannels, named_channels
 from tests.conftest import DECODERS, needs_turbojpeg
@@ -135,18 +136,6 @@ def test_bad_file_can_be_left_out_and_is_counted(own_photos):
     assert "cannot identify" in data.skipped[str(bad)]
 
 
-def test_limit_is_passed_when_the_share_of_a_split_is_certainly_larger(own_photos):
-    data = module(own_photos, on_error="skip", max_bad_fraction=2 / 9)
-    paths = data.files("val").paths
-    for count, path in enumerate((*paths[:3], *paths[:3]), 1):  # read once more, a file does not count once more
-        data.notes.add("val", [(path, "spoilt")])
-        assert (data.excess("val") is not None) == (count >= 3)
-    assert data.excess("train") is None
-    assert f"3 of 9 val files cannot be read so far, more than --data.max_bad_fraction {2 / 9}" in data.excess("val")
-    data.hparams["max_bad_fraction"] = None
-    assert data.excess("val") is None
-
-
 @needs_turbojpeg
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_photographs_that_no_coefficients_come_from_are_counted(own_photos, num_workers):
@@ -206,6 +195,18 @@ def test_class_that_validation_lacks_and_fraction_that_is_not_used_are_told(own_
         module(own_photos, val_fraction=0.2).files("train")
 
 
+def test_warning_of_a_folder_s_name_is_one_line(own_photos):
+    root = own_photos.rename(own_photos.with_name("a\nforged\x1b[31m"))
+    told: list[str] = []
+    options = {"root": root, "download": None, "classes": ["red", "none"], "val_fraction": 0.2, "per_class": None}
+    PhotographFolders(options, told.append).list("val", ["red", "none"])
+    spelt = f"{own_photos.parent}/a\\nforged\\x1b[31m"
+    assert told == [
+        f"{spelt} has splits of its own: --data.val_fraction 0.2 is not used",
+        f"{spelt}/val: no folder for 1 of the classes, such as 'none'",
+    ]
+
+
 def test_prediction_needs_no_classes(photos, tmp_path):
     paint = next((photos / "val" / "red").iterdir())
     assert module(paint).predict_files().paths == (str(paint),)
@@ -219,6 +220,15 @@ def test_prediction_needs_no_classes(photos, tmp_path):
     [
         ({"image_size": 100}, "multiple of 8, got 100; the nearest is 96"),
         ({"image_size": 0}, "the nearest is 8"),
+        ({"image_size": 8 * 10**400}, "--data.image_size must be a number of at most 63 bits, got 8000"),
+        ({"image_size": -(8 * 10**400)}, "--data.image_size must be a number of at most 63 bits, got -8000"),
+        ({"image_size": 1 << 62}, "crops of --data.image_size"),
+        ({"batch_size": 10**400}, "--data.batch_size must be a number of at most 63 bits, got 1000"),
+        ({"batch_size": (1 << 63) - 1}, "--data.batch_size 9223372036854775807 crops"),
+        ({"num_workers": 10**400}, "--data.num_workers must be a number of at most 63 bits"),
+        ({"batch_size": None}, "--data.batch_size must not be null"),
+        ({"min_scale": None}, "--data.min_scale must not be null"),
+        ({"min_scale": float("nan")}, "--data.min_scale must be above 0"),
         ({"batch_size": 0}, "--data.batch_size must be at least 1"),
         ({"num_workers": -1}, "--data.num_workers"),
         ({"val_fraction": 1.0}, "--data.val_fraction"),

@@ -1,11 +1,12 @@
 """Every kind of file that Pillow opens, upright and in YCbCr; every fault in one line."""
 
+import os
 import struct
 import zlib
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, ImageOps
+from PIL import EpsImagePlugin, ExifTags, Image, ImageOps
 
 from dctnet.data import pillow, turbo
 from dctnet.data.decode import ImageError, Photo, choose_decoder, describe_decoder, image_size, upright
@@ -50,7 +51,10 @@ def test_grey_has_no_chroma(tmp_path, decoder):
 
 @pytest.mark.parametrize(
     ("name", "mode"),
-    [("a.png", "RGB"), ("a.webp", "RGB"), ("a.gif", "P"), ("a.bmp", "1"), ("a.jpg", "CMYK"), ("a.tga", "RGB")],
+    [
+        *[("a.png", "RGB"), ("a.webp", "RGB"), ("a.gif", "P"), ("a.bmp", "1"), ("a.jpg", "CMYK"), ("a.tga", "RGB")],
+        *[("a.jp2", "RGB"), ("a.tiff", "RGB"), ("a.ppm", "RGB"), ("a.dib", "RGB")],
+    ],
 )
 def test_other_formats_and_modes(tmp_path, decoder, name, mode):
     path = tmp_path / name
@@ -58,6 +62,29 @@ def test_other_formats_and_modes(tmp_path, decoder, name, mode):
     photo = Photo(path, decoder)
     assert difference(photo, Image.open(path).convert("RGB")) == 0
     assert photo.refused
+
+
+def test_no_program_is_started_for_a_file(tmp_path, decoder, monkeypatch):
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch '{tmp_path}/started'\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)  # look for Ghostscript anew
+    RGB.save(tmp_path / "a.jpg", "EPS")
+    for read in (image_size, lambda path: Photo(path, decoder).planes()):
+        with pytest.raises(ImageError, match="cannot identify"):
+            read(tmp_path / "a.jpg")
+    assert not (tmp_path / "started").exists()
+
+
+def test_format_that_pillow_was_built_without_is_not_asked_for(tmp_path, decoder, monkeypatch):
+    RGB.save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(b"text")
+    monkeypatch.delitem(Image.OPEN, "JPEG2000")
+    monkeypatch.setattr(Image, "init", lambda: 1)
+    monkeypatch.setattr(pillow, "_registered", pillow._registered.__wrapped__)
+    assert Photo(tmp_path / "a.png", decoder).planes()
+    with pytest.raises(ImageError, match="cannot identify"):
+        Photo(tmp_path / "b.png", decoder)
 
 
 def test_transparency_lies_over_white(tmp_path, decoder):

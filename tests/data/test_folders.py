@@ -36,6 +36,28 @@ def test_files_in_deeper_folders_belong_to_the_class(tree):
     assert len(folders.list_files(tree / "ant")) == 41
 
 
+@pytest.mark.parametrize(
+    ("links", "refused"),
+    [
+        ({"ant/x": "../bee", "bee/y": "../ant"}, r"(ant/x/y|bee/y/x): a link to .*, which holds it"),
+        ({"ant/x": "../bee", "bee/y": "../cat", "cat/z": "../ant"}, "which holds it"),
+        ({"ant/self": "."}, "ant/self: a link"),
+        ({"ant/up": ".."}, "ant/up: a link"),
+        ({"ant/x": "../bee", "bee/up": "../.."}, "ant/x/up: a link"),
+        ({"ant/x": "../bee", "cat/y": "../bee"}, None),
+        ({"ant/x": "../bee", "bee/y": "../cat"}, None),
+    ],
+)
+def test_links_to_folders_are_followed_but_not_round_in_circles(tree, links, refused):
+    for link, target in links.items():
+        (tree / link).symlink_to(target)
+    if refused is None:
+        assert len(folders.list_files(tree, follow=True)) > len(folders.list_files(tree))
+    else:
+        with pytest.raises(UserError, match=refused):
+            folders.list_files(tree, follow=True)
+
+
 def test_validation_is_another_name_for_val(tmp_path):
     assert folders.split_folder(tmp_path, "val") is None
     (tmp_path / "validation").mkdir()

@@ -1,12 +1,13 @@
 """Headers of JPEG files against what libjpeg reads, and what is not understood, by its reason."""
 
 import io
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from dctnet.data.jpeg import JpegError, read_header
+from dctnet.data.jpeg import DamagedError, JpegError, count_scans, read_header
 from tests.conftest import needs_turbojpeg
 from tests.pictures import SAMPLINGS, encode_jpeg, insert_orientation, insert_segment, waves
 
@@ -191,3 +192,47 @@ def test_damaged_headers_are_read_or_refused():
         except JpegError:
             pass
     assert 0 < read < 500
+
+
+@pytest.mark.parametrize("length", [2, 3, 4, 1000, 65535])
+@pytest.mark.parametrize("held", [b"\xff\xd9", b"\xff\xda\0\x08", b"\xff\xff\xda", b"\xff"])
+def test_scans_are_counted_whatever_lies_within_the_segments_between_them(length, held):
+    data = encode(progressive=True)
+    count = count_scans(data)
+    assert count == data.count(b"\xff\xda") > 5
+    content = (held * length)[: length - 2]
+    for place in (data.index(b"\xff\xda", data.index(b"\xff\xda") + 2), len(data) - 2):
+        hidden = data[:place] + b"\xff\xfe" + length.to_bytes(2, "big") + content + data[place:]
+        assert count_scans(hidden) == count
+        assert (np.asarray(Image.open(io.BytesIO(hidden))) == np.asarray(Image.open(io.BytesIO(data)))).all()
+
+
+def test_samples_restarts_and_fill_bytes_do_not_end_a_scan():
+    data = encode(restart_marker_blocks=1)
+    assert b"\xff\xd0" in data
+    assert count_scans(data) == 1
+    for fill in (b"\xff\0", b"\xff\xff\0", b"\xff\x01\xff\x02", b"\xff" * 1000, b"\xff\xd7\xff\xff"):
+        assert count_scans(data[:-2] + fill + b"\xff\xda\0\x08" + bytes(6) + fill + data[-2:]) == 2
+
+
+@pytest.mark.parametrize(
+    ("behind", "message"),
+    [
+        (b"\xff\xfe\xff\xff", "no end"),
+        (b"\xff\xfe", "no end"),
+        (b"\xff", "no end"),
+        (b"\xff\xfe\0\2" * 20_000, "10,000 markers after the first scan"),
+        (b"\xff\xfe\0\0" * 20_000, "10,000 markers after the first scan"),
+    ],
+)
+def test_file_that_comes_to_no_end_is_damaged(behind, message):
+    with pytest.raises(DamagedError, match=message):
+        count_scans(encode()[:-2] + behind)
+
+
+@pytest.mark.parametrize("unit", [b"\xff\0", b"\xff", b"\xff\xd0", b"\0", b"\xff\x01"])
+def test_many_bytes_of_a_scan_take_no_time(unit):
+    data = encode()[:-2] + unit * (20_000_000 // len(unit)) + b"\0\xff\xd9"
+    started = time.process_time()
+    assert count_scans(data) == 1
+    assert time.process_time() - started < 2

@@ -1,6 +1,8 @@
 """Mask files: written whole, read with suspicion."""
 
+import errno
 import json
+import os
 
 import pytest
 
@@ -67,6 +69,7 @@ def changed(mask, **changes):
         ({"channels": [5, 4]}, "index 4 at position 1 is out of order"),
         ({"keep_probability": [0.5] * 191}, "list of 192"),
         ({"keep_probability": [0.5] * 191 + [1.5]}, r"keep_probability\[191\] is 1.5"),
+        ({"keep_probability": [10**400] * 192}, r"keep_probability\[0\] is 1000.*, must be a number in 0…1"),
         ({"keep_probability": [float("nan")] * 192}, "NaN is not finite"),
         ({"keep_probability": [float("inf")] * 192}, "Infinity is not finite"),
         ({"keep_probability": ["1"] * 192}, r"keep_probability\[0\]"),
@@ -108,10 +111,37 @@ def test_missing_file_and_folder_are_named(tmp_path):
         read_mask(tmp_path)
 
 
+def test_pipe_and_device_are_refused_without_being_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    for path in (tmp_path / "pipe.json", "/dev/zero"):
+        with pytest.raises(MaskFileError, match="a pipe, socket or device; a mask is a file"):
+            read_mask(path)
+
+
 def test_nothing_unreadable_is_written(tmp_path):
     with pytest.raises(MaskFileError):
         write_mask(tmp_path / "m.json", named_channels("dc"), [2.0] * 192)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_full_disk_leaves_the_old_mask_and_nothing_else(mask, monkeypatch):
+    before = mask.read_bytes()
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)  # which a file must pass before it gets its name
+    with pytest.raises(MaskFileError, match="mask.json: cannot be written: No space left on device") as caught:
+        write_mask(mask, named_channels("dc"))
+    assert "\n" not in str(caught.value)
+    assert [(path.name, path.read_bytes()) for path in mask.parent.iterdir()] == [("mask.json", before)]
+
+
+def test_folder_in_place_of_the_mask_is_told(tmp_path):
+    (tmp_path / "m.json").mkdir()
+    with pytest.raises(MaskFileError, match="m.json: cannot be written: Is a directory"):
+        write_mask(tmp_path / "m.json", named_channels("dc"))
+    assert list(tmp_path.iterdir()) == [tmp_path / "m.json"]
 
 
 def test_spec_may_be_name_file_or_list(mask):

@@ -17,6 +17,7 @@ from tests.kinds.make import (
     renamed,
     saved,
     scan_of,
+    segment,
     several,
     share,
     sixteen_bits,
@@ -138,6 +139,9 @@ BOMBS = {
     "PNG of 65500×65500": Kind(lambda: png_header(65500, 65500), left_out="DecompressionBomb"),
     "PNG of 12000×12000": Kind(lambda: png_header(12000, 12000), left_out="12000×12000 pixels"),
     "500 scans of 4000×4000": Kind(partial(flat, 4000, 4000, 0xC2, scans=500), left_out="500 scans of 4000×4000"),
+    "400 scans of 11000×11000, an end in a comment before the second": Kind(
+        lambda: _end_in_comment(flat(11000, 11000, 0xC2, scans=400)), left_out="400 scans of 11000×11000"
+    ),
     "20 MB of EXIF": Kind(partial(much_exif, 20), left_out="damaged: no scan in the first 16,777,216 bytes"),
     "3 MB of fill bytes": Kind(
         lambda: saved()[:2] + b"\xff" * 3_000_000 + saved()[2:], left_out="damaged: 10,000 markers"
@@ -157,6 +161,7 @@ OTHERS = {
     "BMP": Kind(partial(saved, "BMP"), "no JPEG file"),
     "TIFF": Kind(partial(saved, "TIFF"), "no JPEG file"),
     "TIFF of numbers": Kind(partial(saved, "TIFF", "F"), left_out="no defined white"),
+    "EPS": Kind(partial(saved, "EPS"), left_out=_UNKNOWN),
     "cut PNG": Kind(lambda: saved("PNG")[:2000], left_out="truncated"),
     "empty": Kind(bytes, left_out=_UNKNOWN),
     "text": Kind(lambda: b"<html>404 Not Found</html>\n" * 40, left_out=_UNKNOWN),
@@ -176,6 +181,11 @@ OTHERS = {
 }
 
 KINDS = JPEG | DAMAGED | BOMBS | OTHERS
+
+
+def _end_in_comment(data: bytes) -> bytes:
+    second = data.index(b"\xff\xda", scan_of(data))
+    return data[:second] + segment(0xFE, b"\xff\xd9") + data[second:]
 
 
 def _lose_interval(data: bytes) -> bytes:

@@ -192,6 +192,16 @@ def test_averaged_weights_callback_of_lightning_works(photos, tmp_path):
         ({"gate": "static", "tau_end": 0.0}, "--model.tau_end"),
         ({"label_smoothing": 1.0}, "--model.label_smoothing"),
         ({"gate": "static", "sparsity_weight": -1.0}, "--model.sparsity_weight"),
+        *(
+            ({"gate": "static", name: value}, f"--model.{name} must be finite, got {value}")
+            for value in (float("nan"), float("inf"), -float("inf"))
+            for name in (
+                *("lr", "gate_lr", "tau_start", "tau_end", "weight_decay", "sparsity_weight"),
+                *("momentum", "warmup", "gate_warmup", "label_smoothing"),
+            )
+        ),
+        ({"lr": None}, "--model.lr must not be null"),
+        ({"tau_end": None}, "--model.tau_end must not be null"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options, message):

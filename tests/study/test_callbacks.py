@@ -11,7 +11,7 @@ from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.decode import ImageError
 from dctnet.errors import UserError
 from dctnet.model.classifier import FrequencyClassifier
-from dctnet.study.callbacks import PredictionsCSV, SkippedFiles
+from dctnet.study.callbacks import PredictionsCSV, SkippedFiles, excess
 
 
 def parts(root, **options):
@@ -35,6 +35,18 @@ def test_without_a_run_folder_the_list_goes_to_standard_error(own_photos, tmp_pa
     trainer(tmp_path, SkippedFiles()).validate(model, data, verbose=False)
     assert f"left out {bad}: " in capsys.readouterr().err
     assert not list(tmp_path.glob("*.csv"))
+
+
+def test_limit_is_passed_when_the_share_of_a_split_is_certainly_larger(own_photos):
+    _, data = parts(own_photos, on_error="skip", max_bad_fraction=2 / 9)
+    paths = data.files("val").paths
+    for count, path in enumerate((*paths[:3], *paths[:3]), 1):  # read once more, a file does not count once more
+        data.notes.add("val", [(path, "spoilt")])
+        assert (excess(data, "val") is not None) == (count >= 3)
+    assert excess(data, "train") is None
+    assert f"3 of 9 val files cannot be read so far, more than --data.max_bad_fraction {2 / 9}" in excess(data, "val")
+    data.hparams["max_bad_fraction"] = None
+    assert excess(data, "val") is None
 
 
 def test_evaluation_stops_at_the_batch_that_makes_it_certain(own_photos, tmp_path, capsys):

@@ -1,5 +1,7 @@
 """Which channels a mask holds, and the picture of them."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,7 +9,7 @@ from PIL import Image
 from dctnet.errors import UserError
 from dctnet.frequency.channels import ChannelSet
 from dctnet.study.heatmap import draw_heat_map
-from dctnet.study.mask import choose_kept
+from dctnet.study.mask import choose_kept, export_mask
 
 PROBABILITY = [0.9 if i in (3, 70, 150) else 0.6 if i == 5 else 0.01 for i in range(192)]
 
@@ -42,3 +44,26 @@ def test_heat_map_outlines_the_kept_and_only_those(tmp_path):
         counts.append(int((pixels == orange).all(-1).sum()))
     assert counts[0] > 300
     assert counts[1] == pytest.approx(3 * counts[0], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("pipe.json", "pipe.json: exists and is no regular file"),
+        ("folder", "folder: exists and is no regular file"),
+        ("device.json", "device.json: exists and is no regular file"),
+        ("taken.json", "taken.png: exists and is no regular file"),
+        ("none/m.json", "the folder .*none does not exist"),
+        ("m.png", "m.png: the name of the heat map"),
+        ("", "exists and is no regular file"),
+    ],
+)
+def test_what_is_no_place_for_a_mask_is_refused_before_the_checkpoint_is_read(tmp_path, out, message):
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "device.json").symlink_to("/dev/null")
+    for name in ("folder", "taken.png"):
+        (tmp_path / name).mkdir()
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UserError, match=message):
+        export_mask(str(tmp_path / "none.ckpt"), str(tmp_path / out) if out else "")
+    assert sorted(tmp_path.iterdir()) == before

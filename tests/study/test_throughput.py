@@ -8,6 +8,7 @@ import torch
 from dctnet.data import turbo
 from dctnet.errors import UserError
 from dctnet.frequency.channels import named_channels
+from dctnet.frequency.maskfile import write_mask
 from dctnet.study.feeds import make_feeds
 from dctnet.study.throughput import throughput
 
@@ -29,6 +30,19 @@ def test_report_has_every_path(photos, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert all(name in printed for name in expected)
     assert (tmp_path / "out" / "throughput.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_names_of_folders_and_masks_write_no_lines_of_their_own(photos, tmp_path, capsys):
+    root, mask = tmp_path / "a\n\x1b[31m$x_{", tmp_path / "m\n.json"
+    root.symlink_to(photos / "train")
+    write_mask(mask, named_channels("dc"))
+    capsys.readouterr()
+    throughput(str(root), str(mask), str(tmp_path / "out\n"), images=1, rounds=1, image_size=64)
+    printed = capsys.readouterr().out
+    assert all(line.isprintable() for line in printed.splitlines())
+    assert f"1 photographs of {tmp_path}/a\\n\\x1b[31m$x_{{, mean" in printed
+    assert f"\n{tmp_path}/m\\n.json at 64 px" in printed
+    assert printed.endswith(f"{tmp_path}/out\\n/throughput.png\n")
 
 
 def test_bytes_an_image_are_those_of_the_tensors(photos, tmp_path):

@@ -40,10 +40,14 @@ def fault_of_split(split: Any) -> str | None:
     for place, shard in enumerate(split["shards"]):
         if fault := _fault(shard, _SHARD):
             return f"shard {place}: {fault}"
-    pairs = split.get("skipped")
-    if not isinstance(pairs, list) or not all(isinstance(p, list) and [type(v) for v in p] == [str] * 2 for p in pairs):
+    if not is_left_out(split.get("skipped")):
         return "skipped must be pairs of path and reason"
     return None
+
+
+def is_left_out(pairs: Any) -> bool:
+    """Whether this is path and reason of each file left out."""
+    return isinstance(pairs, list) and all(isinstance(p, list) and [type(v) for v in p] == [str] * 2 for p in pairs)
 
 
 def fault_of_images(images: Any, scales: int, classes: int) -> str | None:

@@ -1,8 +1,8 @@
 """The manifest of a packed store: what is in it, checked before anything is believed."""
 
 import hashlib
-import math
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,11 +201,15 @@ def _build(root: Path, content: dict[str, Any], fail: Callable[[str, Any, str], 
         raise fail("'channels'", channels, "distinct channel indices")
     if any(type(c) is not int or not 0 <= c < NUM_CHANNELS for c in channels):
         raise fail("'channels'", channels, "channel indices 0…191")
-    positive = [type(s) in (int, float) and math.isfinite(s) and s > 0 for s in steps]
+    positive = [type(s) in (int, float) and 0 < s <= sys.float_info.max for s in steps]
     if len(steps) != len(channels) or not all(positive):
         raise fail("'steps'", steps, "one positive number a channel")
     if content["dtype"] not in ("int8", "int16"):
         raise fail("'dtype'", content["dtype"], "int8 or int16")
+    if not 0 < content["image_size"] < 1 << 31 or content["image_size"] % BLOCK:
+        raise fail("'image_size'", content["image_size"], f"pixels, a multiple of {BLOCK}")
+    if not 0 < content["crop_fraction"] <= 1:
+        raise fail("'crop_fraction'", content["crop_fraction"], "above 0 and at most 1")
     if not all(isinstance(name, str) and name for name in content["classes"]):
         raise fail("'classes'", content["classes"], "names")
     for name, split in content["splits"].items():

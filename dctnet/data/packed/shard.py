@@ -14,9 +14,9 @@ import torch
 from dctnet.data.decode import Decoder, ImageError, Photo
 from dctnet.data.packed.jsonfile import dump
 from dctnet.data.readers import chroma_share, compute_channels, cut, pad
-from dctnet.data.whole import write_whole
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK
+from dctnet.whole import write_whole
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,15 @@ import torch
 from tqdm import tqdm
 
 from dctnet.data.datamodule import FrequencyDataModule
+from dctnet.data.packed.entries import fault_of_images, is_left_out
 from dctnet.data.packed.jsonfile import MANIFEST, PLAN, dump, parse_json, read_json
 from dctnet.data.packed.manifest import Shard, read_manifest, seal
 from dctnet.data.packed.plan import PackData, choose_scales, fingerprint, make_plan, make_tasks
 from dctnet.data.packed.shard import ShardTask, one_thread, shard_images, shard_size, write_shard
 from dctnet.data.packed.steps import choose_steps, sample_coefficients
 from dctnet.data.packed.verify import is_intact
-from dctnet.data.whole import write_whole
 from dctnet.errors import UserError, first_line, printable
+from dctnet.whole import write_whole
 
 # What a kill can leave of our own files, named by write_whole and write_shard.
 _HALF_WRITTEN = re.compile(r"\.(plan\.json|manifest\.json|(train|val|test)-\d{5}(\.json)?)\.\d+")
@@ -151,14 +152,33 @@ def _missing(folder: Path, tasks: list[ShardTask]) -> list[ShardTask]:
 
 
 def _is_whole(folder: Path, task: ShardTask, shard: Shard | None = None) -> bool:
-    """Whether both files of a shard are there, of the size that the index names; and the index is the manifest's."""
+    """Whether both files of a shard are there, of the size that the index names; and the index is the manifest's.
+
+    Without a manifest to tell, an index must be one, of this shard's images.
+    """
     index, content = folder / f"{task.name}.json", folder / f"{task.name}.bin"
     if not index.is_file() or not content.is_file():
         return False
     raw = index.read_bytes()
     if shard is not None and hashlib.sha256(raw).hexdigest() != shard.index_sha256:
         return False
-    return parse_json(raw)["size"] == content.stat().st_size
+    try:
+        return _is_index(parse_json(raw), task, content.stat().st_size)
+    except (ValueError, RecursionError):  # cut short
+        return False
+
+
+def _is_index(index: Any, task: ShardTask, size: int) -> bool:
+    """Whether an index names this size, and the images of a task, each as it was planned or as left out."""
+    if not isinstance(index, dict) or not isinstance(index.get("sha256"), str) or not is_left_out(index.get("skipped")):
+        return False
+    scales, classes = len(task.sources[0].blocks), 1 + max(source.target for source in task.sources)
+    if index.get("size") != size or fault_of_images(index.get("images"), scales, classes):
+        return False
+    planned = {os.path.relpath(s.path, task.root): [s.target, [*map(list, s.blocks)]] for s in task.sources}
+    found = {image["path"]: [image["target"], image["blocks"]] for image in index["images"]}
+    named = found.keys() | dict(index["skipped"]).keys()
+    return named == planned.keys() and planned == {**planned, **found}
 
 
 def _settle(plan: dict[str, Any], source: FrequencyDataModule, folder: Path) -> dict[str, Any]:
@@ -280,5 +300,5 @@ def _finish(plan: dict[str, Any], source: FrequencyDataModule, tasks: list[Shard
     for name, path, reason in left_out[:20]:
         print(printable(f"left out of {name}: {path}: {reason}"))
     if len(left_out) > 20:
-        print(f"… and {len(left_out) - 20} more, all in {folder / MANIFEST}")
+        print(printable(f"… and {len(left_out) - 20} more, all in {folder / MANIFEST}"))
     return sum(shard["images"] for split in splits.values() for shard in split["shards"])

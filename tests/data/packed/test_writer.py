@@ -1,6 +1,7 @@
 """Packing: the same bytes however it goes about, faithful to the photographs, and able to go on after any stop."""
 
 import errno
+import json
 import os
 import pickle
 import shutil
@@ -291,6 +292,31 @@ def test_shard_that_a_finished_store_lost_is_made_again(photos, store, own_store
     with pytest.raises(UserError, match="missing"):
         read_manifest(own_store)
     assert contents(pack_small(photos, own_store)) == contents(store)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: b"",
+        lambda raw: raw[: len(raw) // 2],
+        lambda raw: b"[]",
+        lambda raw: b"[" * 100_000,
+        lambda raw: b"\xff" + raw,
+        lambda raw: raw.replace(b'"size"', b'"sise"'),
+        lambda raw: raw.replace(b'"skipped"', b'"skiped"'),
+        lambda raw: raw.replace(b'"images": [', b'"images": [1, '),
+        lambda raw: raw.replace(b'"target": 0', b'"target": 1', 1),
+        lambda raw: raw.replace(b'"path": "train', b'"path": "trajn', 1),
+        lambda raw: b'{"images": [], "size": %d, "skipped": [], "sha256": ""}' % json.loads(raw)["size"],
+    ],
+)
+def test_packing_goes_on_over_a_damaged_index(photos, store, begun, tmp_path, pack_small, damage):
+    out = Path(shutil.copytree(begun, tmp_path / "out"))
+    index = out / "train-00000.json"
+    before = index.read_bytes()
+    index.write_bytes(damage(before))
+    assert index.read_bytes() != before
+    assert contents(pack_small(photos, out)) == contents(store)
 
 
 def test_second_packing_at_the_same_time_is_refused(photos, begun, tmp_path, pack_small):
