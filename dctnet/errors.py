@@ -39,6 +39,13 @@ def did_you_mean_path(path: str | Path) -> str:
     return f" Did you mean {parent / near[0]}?" if near else ""
 
 
+def no_folder(path: str | Path) -> UserError:
+    """What to raise where a folder is wanted and is not: it is a file, or there is none, but perhaps a near one."""
+    if Path(path).is_file():
+        return UserError(f"{path}: a file, wanted a folder")
+    return UserError(f"{path}: no such folder.{did_you_mean_path(path)}")
+
+
 def printable(text: str) -> str:
     """Text as one line that looks like what it is: line feeds, escape sequences and marks of direction are spelt out.
 

@@ -101,7 +101,7 @@ def test_bad_file_of_any_rank_stops_them_all_in_one_line(tmp_path, runs, bad, op
     done = run(*args, "--data.on_error", "stop", "--trainer.devices", 2, "--trainer.strategy", "ddp")
     assert done.returncode == 2
     assert [line for line in done.stderr.splitlines() if line.startswith("dctnet: ")] == [
-        f"dctnet: {path}: UnidentifiedImageError: cannot identify image file file (to leave such files out and list "
+        f"dctnet: {path}: UnidentifiedImageError: cannot identify image file (to leave such files out and list "
         f"them: --data.on_error skip); all in {tmp_path / 'run' / 'version_0' / 'skipped.csv'}"
     ]
     assert "Traceback" not in done.stderr

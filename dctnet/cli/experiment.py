@@ -74,6 +74,8 @@ class ExperimentCLI(LightningCLI):
             super().parse_arguments(parser, args)
         except argparse.ArgumentError as error:
             raise one_line(error, option_names(self._subcommand_parsers[args[0]])) from error
+        except OverflowError as error:
+            raise UserError(f"an option's number is too large: {first_line(error)}") from error
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"the configuration cannot be read: {first_line(error)}") from error
         seed = self.config[args[0]]["seed_everything"]

@@ -9,7 +9,7 @@ from typing import Any
 import jsonargparse
 import yaml
 
-from dctnet.errors import UserError, did_you_mean
+from dctnet.errors import UserError, did_you_mean, first_line
 from dctnet.repeated import refuse_repeated_keys
 
 # For every parser of ours, as parser_mode: YAML as jsonargparse reads it, without repeated keys.
@@ -90,6 +90,8 @@ def call(function: Callable[..., Any], args: list[str], dotted: Mapping[str, str
         config = parser.parse_args(args)
     except argparse.ArgumentError as error:
         raise one_line(error, option_names(parser)) from error
+    except OverflowError as error:
+        raise UserError(f"an option's number is too large: {first_line(error)}") from error
     renamed = {parameter: config.pop(name) for parameter, name in dotted.items()}
     given = vars(parser.instantiate(config))
     return function(**{key: value for key, value in given.items() if key in names}, **renamed)

@@ -125,7 +125,7 @@ def main(args: list[str] | None = None) -> int:
 
     Returns:
         The exit status: 0; 2 for a mistake of the user's, or what a disk refuses, told in one line; 75 for a training
-        that was asked to stop and has saved; 130 for anything else after Ctrl-C.
+        or a benchmark that was asked to stop; 130 for anything else after Ctrl-C.
     """
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help"):

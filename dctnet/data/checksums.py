@@ -12,7 +12,7 @@ from dctnet.data.folders import CHECKSUMS, list_files
 from dctnet.data.packed.jsonfile import MANIFEST
 from dctnet.data.packed.manifest import is_store
 from dctnet.data.packed.verify import verify_store
-from dctnet.errors import UserError, did_you_mean_path, first_line, printable
+from dctnet.errors import UserError, did_you_mean_path, first_line, no_folder, printable
 from dctnet.whole import write_whole
 
 _NAMED = 20  # of each kind of fault
@@ -163,7 +163,7 @@ def _compare(folder: Path, sums: dict[str, str]) -> dict[str, list[str]]:
 
 def _folder(root: str) -> Path:
     if not Path(root).is_dir():
-        raise UserError(f"{root}: no such folder.{did_you_mean_path(root)}")
+        raise no_folder(root)
     return Path(root)
 
 

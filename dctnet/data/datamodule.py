@@ -27,7 +27,7 @@ from dctnet.data.readers import ChannelReader, RGBReader
 from dctnet.data.splits import PhotographFolders
 from dctnet.data.statistics import ChannelSums
 from dctnet.data.transforms import CenterCrop, TrainCrop
-from dctnet.errors import UserError
+from dctnet.errors import UserError, printable
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import resolve_channels
 
@@ -183,7 +183,8 @@ class FrequencyDataModule(pl.LightningDataModule):
         dataset.targets = tuple(places[target] for target in dataset.targets)
         left_out = pick_split(self.store, split).skipped
         if left_out:
-            rank_zero_warn(f"{self.store.root}: {len(left_out)} files of {split} were left out when it was packed")
+            root = printable(str(self.store.root))
+            rank_zero_warn(f"{root}: {len(left_out)} files of {split} were left out when it was packed")
             self.notes.add("packing", left_out)
         self._datasets[split] = dataset
         return folders.Files(dataset.paths, dataset.targets)
@@ -202,8 +203,10 @@ class FrequencyDataModule(pl.LightningDataModule):
         if self.store is not None:
             scales = ", ".join(map(str, pick_split(self.store, _STAGES.get(stage, ("train",))[0]).scales))
             rank_zero_info(
-                f"{self.store.root}: packed, {self.channel_set}; crops come from whole images at {scales} px, "
-                "--data.min_scale, decoder and num_workers play no part"
+                printable(
+                    f"{self.store.root}: packed, {self.channel_set}; crops come from whole images at {scales} px, "
+                )
+                + "--data.min_scale, decoder and num_workers play no part"
             )
 
     def train_dataloader(self) -> DataLoader:

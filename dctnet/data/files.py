@@ -46,7 +46,7 @@ def faults_named(path: str | os.PathLike[str]) -> Iterator[None]:
         raise ImageError(path, "no such file") from error
     # Pillow's plug-ins raise nearly anything on a damaged file: OSError, SyntaxError, struct.error, IndexError, …
     except Exception as error:
-        reason = re.sub(r"<_io\.\w+ [^>]*>", "file", first_line(error)).replace(str(path), "file")
+        reason = re.sub(r" ?<_io\.\w+ [^>]*>", "", first_line(error)).replace(str(path), "file")
         raise ImageError(path, reason) from error
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from dctnet.errors import UserError, did_you_mean, did_you_mean_path, first_line
+from dctnet.errors import UserError, did_you_mean, did_you_mean_path, first_line, no_folder
 
 SPLITS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
 # The file of checksums that ``dctnet manifest`` writes into a data set; not one of its files, wherever it lies.
@@ -43,7 +43,7 @@ def class_folders(folder: Path) -> list[str]:
         UserError: The folder does not exist (gives the nearest sibling), or holds no folder.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder.{did_you_mean_path(folder)}")
+        raise no_folder(folder)
     names = sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
     if not names:
         raise UserError(f"{folder}: holds no class folder; wanted one folder of images a class")

@@ -28,9 +28,11 @@ def check_options(options: Mapping[str, Any]) -> None:
     for name, low in _LEAST.items():
         if options[name] is not None and options[name] < low:
             raise UserError(f"--data.{name} must be at least {low}, got {options[name]}")
-    for name in ("min_scale", "crop_fraction"):
-        if not 0 < options[name] <= 1:
-            raise UserError(f"--data.{name} must be above 0 and at most 1, got {options[name]}")
+    if not 0 < options["min_scale"] <= 1:
+        raise UserError(f"--data.min_scale must be above 0 and at most 1, got {options['min_scale']}")
+    # Below, a store's images would be enlarged to take all memory.
+    if not 0.05 <= options["crop_fraction"] <= 1:
+        raise UserError(f"--data.crop_fraction must be 0.05…1, got {options['crop_fraction']}")
     if not 0 <= options["val_fraction"] < 1:
         raise UserError(f"--data.val_fraction must be at least 0 and below 1, got {options['val_fraction']}")
     if options["max_bad_fraction"] is not None and not 0 <= options["max_bad_fraction"] <= 1:

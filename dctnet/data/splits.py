@@ -7,7 +7,7 @@ from typing import Any
 
 from dctnet.data import folders
 from dctnet.data.download import fetch
-from dctnet.errors import UserError, did_you_mean_path, printable
+from dctnet.errors import UserError, no_folder, printable
 
 
 class PhotographFolders:
@@ -37,7 +37,7 @@ class PhotographFolders:
         if self.options["download"]:
             return fetch(self.options["download"], root)
         if not root.is_dir():
-            raise UserError(f"{root}: no such folder.{did_you_mean_path(root)}")
+            raise no_folder(root)
         return root
 
     def classes(self) -> list[str]:

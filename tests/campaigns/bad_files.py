@@ -30,7 +30,7 @@ from torchvision.transforms.functional import pil_to_tensor
 from dctnet.data.folders import list_files
 from dctnet.data.planted import make_planted
 
-_UNKNOWN = "UnidentifiedImageError: cannot identify image file file"
+_UNKNOWN = "UnidentifiedImageError: cannot identify image file"
 _CUT = "damaged: truncated, no end-of-image marker after the scan"
 
 
