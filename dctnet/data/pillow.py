@@ -11,13 +11,13 @@ from dctnet.data.jpeg import read_orientation
 
 # Pixels that are converted at a time. Pillow keeps four bytes for each and copies them twice on their way to NumPy.
 _STRIP = 1 << 24
-# What photographs come in. JPEG's plug-in opens MPO too; TGA, which no mark tells, is tried last. Pillow knows some
-# thirty more, whatever the file's name says, and among them EPS, for which it starts Ghostscript.
-_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "JPEG2000", "GIF", "BMP", "DIB", "TIFF", "PPM", "ICO", "TGA")
+# What photographs come in. JPEG's plug-in opens MPO too. Pillow knows some thirty more, whatever the file's name says:
+# among them EPS, for which it starts Ghostscript, and TGA, whose files no mark tells from any others.
+_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "JPEG2000", "GIF", "BMP", "DIB", "TIFF", "PPM")
 
 
 def open_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
-    """Opens a photograph: JPEG, PNG, WebP, AVIF, JPEG 2000, GIF, BMP, TIFF, PPM, ICO or TGA; HEIF with a plug-in.
+    """Opens a photograph: JPEG, PNG, WebP, AVIF, JPEG 2000, GIF, BMP, TIFF or PPM; HEIF with a plug-in.
 
     Raises:
         Exception: Whatever Pillow's plug-ins raise; ``UnidentifiedImageError`` of a file that is none of these.

@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytorch_lightning as pl
 
@@ -22,7 +22,7 @@ class Signals:
         self.came: int | None = None
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> "Signals":
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
         return self
@@ -32,6 +32,7 @@ class Signals:
             signal.signal(*self._before.popitem())
 
     def _note(self, number: int, frame: Any) -> None:
+        """Handles a signal."""
         if self.came is not None:
             os.write(2, b"dctnet: ended at once by a second signal; nothing was saved since the last checkpoint\n")
             os._exit(128 + number)

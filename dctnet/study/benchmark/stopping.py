@@ -1,16 +1,14 @@
 """A benchmark that is asked to stop: its processes save and end, it waits for them, and says how to go on."""
 
-import os
 import signal
-import threading
 from typing import Any
 
 from dctnet.errors import Stopped
 from dctnet.study.benchmark.workers import Workers
-from dctnet.study.interruption import SIGNALS
+from dctnet.study.interruption import Signals
 
 
-class Stopping:
+class Stopping(Signals):
     """SIGTERM, SIGINT and SIGUSR1 stop the processes of a benchmark, while the context lasts.
 
     Before there are any, a signal raises :class:`Stopped` on the spot. Later it is noted, so that it does not end what
@@ -18,18 +16,8 @@ class Stopping:
     """
 
     def __init__(self) -> None:
-        self.came: int | None = None
+        super().__init__()
         self._workers: Workers | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> "Stopping":
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        while self._before:
-            signal.signal(*self._before.popitem())
 
     def leads(self, workers: Workers) -> None:
         """From here on a signal stops these, and whoever waits for them looks at ``came``."""
@@ -42,11 +30,9 @@ class Stopping:
         return Stopped(f"stopped by {name} {done}; to go on, give the same command again")
 
     def _note(self, number: int, frame: Any) -> None:
-        if self.came is not None:
-            if self._workers is not None:
-                self._workers.kill()
-            os._exit(128 + number)
-        self.came = number
+        if self.came is not None and self._workers is not None:
+            self._workers.kill()
+        super()._note(number, frame)
         if self._workers is None:
             raise self.stopped()
         self._workers.stop()
