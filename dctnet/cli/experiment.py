@@ -25,6 +25,7 @@ from dctnet.study.callbacks import PredictionsCSV, SkippedFiles
 from dctnet.study.distrust import weights_that_fit
 from dctnet.study.interruption import Signals, StopOnSignal, interrupt_told, leave_signals_alone
 from dctnet.study.mask import write_mask_and_map
+from dctnet.study.ranks import leaving_together
 from dctnet.study.resume import check_resumed, restoring_told
 from dctnet.study.saving import WholeFileIO
 
@@ -284,7 +285,7 @@ def run_experiment(args: list[str]) -> ExperimentCLI:
     quiet = {"exit_on_error": False, "allow_abbrev": False, "parser_mode": YAML}
     # Only a fit has something to save; the others end on a signal as programs do.
     noted = Signals() if args[0] == "fit" else contextlib.nullcontext(Signals())
-    with noted as signals, interrupt_told(), weights_that_fit(), deaths_told(), restoring_told():
+    with noted as signals, interrupt_told(), weights_that_fit(), deaths_told(), restoring_told(), leaving_together():
         return ExperimentCLI(
             signals,
             seed_everything_default=0,

@@ -81,5 +81,7 @@ def test_an_optimiser_whose_state_is_not_finite_is_not_saved(photos, tmp_path):
     # The square of a gradient of 1e25 is beyond float32: that weight would never move again.
     model = classifier(optimizer="adamw")
     model.loss.register_forward_hook(lambda module, inputs, loss: loss * 1e25)
+    run = trainer(tmp_path, max_epochs=1)
+    run.fit(model, data(photos))
     with pytest.raises(UserError, match=r"step 3: the optimiser's 0 .*exp_avg_sq has infinity .*, so it is not saved"):
-        trainer(tmp_path, max_epochs=1).fit(model, data(photos))
+        run.save_checkpoint(tmp_path / "bad.ckpt")
