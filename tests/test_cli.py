@@ -275,6 +275,11 @@ def test_export_mask_counts_anew_and_keeps_k(run, tmp_path):
     assert out.with_suffix(".png").is_file()
 
 
+def test_export_mask_without_a_number_keeps_as_many_as_the_fit(run, tmp_path):
+    assert main(["export-mask", str(run / "out/tiny/version_0/last.ckpt"), "--out", str(tmp_path / "m.json")]) == 0
+    assert read_mask(tmp_path / "m.json")[0].indices == read_mask(run / "out/tiny/version_0/mask.json")[0].indices
+
+
 def test_export_mask_tells_what_it_skipped(run, tmp_path, capsys):
     (tmp_path / "more").mkdir()
     photos = make_photos(tmp_path / "more" / "photos", 1, 2)

@@ -13,6 +13,7 @@ from dctnet.model.classifier import FrequencyClassifier
 from dctnet.study import checkpoint
 from dctnet.study.callbacks import SkippedFiles
 from dctnet.study.heatmap import draw_heat_map
+from dctnet.study.interruption import interrupt_told, leave_signals_alone
 
 
 def export_mask(ckpt: str, out: str = "mask.json", keep: int | None = None, root: str | None = None) -> ChannelSet:
@@ -21,7 +22,8 @@ def export_mask(ckpt: str, out: str = "mask.json", keep: int | None = None, root
     Args:
         ckpt: A checkpoint of a fit with a gate.
         out: The mask file to write.
-        keep: Take this many channels, the likeliest kept; otherwise those that are likelier kept than not.
+        keep: Take this many channels, the likeliest kept; otherwise as many as the fit was to keep, or, where it had no
+            such budget, those that are likelier kept than not.
         root: Data set whose validation images are asked; otherwise the one trained on.
 
     Raises:
@@ -31,13 +33,15 @@ def export_mask(ckpt: str, out: str = "mask.json", keep: int | None = None, root
     model, data = checkpoint.load(ckpt, root=root)
     if model.gate is None:
         raise UserError(f"{ckpt}: trained without a gate, so it keeps all its channels; fit with --model.gate first")
-    offered = len(model.hparams["channels"])
+    offered, keep = len(model.hparams["channels"]), model.hparams["keep"] if keep is None else keep
     if keep is not None and not 1 <= keep <= offered:
         raise UserError(f"--keep must be 1…{offered}, the channels of this checkpoint; got {keep}")
     trainer = pl.Trainer(
         devices=1, logger=False, enable_checkpointing=False, enable_model_summary=False, callbacks=[SkippedFiles()]
     )
-    trainer.validate(model, data, verbose=False)
+    leave_signals_alone(trainer)
+    with interrupt_told():
+        trainer.validate(model, data, verbose=False)
     kept = write_mask_and_map(model, out, keep, ckpt, str(data.hparams["root"]))
     images, skipped = (int(trainer.callback_metrics[f"val_{what}"]) for what in ("images", "skipped"))
     print(printable(f"{kept}, over {images} images, {skipped} skipped -> {out}, {Path(out).with_suffix('.png')}"))
