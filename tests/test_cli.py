@@ -149,21 +149,14 @@ def test_resuming_with_another_option_is_refused(run, tmp_path, capsys, option, 
     )
 
 
-def test_resuming_on_other_images_is_refused(run, tmp_path, capsys):
+@pytest.mark.parametrize(("split", "said"), [("train", "in train: 36, now 35"), ("val", "in val: 15, now 14")])
+def test_resuming_on_other_images_is_refused(run, tmp_path, capsys, split, said):
     shutil.copytree(run / "photos", tmp_path / "photos")
-    next((tmp_path / "photos" / "train").rglob("*.jpg")).unlink()
+    next((tmp_path / "photos" / split).rglob("*.jpg")).unlink()
     ckpt = run / "out" / "tiny" / "version_0" / "last.ckpt"
     args = ["fit", "--config", run / "tiny.yaml", "--data.root", tmp_path / "photos", "--out_dir", tmp_path]
-    assert "other images in train: 36, now 35" in fails(capsys, *args, "--ckpt_path", ckpt)
+    assert f"other images {said}" in fails(capsys, *args, "--ckpt_path", ckpt)
     assert not list((tmp_path / "tiny").iterdir())
-
-
-def test_resuming_on_other_validation_images_is_refused(run, tmp_path, capsys):
-    shutil.copytree(run / "photos", tmp_path / "photos")
-    next((tmp_path / "photos" / "val").rglob("*.jpg")).unlink()
-    ckpt = run / "out" / "tiny" / "version_0" / "last.ckpt"
-    args = ["fit", "--config", run / "tiny.yaml", "--data.root", tmp_path / "photos", "--out_dir", tmp_path]
-    assert "other images in val: 15, now 14" in fails(capsys, *args, "--ckpt_path", ckpt)
 
 
 def test_training_that_had_ended_says_so(run, tmp_path, capsys):

@@ -23,6 +23,8 @@ def first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
     Args:
         tensors: By name, in the order in which they were computed.
     """
+    if all_finite(tensors.values()):  # many times faster than one by one
+        return None
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             wrong = "NaN" if tensor.isnan().any() else "infinity"
