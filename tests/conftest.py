@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dctnet.data import turbo
+from dctnet.data.images import turbojpeg
 
-needs_turbojpeg = pytest.mark.skipif(turbo.describe() is None, reason="libjpeg-turbo is not found")
+needs_turbojpeg = pytest.mark.skipif(turbojpeg.describe() is None, reason="libjpeg-turbo is not found")
 DECODERS = ["pillow", pytest.param("turbojpeg", marks=needs_turbojpeg)]
 COLOURS = {"blue": (60, 90, 200), "green": (70, 170, 80), "red": (200, 70, 60)}
 

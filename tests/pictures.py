@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import ExifTags, Image
 
-from dctnet.data import turbo
-from dctnet.data.decode import Photo
+from dctnet.data.images.photo import Photo
+from dctnet.data.images.turbojpeg import library
 
 SAMPLINGS = ["4:4:4", "4:2:2", "4:2:0", "4:4:0", "4:1:1", "grey"]
 
@@ -22,7 +22,7 @@ def encode_jpeg(picture: np.ndarray, sampling: str = "4:2:0", orientation: int =
     import turbojpeg
 
     name = "TJSAMP_" + ("GRAY" if sampling == "grey" else sampling.replace(":", ""))
-    data = turbojpeg.TurboJPEG(turbo.library()).encode(
+    data = turbojpeg.TurboJPEG(library()).encode(
         picture,
         quality=92,
         jpeg_subsample=getattr(turbojpeg, name),

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 
-from dctnet.study.benchmark.rows import Row
+from dctnet.studies.rows import Row
 
 # Of a made-up grid: name, choose, channels, draw, label, chance of an image to be right, GMAC, values.
 _ARMS = [

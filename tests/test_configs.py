@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dctnet.cli import main
-from tests.campaigns import misspelt_keys
+from tests.stress import misspelt_keys
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 

@@ -16,7 +16,7 @@ import yaml
 from dctnet.cli import main
 from dctnet.frequency.channels import named_channels
 from dctnet.frequency.maskfile import read_mask, write_mask
-from dctnet.model.classifier import FrequencyClassifier
+from dctnet.training.module import FrequencyClassifier
 from tests.conftest import paint
 
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -1,5 +1,5 @@
 """The command line."""
 
-from dctnet.cli.verbs import main
+from dctnet.cli.main import main
 
 __all__ = ["main"]

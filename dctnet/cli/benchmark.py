@@ -11,13 +11,13 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 from dctnet.cli.parsing import YAML, one_line, option_names
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.errors import Stopped, UserError, printable
-from dctnet.model.classifier import FrequencyClassifier
-from dctnet.study.benchmark.bench import Bench
-from dctnet.study.benchmark.dry_run import dry_run
-from dctnet.study.benchmark.grid import Arms, Grid, Ranking, Split, plan
-from dctnet.study.benchmark.run import Runner
-from dctnet.study.benchmark.stopping import Stopping
-from dctnet.study.report.report import write_report
+from dctnet.studies.accuracy.context import BenchmarkContext
+from dctnet.studies.accuracy.dry_run import dry_run
+from dctnet.studies.accuracy.grid import Arms, Grid, Ranking, Split, plan
+from dctnet.studies.accuracy.report.report import write_report
+from dctnet.studies.accuracy.runner import Runner
+from dctnet.studies.execution.stopping import Stopping
+from dctnet.training.module import FrequencyClassifier
 
 # What the arms decide.
 _OF_ARMS = {"data": {"channels", "input", "seed"}, "model": {"classes", "channels", "image_size", "input", "stem"}}
@@ -92,10 +92,10 @@ def benchmark(args: list[str]) -> None:
     plan(grid)
     out = Path(given.out or Path("checkpoints", given.name))
     if given.dry_run:
-        dry_run(Bench(grid, out), given.jobs)
+        dry_run(BenchmarkContext(grid, out), given.jobs)
         return
     with Stopping() as stopping:
-        _run(Runner(Bench(grid, out), given.jobs, stopping))
+        _run(Runner(BenchmarkContext(grid, out), given.jobs, stopping))
 
 
 def _run(runner: Runner) -> None:

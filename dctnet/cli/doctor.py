@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from dctnet import __version__
-from dctnet.data import turbo
+from dctnet.data.images import turbojpeg
 
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "pillow", "PyTurboJPEG")
 # By the ID or ID_LIKE of /etc/os-release.
@@ -26,7 +26,7 @@ def doctor() -> None:
     print("".join(f"  {name:<20}{_version(name)}\n" for name in _PACKAGES), end="")
     _report(
         "libjpeg-turbo",
-        turbo.describe(),
+        turbojpeg.describe(),
         "JPEG files are decoded at their own resolution and scaled while decoding; --data.source coefficients",
         f"Pillow decodes instead, slower. To install it: {install_command()}",
     )
@@ -57,7 +57,7 @@ def install_command(release: Path = Path("/etc/os-release")) -> str:
     if platform.system() == "Darwin":
         return "brew install jpeg-turbo"
     if platform.system() == "Windows":
-        return "winget install libjpeg-turbo.libjpeg-turbo.VC"
+        return "winget install libjpeg-turbojpeg.libjpeg-turbojpeg.VC"
     lines = release.read_text().splitlines() if release.is_file() else []
     fields = dict(line.split("=", 1) for line in lines if "=" in line)
     names = f"{fields.get('ID', '')} {fields.get('ID_LIKE', '')}".replace('"', "").split()

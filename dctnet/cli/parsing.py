@@ -10,7 +10,7 @@ import jsonargparse
 import yaml
 
 from dctnet.errors import UserError, did_you_mean, first_line
-from dctnet.repeated import refuse_repeated_keys
+from dctnet.io.strict_yaml import refuse_duplicate_keys
 
 # For every parser of ours, as parser_mode: YAML as jsonargparse reads it, without repeated keys.
 YAML = "yaml_without_repeated_keys"
@@ -32,7 +32,7 @@ def _read_once(text: str, path: str = "") -> Any:
         # A loader is told the last part of a file's name, and nothing where the file is an option's value.
         loading = getattr(jsonargparse._util, "config_load_stack", None)
         names = [name for _, name in loading.get()] if loading else []
-        refuse_repeated_keys(text, names[-1] if names else path or f"{text.split(chr(10))[0][:60]!r}")
+        refuse_duplicate_keys(text, names[-1] if names else path or f"{text.split(chr(10))[0][:60]!r}")
     return found
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dctnet.data.folders import CHECKSUMS, list_files
-from dctnet.data.packed.jsonfile import MANIFEST
 from dctnet.data.packed.manifest import is_store
+from dctnet.data.packed.schema import MANIFEST
 from dctnet.data.packed.verify import verify_store
 from dctnet.errors import UserError, did_you_mean_path, first_line, no_folder, printable
-from dctnet.whole import write_whole
+from dctnet.io.atomic import atomic_write
 
 _NAMED = 20  # of each kind of fault
 _LINE = re.compile(rb"(\\?)([0-9a-fA-F]{64}) [ *](.+)", re.DOTALL)
@@ -59,7 +59,7 @@ def manifest(root: str, out: str | None = None) -> None:
         _tell({"unreadable": unreadable})
         raise UserError(f"{root}: {len(unreadable):,} of {len(names):,} files cannot be read, so {path} is not written")
     try:
-        write_whole(path, dump_sums(sums))
+        atomic_write(path, dump_sums(sums))
     except OSError as error:
         raise UserError(f"{path}: cannot be written, --out FILE puts it elsewhere: {first_line(error)}") from error
     print(printable(f"{path}: SHA-256 of {len(sums):,} files; dctnet verify {root} checks them, sha256sum --check too"))

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dctnet.data import turbo
-from dctnet.data.decode import MIRRORED_COLUMNS, MIRRORED_ROWS, ImageError, Photo
-from dctnet.data.jpeg import JpegError, JpegHeader, read_header
-from dctnet.data.readers import compute_channels, cut, pad
+from dctnet.data.images import turbojpeg
+from dctnet.data.images.header import JpegError, JpegHeader, read_header
+from dctnet.data.images.photo import MIRRORED_COLUMNS, MIRRORED_ROWS, ImageError, Photo
+from dctnet.data.pixels import compute_channels, cut, pad
 from dctnet.data.transforms import Crop, TrainCrop
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK, flip_blocks
@@ -34,10 +34,10 @@ def read_coefficients(data: bytes) -> list[np.ndarray]:
     Raises:
         JpegError: Something else than that, damaged, or no libjpeg-turbo here (``dctnet doctor``).
     """
-    if turbo.describe() is None:
+    if turbojpeg.describe() is None:
         raise JpegError("libjpeg-turbo is not found; dctnet doctor says how to install it")
     header = read_header(data)
-    stored = turbo.with_coefficients(data, header, lambda views: [view.astype(np.int32) for view in views])
+    stored = turbojpeg.with_coefficients(data, header, lambda views: [view.astype(np.int32) for view in views])
     return [
         np.ascontiguousarray((c * component.table).transpose(2, 0, 1))
         for c, component in zip(stored, header.components, strict=True)
@@ -92,7 +92,7 @@ def aligned_channels(photo: Photo, window: Window, channel_set: ChannelSet) -> T
     stored = Window(left, top, window.side) if turned else Window(top, left, window.side)
     wanted = channel_set.frequencies()
     asked = [[f % BLOCK * BLOCK + f // BLOCK if turned else f for f in own] for own in wanted]
-    parts = turbo.with_coefficients(photo.data, header, lambda views: _take(views, header, stored, asked))
+    parts = turbojpeg.with_coefficients(photo.data, header, lambda views: _take(views, header, stored, asked))
     parts += [torch.zeros(len(own), window.side, window.side) for own in wanted[len(parts) :]]  # grey: Cb = Cr = 128
     channels = torch.cat(parts)
     # The same mirrors and transposition on blocks, where a mirror changes the sign of odd frequencies.
@@ -169,7 +169,7 @@ class CoefficientReader:
     size: int
     channel_set: ChannelSet
 
-    def read(self, photo: Photo, draw: np.random.Generator) -> tuple[Tensor, bool]:
+    def sample(self, photo: Photo, rng: np.random.Generator) -> tuple[Tensor, bool]:
         """Channels (K, S/8, S/8), float32, and whether to flip them; from pixels where ``photo.refused`` says why.
 
         Raises:
@@ -181,10 +181,10 @@ class CoefficientReader:
             size = f"{photo.width}×{photo.height} pixels"
             raise ImageError(photo.path, f"{size} hold no aligned crop of {self.size}: --data.source pixels resizes")
         if isinstance(self.crop, TrainCrop):
-            top, left = (int(draw.integers(length - side, endpoint=True)) for length in (rows, columns))
+            top, left = (int(rng.integers(length - side, endpoint=True)) for length in (rows, columns))
         else:
             top, left = (rows - side) // 2, (columns - side) // 2
-        window, flip = Window(top, left, side), self.crop.flip(draw)
+        window, flip = Window(top, left, side), self.crop.flip(rng)
         if photo.refused is None:
             try:
                 return aligned_channels(photo, window, self.channel_set), flip
@@ -192,14 +192,14 @@ class CoefficientReader:
                 photo.refused = str(error)
         return pixel_channels(photo, window, self.channel_set), flip
 
-    def stack(self, samples: list[tuple[Tensor, bool]]) -> dict[str, Tensor]:
+    def collate(self, samples: list[tuple[Tensor, bool]]) -> dict[str, Tensor]:
         """``channels`` (N, K, S/8, S/8) and ``flip`` (N,)."""
         channels, flip = zip(*samples, strict=True)
         return {"channels": torch.stack(channels), "flip": torch.tensor(flip)}
 
-    def finish(self, sent: dict[str, Tensor]) -> Tensor:
+    def to_device(self, payload: dict[str, Tensor]) -> Tensor:
         """Channels (N, K, S/8, S/8), float32, flipped."""
-        return flip_blocks(sent["channels"], self.channel_set.indices, sent["flip"])
+        return flip_blocks(payload["channels"], self.channel_set.indices, payload["flip"])
 
 
 def pixel_channels(photo: Photo, window: Window, channel_set: ChannelSet) -> Tensor:

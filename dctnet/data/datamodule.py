@@ -14,17 +14,17 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from dctnet.data import folders
+from dctnet.data.bad_files import BadFileLog
 from dctnet.data.coefficients import CoefficientReader
+from dctnet.data.config_checks import check_options, check_photograph_options, check_store_options
 from dctnet.data.dataset import EpochSampler, PhotoDataset, Reader
-from dctnet.data.decode import ImageError, choose_decoder, describe_decoder
-from dctnet.data.loader import ResumableLoader
-from dctnet.data.notes import FileNotes
-from dctnet.data.options import check_options, check_photograph_options, check_store_options
+from dctnet.data.images.photo import ImageError, choose_decoder, describe_decoder
 from dctnet.data.packed.channels import choose_channels
 from dctnet.data.packed.manifest import evaluation_scale, is_store, pick_split, read_manifest
 from dctnet.data.packed.reader import PackedDataset
-from dctnet.data.readers import ChannelReader, RGBReader
-from dctnet.data.splits import PhotographFolders
+from dctnet.data.pixels import ChannelReader, RGBReader
+from dctnet.data.sampler import ResumableLoader
+from dctnet.data.sources import PhotoSource
 from dctnet.data.statistics import ChannelSums
 from dctnet.data.transforms import CenterCrop, TrainCrop
 from dctnet.errors import UserError, printable
@@ -123,12 +123,12 @@ class FrequencyDataModule(pl.LightningDataModule):
         self.decoder = choose_decoder(decoder)
         if source == "coefficients" and self.decoder != "turbojpeg":
             raise UserError("--data.source coefficients needs libjpeg-turbo; dctnet doctor says how to install it")
-        self.notes = FileNotes()
+        self.notes = BadFileLog()
         self.raises_bad_files = True  # unless somebody else sees to it that all ranks stop at one
         self._datasets: dict[str, PhotoDataset | PackedDataset] = {}
         self._files: dict[str, folders.Files] = {}
         self._classes: list[str] | None = None
-        self._photographs = PhotographFolders(self.hparams, rank_zero_warn)
+        self._photographs = PhotoSource(self.hparams, rank_zero_warn)
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -304,7 +304,7 @@ class FrequencyDataModule(pl.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Turns what was sent into what the network reads, on the device that it has reached."""
-        batch["input"] = self._datasets[batch.pop("split")].finish(batch.pop("sent"))
+        batch["input"] = self._datasets[batch.pop("split")].to_device(batch.pop("payload"))
         return batch
 
     def state_dict(self) -> dict[str, Any]:

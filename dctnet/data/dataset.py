@@ -9,9 +9,9 @@ import torch
 from torch.utils.data import Dataset, DistributedSampler
 
 from dctnet.data.coefficients import CoefficientReader
-from dctnet.data.decode import Decoder, ImageError, Photo
 from dctnet.data.folders import Files
-from dctnet.data.readers import ChannelReader, RGBReader
+from dctnet.data.images.photo import Decoder, ImageError, Photo
+from dctnet.data.pixels import ChannelReader, RGBReader
 
 Reader = ChannelReader | CoefficientReader | RGBReader
 
@@ -25,7 +25,7 @@ class Sample:
 
     index: int
     target: int
-    read: Any
+    content: Any
     error: tuple[str, str] | None = None
     refused: tuple[str, str] | None = None
 
@@ -54,34 +54,34 @@ class PhotoDataset(Dataset[Sample]):
         """The sample for an (epoch, index) pair, as :class:`EpochSampler` yields them."""
         epoch, index = key
         path, target = self.files.paths[index], self.files.targets[index]
-        draw = np.random.default_rng((self.seed, epoch, index))
+        rng = np.random.default_rng((self.seed, epoch, index))
         try:
             photo = Photo(path, self.decoder)
-            read = self.reader.read(photo, draw)
+            content = self.reader.sample(photo, rng)
         except ImageError as error:
             return Sample(index, target, None, (path, error.reason))
         refused = (path, photo.refused) if photo.refused and self.decoder == "turbojpeg" else None
-        return Sample(index, target, read, refused=refused)
+        return Sample(index, target, content, refused=refused)
 
     def collate(self, samples: list[Sample]) -> dict[str, Any]:
         """Stacks the samples that could be read; the others stand beside them.
 
         Returns:
-            ``sent``, what the reader makes of them, or None if there are none; ``target`` (N,), ``index`` (N,), and
+            ``payload``, what the reader makes of them, or None if there are none; ``target`` (N,), ``index`` (N,), and
             ``bad``, a list of (path, reason); ``refused``, the same of those that Pillow had to read.
         """
         good = [s for s in samples if s.error is None]
         return {
-            "sent": self.reader.stack([s.read for s in good]) if good else None,
+            "payload": self.reader.collate([s.content for s in good]) if good else None,
             "target": torch.tensor([s.target for s in good], dtype=torch.long),
             "index": torch.tensor([s.index for s in good], dtype=torch.long),
             "bad": [s.error for s in samples if s.error is not None],
             "refused": [s.refused for s in samples if s.refused is not None],
         }
 
-    def finish(self, sent: Any) -> torch.Tensor:
+    def to_device(self, payload: Any) -> torch.Tensor:
         """The network's input, on the device that the batch has reached; empty without images."""
-        return torch.empty(0) if sent is None else self.reader.finish(sent)
+        return torch.empty(0) if payload is None else self.reader.to_device(payload)
 
 
 class EpochSampler(DistributedSampler):

@@ -9,7 +9,7 @@ from torchvision.datasets.utils import download_url
 
 from dctnet.data.planted import make_planted
 from dctnet.errors import UserError, first_line
-from dctnet.whole import whole_folder
+from dctnet.io.atomic import atomic_folder
 
 # Imagenette has 13,394 files and takes 1.6 GB unpacked.
 _MOST_MEMBERS, _MOST_BYTES = 50_000, 5 * 10**9
@@ -34,7 +34,7 @@ def fetch(name: str, root: Path) -> Path:
     folder = downloaded(root)
     if not folder.is_dir():
         url, md5 = Imagenette._ARCHIVES["full"]
-        with whole_folder(folder) as unfinished:
+        with atomic_folder(folder) as unfinished:
             archive = unfinished / "imagenette2.tgz"
             try:
                 download_url(url, unfinished, archive.name, md5)

@@ -13,7 +13,7 @@ from dctnet.errors import UserError, printable
 from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS, PER_COMPONENT, ChannelSet
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import write_mask
-from dctnet.whole import whole_folder
+from dctnet.io.atomic import atomic_folder
 
 # Luma from DC's neighbours to the upper middle, so that "keep the lowest" is not the answer; chroma low enough for
 # 4:2:0. All of even u: a flip negates the odd ones.
@@ -68,7 +68,7 @@ def make_planted(root: str | Path, seed: int = 0, train_per_class: int = 150, va
         )
     if _already_made(root, asked):
         return root
-    with whole_folder(root) as folder:
+    with atomic_folder(root) as folder:
         _write_files(folder, asked)
     return root
 
@@ -96,8 +96,8 @@ def _write_files(root: Path, asked: dict[str, str | int]) -> None:
     for split, target, number in tqdm(tasks, desc=f"planting {name}", unit="img", disable=None):  # not into logs
         folder = root / split / f"class{target}"
         folder.mkdir(parents=True, exist_ok=True)
-        draw = np.random.default_rng((int(asked["seed"]), split == "val", target, number))
-        _save(folder / f"{number:05d}.jpg", _paint(codes[target], draw), draw, turned=number == 0)
+        rng = np.random.default_rng((int(asked["seed"]), split == "val", target, number))
+        _save(folder / f"{number:05d}.jpg", _paint(codes[target], rng), rng, turned=number == 0)
     write_mask(
         root / "truth.json",
         TRUTH,
@@ -115,43 +115,43 @@ def _class_codes() -> np.ndarray:
     return np.where(strong, 1.0, -1.0)
 
 
-def _paint(code: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+def _paint(code: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """One image: planes (3, SIDE, SIDE), 0 … 255, uint8."""
     blocks = SIDE // BLOCK
     coefficients = np.zeros((NUM_CHANNELS, blocks, blocks))
-    signs = np.concatenate([code, draw.choice([-1.0, 1.0], len(DISTRACTORS))])
+    signs = np.concatenate([code, rng.choice([-1.0, 1.0], len(DISTRACTORS))])
     for channel, sign in zip((*TRUTH.indices, *DISTRACTORS), signs, strict=True):
-        amplitude = _AMPLITUDE[channel // PER_COMPONENT] * np.exp(_SIGNAL * sign + _NOISE * draw.normal())
-        coefficients[channel] = amplitude * np.abs(draw.normal(size=(blocks, blocks)))
+        amplitude = _AMPLITUDE[channel // PER_COMPONENT] * np.exp(_SIGNAL * sign + _NOISE * rng.normal())
+        coefficients[channel] = amplitude * np.abs(rng.normal(size=(blocks, blocks)))
     grid = coefficients.reshape(len(COMPONENTS), BLOCK, BLOCK, blocks, blocks)
     texture = idctn(grid, axes=(1, 2), norm="ortho").transpose(0, 3, 1, 4, 2).reshape(len(COMPONENTS), SIDE, SIDE)
-    background = np.stack([spread * _one_over_f(draw) for spread in _BACKGROUND])
+    background = np.stack([spread * _one_over_f(rng) for spread in _BACKGROUND])
     return np.clip(np.rint(128 + texture + background), 0, 255).astype(np.uint8)
 
 
-def _one_over_f(draw: np.random.Generator) -> np.ndarray:
+def _one_over_f(rng: np.random.Generator) -> np.ndarray:
     """Noise with amplitude falling as 1/frequency, as in photographs; mean 0, standard deviation 1."""
     radius = np.hypot(*np.meshgrid(np.arange(SIDE), np.arange(SIDE)))
     radius[0, 0] = np.inf
     # The power -1.5 keeps the background from drowning the textures of the middle frequencies.
-    field = idctn(draw.normal(size=(SIDE, SIDE)) * radius**-1.5, norm="ortho")
+    field = idctn(rng.normal(size=(SIDE, SIDE)) * radius**-1.5, norm="ortho")
     return field / field.std()
 
 
-def _save(path: Path, planes: np.ndarray, draw: np.random.Generator, turned: bool) -> None:
+def _save(path: Path, planes: np.ndarray, rng: np.random.Generator, turned: bool) -> None:
     """Encodes an image in one of the ways that photographs come in."""
     image = Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0)), mode="YCbCr")
-    side = round(SIDE * draw.choice(_SCALES))
+    side = round(SIDE * rng.choice(_SCALES))
     if side != SIDE:
         # Whole-image scaling keeps blocks on blocks: scaled back to SIDE, each texture is in its channel again.
         image = image.resize((side, side), Image.Resampling.LANCZOS)
-    if draw.random() < _GREY_SHARE:
+    if rng.random() < _GREY_SHARE:
         image = image.getchannel(0)
     exif = Image.Exif()
     if turned:
         image = image.transpose(Image.Transpose.ROTATE_90)
         exif[ExifTags.Base.Orientation] = 6  # "turn a quarter clockwise to see it upright"
-    quality, sampling = int(draw.choice(_QUALITIES)), str(draw.choice(_SAMPLINGS))
+    quality, sampling = int(rng.choice(_QUALITIES)), str(rng.choice(_SAMPLINGS))
     # Pillow accepts no chroma sampling for grey.
     options = {} if image.mode == "L" else {"subsampling": sampling}
     image.save(path, quality=quality, exif=exif, **options)

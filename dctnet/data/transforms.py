@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dctnet.data.decode import Box
+from dctnet.data.images.photo import Box
 
 
 @dataclass(frozen=True)
@@ -20,21 +20,21 @@ class TrainCrop:
 
     min_scale: float
 
-    def box(self, width: int, height: int, draw: np.random.Generator) -> Box:
+    def box(self, width: int, height: int, rng: np.random.Generator) -> Box:
         """A random box, or the largest central one of an allowed aspect after ten that did not fit."""
         for _ in range(10):
-            area = width * height * draw.uniform(self.min_scale, 1)
-            aspect = math.exp(draw.uniform(math.log(3 / 4), math.log(4 / 3)))
+            area = width * height * rng.uniform(self.min_scale, 1)
+            aspect = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
             w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
             if 0 < w <= width and 0 < h <= height:
-                left, top = draw.integers(width - w, endpoint=True), draw.integers(height - h, endpoint=True)
+                left, top = rng.integers(width - w, endpoint=True), rng.integers(height - h, endpoint=True)
                 return float(left), float(top), float(left + w), float(top + h)
         half_w, half_h = min(width, height * 4 / 3) / 2, min(height, width * 4 / 3) / 2
         return width / 2 - half_w, height / 2 - half_h, width / 2 + half_w, height / 2 + half_h
 
-    def flip(self, draw: np.random.Generator) -> bool:
+    def flip(self, rng: np.random.Generator) -> bool:
         """Heads or tails."""
-        return bool(draw.random() < 0.5)
+        return bool(rng.random() < 0.5)
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class CenterCrop:
 
     fraction: float
 
-    def box(self, width: int, height: int, draw: np.random.Generator) -> Box:
+    def box(self, width: int, height: int, rng: np.random.Generator) -> Box:
         """The central box in source pixels."""
         half = min(width, height) * self.fraction / 2
         return width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half
 
-    def flip(self, draw: np.random.Generator) -> bool:
+    def flip(self, rng: np.random.Generator) -> bool:
         """Never."""
         return False
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from dctnet.errors import UserError, did_you_mean_path
 from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS, ChannelSet, named_channels
 from dctnet.frequency.dct import BLOCK
-from dctnet.whole import write_whole
+from dctnet.io.atomic import atomic_write
 
 _LAYOUT = {
     "format": "dctnet-mask",
@@ -55,7 +55,7 @@ def write_mask(
     _check(str(path), content)
     lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items()]
     try:
-        write_whole(Path(path), ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+        atomic_write(Path(path), ("{\n" + ",\n".join(lines) + "\n}\n").encode())
     except OSError as error:
         raise MaskFileError(f"{path}: cannot be written: {error.strerror}") from error
 

@@ -7,7 +7,7 @@ import torchvision
 from torch import Tensor, nn
 
 from dctnet.errors import UserError, did_you_mean, did_you_mean_path, first_line
-from dctnet.model.saved import read_saved
+from dctnet.io.safe_torch import load_torch_file
 
 BACKBONES = (
     "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "wide_resnet50_2", "mobilenet_v2",
@@ -108,7 +108,7 @@ def _load_weights(name: str, weights: str) -> dict[str, Tensor]:
         hint = did_you_mean(weights, known.__members__) or did_you_mean_path(weights)
         raise UserError(f"--model.weights {weights}: neither a file nor one of {', '.join(known.__members__)}.{hint}")
     try:
-        state = read_saved(weights)
+        state = load_torch_file(weights)
     except Exception as error:  # torch raises nearly anything on a file that is not its own
         raise UserError(f"{weights}: not a weights file: {first_line(error)}") from error
     if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):

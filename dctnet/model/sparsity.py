@@ -38,11 +38,11 @@ class SparsityPenalty(nn.Module):
     INTEGRAL, PROPORTIONAL, SETTLED = 0.1, 0.06, 0.6
     # Loss per dropped channel that is still drawn now and then, once the count is settled: one that nothing speaks for
     # or against would else stay at the probability where λ left it, and training see what evaluation does not.
-    DOUBT = 0.01
+    BINARIZE = 0.01
 
     weight: Tensor
-    price: Tensor
-    doubt: Tensor
+    penalty: Tensor
+    binarize_penalty: Tensor
     done: Tensor
 
     def __init__(self, num_channels: int, weight: float, keep: int | None, warmup: float) -> None:
@@ -52,8 +52,8 @@ class SparsityPenalty(nn.Module):
         self.warmup = warmup
         # λ; what a kept channel and a dropped one in doubt cost in this step; the share of the training λ has seen.
         self.register_buffer("weight", torch.tensor(float(weight)))
-        self.register_buffer("price", torch.tensor(0.0), persistent=False)
-        self.register_buffer("doubt", torch.tensor(0.0), persistent=False)
+        self.register_buffer("penalty", torch.tensor(0.0), persistent=False)
+        self.register_buffer("binarize_penalty", torch.tensor(0.0), persistent=False)
         self.register_buffer("done", torch.tensor(0.0))
 
     def target(self, progress: float) -> float:
@@ -68,13 +68,13 @@ class SparsityPenalty(nn.Module):
             kept: Mean number of channels that evaluation would keep now, over all ranks, so that each steers alike.
             progress: Share of the training done, 0…1.
         """
-        self.doubt.fill_(self.DOUBT * ramp(progress, self.SETTLED, 1.0))
+        self.binarize_penalty.fill_(self.BINARIZE * ramp(progress, self.SETTLED, 1.0))
         if self.keep is None:
-            self.price.copy_(self.weight * ramp(progress, self.warmup, 2 * self.warmup))
+            self.penalty.copy_(self.weight * ramp(progress, self.warmup, 2 * self.warmup))
             return
         excess = math.log(max(kept, 0.5) / self.target(progress))
         self.weight.add_(self.INTEGRAL * excess * (progress - float(self.done))).clamp_(min=0)
-        self.price.copy_(self.weight + self.PROPORTIONAL * excess)
+        self.penalty.copy_(self.weight + self.PROPORTIONAL * excess)
         self.done.fill_(progress)
 
     def forward(self, gate_logits: Tensor) -> Tensor:
@@ -85,5 +85,5 @@ class SparsityPenalty(nn.Module):
             - output: ()
         """
         probability = gate_logits.sigmoid()
-        in_doubt = probability * (gate_logits < 0)
-        return (self.price * probability + self.doubt * in_doubt).sum(1).mean()
+        undecided = probability * (gate_logits < 0)
+        return (self.penalty * probability + self.binarize_penalty * undecided).sum(1).mean()

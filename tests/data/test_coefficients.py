@@ -5,7 +5,6 @@ import pytest
 import torch
 from PIL import ExifTags, Image, ImageOps
 
-from dctnet.data import turbo
 from dctnet.data.coefficients import (
     CoefficientReader,
     Window,
@@ -14,8 +13,9 @@ from dctnet.data.coefficients import (
     read_coefficients,
     whole_blocks,
 )
-from dctnet.data.decode import ImageError, Photo
-from dctnet.data.jpeg import JpegError
+from dctnet.data.images import turbojpeg
+from dctnet.data.images.header import JpegError
+from dctnet.data.images.photo import ImageError, Photo
 from dctnet.data.transforms import CenterCrop, TrainCrop
 from dctnet.frequency.channels import ChannelSet, PlanesToChannels, named_channels
 from dctnet.frequency.dct import block_dct, block_idct
@@ -143,9 +143,9 @@ def test_grey_has_zero_chroma(photo):
 @pytest.mark.parametrize("sampling", ["4:2:0", "4:1:1"])
 def test_flipped_channels_are_those_of_mirrored_pixels(photo, sampling):
     one, reader = photo(encode_jpeg(waves(96, 80), sampling, 3)), CoefficientReader(CenterCrop(1.0), 64, ALL)
-    channels, flip = reader.read(one, np.random.default_rng(0))
+    channels, flip = reader.sample(one, np.random.default_rng(0))
     assert not flip
-    straight, flipped = reader.finish(reader.stack([(channels, False), (channels, True)]))
+    straight, flipped = reader.to_device(reader.collate([(channels, False), (channels, True)]))
     assert torch.equal(straight, channels)
     pixels = block_idct(channels.unflatten(0, (3, 64)).double())
     assert torch.allclose(flipped.double(), block_dct(pixels.flip(-1)).flatten(0, 1), atol=1e-3)
@@ -160,8 +160,8 @@ def test_random_crops_are_drawn_from_the_whole_photograph_and_half_are_flipped(p
     )
     seen, flips = set(), 0
     for seed in range(120):
-        channels, flip = reader.read(one, np.random.default_rng(seed))
-        again, _ = reader.read(one, np.random.default_rng(seed))
+        channels, flip = reader.sample(one, np.random.default_rng(seed))
+        again, _ = reader.sample(one, np.random.default_rng(seed))
         assert torch.equal(channels, again)
         seen |= {(y, x) for y in range(3) for x in range(5) if torch.equal(channels[0], whole[y : y + 8, x : x + 8])}
         flips += flip
@@ -172,7 +172,7 @@ def test_random_crops_are_drawn_from_the_whole_photograph_and_half_are_flipped(p
 @needs_turbojpeg
 def test_centre_crop_is_the_middle_to_the_block(photo):
     one = photo(encode_jpeg(waves(96, 80)))
-    channels, _ = CoefficientReader(CenterCrop(0.5), 48, ALL).read(one, np.random.default_rng(0))
+    channels, _ = CoefficientReader(CenterCrop(0.5), 48, ALL).sample(one, np.random.default_rng(0))
     assert torch.equal(channels, aligned_channels(one, Window(2, 3, 6), ALL))
 
 
@@ -182,7 +182,7 @@ def test_centre_crop_is_the_middle_to_the_block(photo):
 def test_photograph_smaller_than_the_crop_is_named(photo, crop, size):
     one = photo(encode_jpeg(waves(*size), orientation=6))
     with pytest.raises(ImageError, match=f"{size[1]}×{size[0]} pixels hold no aligned crop of 64") as caught:
-        CoefficientReader(crop, 64, ALL).read(one, np.random.default_rng(0))
+        CoefficientReader(crop, 64, ALL).sample(one, np.random.default_rng(0))
     assert "\n" not in str(caught.value)
 
 
@@ -213,7 +213,7 @@ def test_what_no_coefficients_come_from_is_read_by_pixels(tmp_path, kind, orient
     if kind != "png":
         path.write_bytes(insert_orientation(path.read_bytes(), orientation))
     one = Photo(path, "turbojpeg")
-    channels, _ = CoefficientReader(CenterCrop(1.0), 48, ALL).read(one, np.random.default_rng(0))
+    channels, _ = CoefficientReader(CenterCrop(1.0), 48, ALL).sample(one, np.random.default_rng(0))
     assert reason in one.refused
     rows, columns = whole_blocks(one)
     window = Window((rows - 6) // 2, (columns - 6) // 2, 6)
@@ -229,7 +229,8 @@ def test_fallback_is_the_same_crop_of_the_same_picture(tmp_path):
     Image.open(tmp_path / "a.jpg").convert("RGB").save(tmp_path / "a.png", exif=exif)
     for seed in range(5):
         (one, flip), (other, same) = (
-            reader.read(Photo(tmp_path / name, "turbojpeg"), np.random.default_rng(seed)) for name in ("a.jpg", "a.png")
+            reader.sample(Photo(tmp_path / name, "turbojpeg"), np.random.default_rng(seed))
+            for name in ("a.jpg", "a.png")
         )
         assert flip == same
         # The detour over RGB rounds each sample three times more.
@@ -241,7 +242,7 @@ def test_damage_within_the_scan_is_an_image_error(photo):
     data = encode_jpeg(waves(75, 69))
     one = photo(data[: len(data) // 2] + b"\xff\xd9")
     with pytest.raises(ImageError, match="damaged: Corrupt JPEG data"):
-        CoefficientReader(CenterCrop(1.0), 48, ALL).read(one, np.random.default_rng(0))
+        CoefficientReader(CenterCrop(1.0), 48, ALL).sample(one, np.random.default_rng(0))
 
 
 def encode(path, **options) -> bytes:
@@ -257,6 +258,6 @@ def test_coefficients_of_something_else_are_refused(tmp_path, options, reason):
 
 
 def test_coefficients_without_the_library_say_what_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr(turbo, "describe", lambda: None)
+    monkeypatch.setattr(turbojpeg, "describe", lambda: None)
     with pytest.raises(JpegError, match="dctnet doctor"):
         read_coefficients(encode(tmp_path / "a.jpg"))

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.data.decode import ImageError
-from dctnet.data.splits import PhotographFolders
+from dctnet.data.images.photo import ImageError
+from dctnet.data.sources import PhotoSource
 from dctnet.errors import UserError
 from dctnet.frequency.channels import PlanesToChannels, named_channels
 from tests.conftest import DECODERS, needs_turbojpeg
@@ -66,7 +66,7 @@ def test_statistics_are_those_of_the_training_crops(photos, options):
     # The slow way: the same samples, one by one, in one big tensor.
     dataset = data._dataset("train", data.files("train"))
     samples = [dataset[2**31 - 1, i * 36 // 12] for i in range(12)]
-    values = dataset.finish(dataset.collate(samples)["sent"]).double().transpose(0, 1).flatten(1)
+    values = dataset.to_device(dataset.collate(samples)["payload"]).double().transpose(0, 1).flatten(1)
     assert torch.allclose(mean.double(), values.mean(1), atol=1e-3)
     expected = values.std(1, correction=0)
     varies = expected > 1e-3
@@ -199,7 +199,7 @@ def test_warning_of_a_folder_s_name_is_one_line(own_photos):
     root = own_photos.rename(own_photos.with_name("a\nforged\x1b[31m"))
     told: list[str] = []
     options = {"root": root, "download": None, "classes": ["red", "none"], "val_fraction": 0.2, "per_class": None}
-    PhotographFolders(options, told.append).list("val", ["red", "none"])
+    PhotoSource(options, told.append).list("val", ["red", "none"])
     spelt = f"{own_photos.parent}/a\\nforged\\x1b[31m"
     assert told == [
         f"{spelt} has splits of its own: --data.val_fraction 0.2 is not used",

@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 
 from dctnet.data.dataset import EpochSampler, PhotoDataset
 from dctnet.data.folders import list_classes
-from dctnet.data.readers import ChannelReader
+from dctnet.data.pixels import ChannelReader
 from dctnet.data.transforms import TrainCrop
 from dctnet.frequency.channels import named_channels
 from tests.conftest import DECODERS
@@ -63,14 +63,14 @@ def test_samples_do_not_depend_on_the_number_of_workers(photos, decoder, dct):
     alone, helped = (batches(photos, workers, decoder, dct) for workers in (0, 2))
     assert len(alone) == len(helped) == 4
     for a, b in zip(alone, helped, strict=True):
-        assert a["sent"].keys() == b["sent"].keys()
-        assert all(torch.equal(a["sent"][name], b["sent"][name]) for name in a["sent"])
+        assert a["payload"].keys() == b["payload"].keys()
+        assert all(torch.equal(a["payload"][name], b["payload"][name]) for name in a["payload"])
         assert torch.equal(a["target"], b["target"])
 
 
 def test_each_epoch_has_its_own_crops(photos):
     dataset = dataset_of(photos / "train", ["blue"])
-    first, again, second = (dataset.collate([dataset[epoch, 0]])["sent"]["channels"] for epoch in (0, 0, 1))
+    first, again, second = (dataset.collate([dataset[epoch, 0]])["payload"]["channels"] for epoch in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, second)
 
@@ -82,7 +82,7 @@ def test_bad_file_stands_beside_the_batch(own_photos, decoder, dct):
     spoilt.write_bytes(b"not an image")
     dataset = dataset_of(own_photos / "train", ["blue", "green"], decoder, dct)
     batch = dataset.collate([dataset[0, i] for i in range(3)])
-    assert dataset.finish(batch["sent"]).shape == (2, 24, 4, 4)
+    assert dataset.to_device(batch["payload"]).shape == (2, 24, 4, 4)
     assert batch["index"].tolist() == [1, 2]
     assert [path for path, _ in batch["bad"]] == [str(spoilt)]
 
@@ -92,7 +92,7 @@ def test_batch_of_bad_files_is_empty(own_photos):
         file.write_bytes(b"")
     dataset = dataset_of(own_photos / "train", ["blue"])
     batch = dataset.collate([dataset[0, i] for i in range(2)])
-    assert dataset.finish(batch["sent"]).numel() == 0
+    assert dataset.to_device(batch["payload"]).numel() == 0
     assert len(batch["target"]) == 0
     assert len(batch["bad"]) == 2
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from dctnet.data.decode import Photo
+from dctnet.data.images.photo import Photo
+from dctnet.data.pixels import ChannelReader
 from dctnet.data.planted import DISTRACTORS, TRUTH, _class_codes, _paint, make_planted
-from dctnet.data.readers import ChannelReader
 from dctnet.data.transforms import CenterCrop
 from dctnet.errors import UserError
 from dctnet.frequency.channels import PlanesToChannels, named_channels
@@ -45,7 +45,7 @@ def test_turned_file_is_upright_like_the_others(planted):
     path = planted / "train" / "class0" / "00000.jpg"
     photo = Photo(path)
     luma = ChannelReader(CenterCrop(1.0), 96, named_channels("luma"))
-    energy = luma.finish(luma.stack([luma.read(photo, np.random.default_rng(0))])).square().mean((2, 3))[0]
+    energy = luma.to_device(luma.collate([luma.sample(photo, np.random.default_rng(0))])).square().mean((2, 3))[0]
     # Of each texture's channel and its mirror (v and u swapped) the first has the energy, where only one is planted.
     planted_here = [i for i in (*TRUTH.indices, *DISTRACTORS) if i < 64]
     alone = [i for i in planted_here if i % 8 * 8 + i // 8 not in planted_here]

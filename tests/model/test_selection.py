@@ -5,10 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dctnet.model.gate import DynamicGate, StaticGate, sample_gate
+from dctnet.model.gates import DynamicGate, StaticGate, sample_gate
 from dctnet.model.metrics import GateStatistics
-from dctnet.model.optimizers import JointOptimizer
 from dctnet.model.sparsity import SparsityPenalty
+from dctnet.training.optimizers import JointOptimizer
 
 CHANNELS, TRUTH, CLASSES, STEPS = 48, (1, 8, 13, 21, 30, 42), 4, 600
 

@@ -3,10 +3,10 @@
 import hashlib
 from typing import Any
 
-from dctnet.data.packed.entries import fault_of_images
-from dctnet.data.packed.jsonfile import StoreError, parse_json, read_bytes
 from dctnet.data.packed.manifest import Manifest, Shard, index_file
+from dctnet.data.packed.schema import StoreError, fault_of_images, read_bytes
 from dctnet.errors import first_line
+from dctnet.io.canonical_json import parse_json
 
 
 def read_index(manifest: Manifest, shard: Shard) -> list[dict[str, Any]]:

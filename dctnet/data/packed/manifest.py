@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from dctnet.data.packed.entries import fault_of_split
-from dctnet.data.packed.jsonfile import MANIFEST, PLAN, StoreError, dump, read_json
+from dctnet.data.packed.schema import MANIFEST, PLAN, StoreError, fault_of_split, read_json
 from dctnet.errors import did_you_mean
 from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS
 from dctnet.frequency.dct import BLOCK
+from dctnet.io.canonical_json import dump_json
 
 _FIXED = {
     "format": "dctnet-store",
@@ -133,7 +133,7 @@ def seal(content: dict[str, Any]) -> dict[str, Any]:
 
 def _checksum(content: Any) -> str:
     try:
-        return hashlib.sha256(dump(content)).hexdigest()
+        return hashlib.sha256(dump_json(content)).hexdigest()
     except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell and nothing of ours does
         return "none"
 

@@ -15,14 +15,14 @@ from tqdm import tqdm
 from dctnet import __version__
 from dctnet.data import folders
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.data.decode import ImageError, describe_decoder, image_size
-from dctnet.data.packed.jsonfile import dump
+from dctnet.data.images.photo import ImageError, describe_decoder, image_size
 from dctnet.data.packed.manifest import evaluation_scale
 from dctnet.data.packed.shard import ShardTask, Source, grid
 from dctnet.errors import UserError
 from dctnet.frequency.channels import rank_channels
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import keep_probability
+from dctnet.io.canonical_json import dump_json
 
 # A strip of pixels, its short side enlarged to a scale, could fill a disk by itself.
 MAX_ASPECT = 16
@@ -143,7 +143,7 @@ def _fill(sizes: list[int], shard_bytes: int) -> list[int]:
 
 def fingerprint(plan: dict[str, Any]) -> str:
     """A hash of what was asked for and of the files it was asked of; the steps follow from them."""
-    return hashlib.sha256(dump({k: v for k, v in plan.items() if k not in ("plan", "steps", "error")})).hexdigest()
+    return hashlib.sha256(dump_json({k: v for k, v in plan.items() if k not in ("plan", "steps", "error")})).hexdigest()
 
 
 def make_tasks(plan: dict[str, Any], source: FrequencyDataModule) -> list[ShardTask]:

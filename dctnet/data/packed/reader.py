@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dctnet.data.packed.index import read_index
-from dctnet.data.packed.jsonfile import StoreError
 from dctnet.data.packed.manifest import Manifest, pick_split, shard_file
+from dctnet.data.packed.schema import StoreError
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK, flip_blocks
 
@@ -23,7 +23,7 @@ class PackedDataset(Dataset[Any]):
     """Crops of a packed store, a batch at a time.
 
     A training crop is drawn as scale, place and flip, each sample's from (seed, epoch, index); an evaluation crop is
-    the central one. Integers travel to the device and become channels there (:meth:`finish`), where they are flipped.
+    the central one. Integers travel to the device and become channels there (:meth:`to_device`), where they are flipped.
 
     Args:
         manifest: Of the store.
@@ -171,7 +171,7 @@ class PackedDataset(Dataset[Any]):
         """The batch of some (epoch, index) pairs of one epoch.
 
         Returns:
-            ``sent``: ``packed`` (N, prefix, S/8, S/8), integers in the order of the store, and ``flip`` (N,); or, of a
+            ``payload``: ``packed`` (N, prefix, S/8, S/8), integers in the order of the store, and ``flip`` (N,); or, of a
             store on the device, where each crop lies. ``target`` (N,), ``index`` (N,); ``bad`` and ``refused``, always
             empty.
         """
@@ -181,11 +181,11 @@ class PackedDataset(Dataset[Any]):
         start, columns = self._starts[indices, scale], self._blocks[indices, scale]
         if self.residency == "device":
             corner = start + self._bases[self._shard_of[indices]] + top * columns[:, 1] + left
-            sent = {"corner": torch.from_numpy(corner), "blocks": torch.from_numpy(columns)}
+            payload = {"corner": torch.from_numpy(corner), "blocks": torch.from_numpy(columns)}
         else:
-            sent = {"packed": torch.from_numpy(self._cut(indices, start, columns, top, left))}
+            payload = {"packed": torch.from_numpy(self._cut(indices, start, columns, top, left))}
         return {
-            "sent": {**sent, "flip": torch.from_numpy(flip)},
+            "payload": {**payload, "flip": torch.from_numpy(flip)},
             "target": torch.tensor([self.targets[i] for i in indices]),
             "index": torch.from_numpy(indices),
             "bad": [],
@@ -219,13 +219,13 @@ class PackedDataset(Dataset[Any]):
         """The same: batches come whole."""
         return batch
 
-    def finish(self, sent: dict[str, Tensor]) -> Tensor:
+    def to_device(self, payload: dict[str, Tensor]) -> Tensor:
         """Channels (N, K, S/8, S/8), float32, on the device that the batch has reached."""
-        packed = sent["packed"] if "packed" in sent else self._gather(sent["corner"], sent["blocks"])
+        packed = payload["packed"] if "packed" in payload else self._gather(payload["corner"], payload["blocks"])
         if self._places != list(range(self._prefix)):
             packed = packed[:, self._places]
         channels = packed.float() * self._steps.to(packed.device)
-        return flip_blocks(channels, self.channel_set.indices, sent["flip"])
+        return flip_blocks(channels, self.channel_set.indices, payload["flip"])
 
     def _gather(self, corner: Tensor, blocks: Tensor) -> Tensor:
         """Crops out of the store on the device."""

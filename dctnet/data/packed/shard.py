@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from dctnet.data.decode import Decoder, ImageError, Photo
-from dctnet.data.packed.jsonfile import dump
-from dctnet.data.readers import chroma_share, compute_channels, cut, pad
+from dctnet.data.images.photo import Decoder, ImageError, Photo
+from dctnet.data.pixels import chroma_share, compute_channels, cut, pad
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK
-from dctnet.whole import write_whole
+from dctnet.io.atomic import atomic_write
+from dctnet.io.canonical_json import dump_json
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def write_shard(task: ShardTask, folder: Path) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     index = {"images": images, "skipped": skipped, "size": size, "sha256": digest.hexdigest()}
-    write_whole(folder / f"{task.name}.json", dump(index))
+    atomic_write(folder / f"{task.name}.json", dump_json(index))
 
 
 @contextlib.contextmanager

@@ -6,8 +6,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dctnet.data.packed.index import read_index
-from dctnet.data.packed.jsonfile import StoreError
 from dctnet.data.packed.manifest import Shard, read_manifest, shard_file
+from dctnet.data.packed.schema import StoreError
 from dctnet.errors import printable
 
 

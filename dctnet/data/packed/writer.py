@@ -22,17 +22,17 @@ import torch
 from tqdm import tqdm
 
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.data.packed.entries import fault_of_images, is_left_out
-from dctnet.data.packed.jsonfile import MANIFEST, PLAN, dump, parse_json, read_json
 from dctnet.data.packed.manifest import Shard, read_manifest, seal
 from dctnet.data.packed.plan import PackData, choose_scales, fingerprint, make_plan, make_tasks
+from dctnet.data.packed.quantization import choose_quantization_steps, sample_coefficients
+from dctnet.data.packed.schema import MANIFEST, PLAN, fault_of_images, is_left_out, read_json
 from dctnet.data.packed.shard import ShardTask, one_thread, shard_images, shard_size, write_shard
-from dctnet.data.packed.steps import choose_steps, sample_coefficients
 from dctnet.data.packed.verify import is_intact
 from dctnet.errors import UserError, first_line, printable
-from dctnet.whole import write_whole
+from dctnet.io.atomic import atomic_write
+from dctnet.io.canonical_json import dump_json, parse_json
 
-# What a kill can leave of our own files, named by write_whole and write_shard.
+# What a kill can leave of our own files, named by atomic_write and write_shard.
 _HALF_WRITTEN = re.compile(r"\.(plan\.json|manifest\.json|(train|val|test)-\d{5}(\.json)?)\.\d+")
 SHARD_BYTES = 256 << 20
 
@@ -76,7 +76,7 @@ def pack(
     if folder.resolve().is_relative_to(source.root.resolve()):
         raise UserError(f"{out}: lies within {src}, of which it would become a class; choose a folder outside")
     plan = make_plan(source, data, choose_scales(data, scales), dtype, shard_bytes)
-    with _disk_faults(folder), _alone(folder):
+    with _translate_disk_errors(folder), _alone(folder):
         plan = _settle(plan, source, folder)
         tasks = make_tasks(plan, source)
         todo = _missing(folder, tasks)
@@ -92,7 +92,7 @@ def pack(
 
 
 @contextlib.contextmanager
-def _disk_faults(folder: Path) -> Iterator[None]:
+def _translate_disk_errors(folder: Path) -> Iterator[None]:
     """What a disk refuses, in one line that says what is there already."""
     try:
         yield
@@ -188,7 +188,7 @@ def _settle(plan: dict[str, Any], source: FrequencyDataModule, folder: Path) -> 
             begun = read_manifest(folder, files=False).content if name == MANIFEST else read_json(folder / name)
             if not isinstance(begun, dict):
                 raise UserError(f"{folder / name}: not what dctnet pack writes; choose another folder")
-            now = parse_json(dump({**plan, "plan": fingerprint(plan)}))
+            now = parse_json(dump_json({**plan, "plan": fingerprint(plan)}))
             if begun.get("plan") != now["plan"]:
                 # A manifest's splits are written in another way; the fingerprint covers them.
                 told = [key for key in now if key not in ("plan", "splits") and begun.get(key) != now[key]]
@@ -201,10 +201,10 @@ def _settle(plan: dict[str, Any], source: FrequencyDataModule, folder: Path) -> 
     if split is None:
         raise UserError(f"{source.root}: not one of the files can be read")
     samples = sample_coefficients(split, plan["channels"], source.root, source.decoder)
-    steps, error = choose_steps(samples, np.iinfo(plan["dtype"]).max)
+    steps, error = choose_quantization_steps(samples, np.iinfo(plan["dtype"]).max)
     plan = {**plan, "plan": fingerprint(plan), "steps": steps.tolist(), "error": error}
-    write_whole(folder / PLAN, dump(plan))
-    return parse_json(dump(plan))
+    atomic_write(folder / PLAN, dump_json(plan))
+    return parse_json(dump_json(plan))
 
 
 def _announce(plan: dict[str, Any], tasks: list[ShardTask], todo: list[ShardTask], folder: Path, workers: int) -> None:
@@ -291,10 +291,10 @@ def _finish(plan: dict[str, Any], source: FrequencyDataModule, tasks: list[Shard
         if not sum(shard.images for shard in shards):
             raise UserError(f"{source.root}: no image of {name} can be read; {len(skipped)} were left out")
         splits[name] = {"scales": split["scales"], "shards": [vars(s) for s in shards], "skipped": sorted(skipped)}
-    content = dump(seal({**plan, "splits": splits}))
+    content = dump_json(seal({**plan, "splits": splits}))
     if (folder / MANIFEST).is_file() and (folder / MANIFEST).read_bytes() != content:
         raise UserError(f"{folder}: what was made again is not what the manifest names: the photographs have changed")
-    write_whole(folder / MANIFEST, content)
+    atomic_write(folder / MANIFEST, content)
     (folder / PLAN).unlink(missing_ok=True)
     left_out = [(name, *s) for name, split in splits.items() for s in split["skipped"]]
     for name, path, reason in left_out[:20]:

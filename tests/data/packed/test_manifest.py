@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.data.packed.jsonfile import MANIFEST, StoreError, dump
 from dctnet.data.packed.manifest import is_store, read_manifest
+from dctnet.data.packed.schema import MANIFEST, StoreError
 from dctnet.data.packed.verify import verify_store
 from dctnet.errors import UserError
+from dctnet.io.canonical_json import dump_json
 
 
 def use(root, residency="disk"):
@@ -42,7 +43,7 @@ def reseal(root, change):
     content = json.loads((root / MANIFEST).read_text())
     del content["sha256"]
     change(content)
-    (root / MANIFEST).write_bytes(dump({**content, "sha256": hashlib.sha256(dump(content)).hexdigest()}))
+    (root / MANIFEST).write_bytes(dump_json({**content, "sha256": hashlib.sha256(dump_json(content)).hexdigest()}))
 
 
 def test_good_store_is_verified_and_read(store, capsys):
@@ -310,7 +311,7 @@ def reseal_index(root, change):
     path = root / "train-00000.json"
     index = json.loads(path.read_text())
     raw = change(index)
-    path.write_bytes(raw if isinstance(raw, bytes) else dump(index))
+    path.write_bytes(raw if isinstance(raw, bytes) else dump_json(index))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     reseal(root, lambda content: spoil_shard(content, index_sha256=digest))
 

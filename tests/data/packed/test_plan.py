@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.data.decode import ImageError
+from dctnet.data.images.photo import ImageError
 from dctnet.data.packed.plan import PackData, choose_scales, fingerprint, grid, make_plan, make_tasks
 from dctnet.data.packed.shard import shard_size
 from dctnet.errors import UserError

@@ -6,8 +6,8 @@ import torch
 
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.packed.index import read_index
-from dctnet.data.packed.jsonfile import StoreError
 from dctnet.data.packed.manifest import index_file, read_manifest, shard_file
+from dctnet.data.packed.schema import StoreError
 from dctnet.errors import UserError
 from dctnet.frequency.channels import named_channels
 from dctnet.frequency.dct import flip_blocks
@@ -161,10 +161,10 @@ def test_store_follows_to_another_device(store):
     data = module(store, residency="device")
     dataset = data._dataset("train", data.files("train"))
     batch = dataset.__getitems__([(0, 0), (0, 1)])
-    before = dataset.finish(batch["sent"])
+    before = dataset.to_device(batch["payload"])
     # Statistics are taken on the CPU, before the trainer has moved to its device; meta stands for one.
-    places = {key: batch["sent"][key].to("meta") for key in ("corner", "blocks")}
-    moved = dataset.finish({**places, "flip": torch.zeros(2, dtype=torch.bool)})
+    places = {key: batch["payload"][key].to("meta") for key in ("corner", "blocks")}
+    moved = dataset.to_device({**places, "flip": torch.zeros(2, dtype=torch.bool)})
     assert moved.device.type == "meta"
     assert moved.shape == before.shape
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.data.decode import ImageError, Photo
+from dctnet.data.images.photo import ImageError, Photo
 from dctnet.data.packed import shard, writer
 from dctnet.data.packed.index import read_index
 from dctnet.data.packed.manifest import read_manifest, shard_file
@@ -30,7 +30,7 @@ def contents(folder):
 
 def interrupt(monkeypatch, at, error=KeyboardInterrupt):
     """Makes the writing of one shard fail half-way."""
-    real, calls = shard.dump, []
+    real, calls = shard.dump_json, []
 
     def failing(content):
         calls.append(content)
@@ -38,7 +38,7 @@ def interrupt(monkeypatch, at, error=KeyboardInterrupt):
             raise error
         return real(content)
 
-    monkeypatch.setattr(shard, "dump", failing)
+    monkeypatch.setattr(shard, "dump_json", failing)
 
 
 def stop_half_way(monkeypatch, pack_small, photos, out, **options):
@@ -256,7 +256,7 @@ def test_full_disk_in_the_middle_of_a_shard_leaves_no_half(photos, store, tmp_pa
 
 @pytest.mark.parametrize("name", ["plan.json", "manifest.json"])
 def test_disk_that_is_full_at_the_plan_or_the_manifest(photos, store, tmp_path, pack_small, monkeypatch, name):
-    real = writer.write_whole
+    real = writer.atomic_write
 
     def full(path, content):
         if path.name == name:
@@ -264,7 +264,7 @@ def test_disk_that_is_full_at_the_plan_or_the_manifest(photos, store, tmp_path, 
         real(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(writer, "write_whole", full)
+        patch.setattr(writer, "atomic_write", full)
         with pytest.raises(UserError, match="run the same command again"):
             pack_small(photos, tmp_path / "out")
     assert contents(pack_small(photos, tmp_path / "out")) == contents(store)

@@ -1,0 +1,199 @@
+"""From an opened photograph to what the network reads, in two halves: in the loading process, and on the device.
+
+``sample`` cuts one photograph, ``collate`` makes a batch of the cuts, ``to_device``, after the batch has reached the device,
+the network's input.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dctnet.data.images.photo import Box, Photo, Plane
+from dctnet.data.transforms import Crop
+from dctnet.frequency.channels import ChannelSet
+from dctnet.frequency.color import ycbcr_to_rgb
+from dctnet.frequency.dct import BLOCK, flip_blocks
+from dctnet.frequency.resample import resampled_dct
+
+
+def choose_denominator(box: Box, width: float, height: float) -> int:
+    """The most by which decoding may scale down, 8, 4, 2 or 1, and still give no fewer samples than are wanted.
+
+    Args:
+        box: What is to be resized, in source pixels.
+        width: Samples wanted across the box.
+        height: The same, vertically.
+    """
+    spare = min((box[2] - box[0]) / width, (box[3] - box[1]) / height)
+    return next(d for d in (8, 4, 2, 1) if d <= max(spare, 1))
+
+
+class Cut(NamedTuple):
+    """What a resized box depends on: the part of each plane in and around it, and the box in the samples of that part.
+
+    Args:
+        luma: (rows, columns), uint8.
+        luma_box: Left, top, right, bottom.
+        chroma: Cb and Cr, (2, rows, columns), uint8; a grey image has one sample of 128 in each.
+        chroma_box: The same box in theirs.
+    """
+
+    luma: np.ndarray
+    luma_box: Box
+    chroma: np.ndarray
+    chroma_box: Box
+
+
+def chroma_share(channel_set: ChannelSet) -> float:
+    """How many chroma samples the kept channels need, of those of the output along an axis, with a margin of two."""
+    highest = max((axis for own in channel_set.frequencies()[1:] for f in own for axis in divmod(f, BLOCK)), default=-1)
+    return min(1.0, 2 * (highest + 1) / BLOCK)
+
+
+def cut(photo: Photo, box: Box, width: int, height: int, chroma: float = 1.0) -> Cut:
+    """Cuts what is needed to resize a box, decoded no larger than needed: subsampled chroma must be enough, too.
+
+    Args:
+        photo: The photograph.
+        box: Left, top, right, bottom in source pixels.
+        width: Columns that the box is to become.
+        height: Rows that it is to become.
+        chroma: The share of those that chroma needs, as :func:`chroma_share`.
+    """
+    detail = max(1.0, chroma * photo.chroma_factor)
+    luma, *both = photo.planes(choose_denominator(box, width * detail, height * detail))
+    if not both:
+        return Cut(*_cut([luma], box, width, height), np.full((2, 1, 1), 128, np.uint8), (0.0, 0.0, 1.0, 1.0))
+    return Cut(*_cut([luma], box, width, height), *_cut(both, box, width, height))
+
+
+def _cut(planes: list[Plane], box: Box, width: int, height: int) -> tuple[np.ndarray, Box]:
+    left, top, right, bottom = planes[0].locate(box)
+    # The filter reaches one output pixel, but at least one sample, beyond the box.
+    reach_x, reach_y = max(1, (right - left) / width), max(1, (bottom - top) / height)
+    x, y = max(0, math.floor(left - reach_x)), max(0, math.floor(top - reach_y))
+    window = slice(y, math.ceil(bottom + reach_y)), slice(x, math.ceil(right + reach_x))
+    parts = np.stack([plane.samples[window] for plane in planes])
+    return parts[0] if len(planes) == 1 else parts, (left - x, top - y, right - x, bottom - y)
+
+
+def pad(cuts: list[Cut]) -> dict[str, Tensor]:
+    """One batch of cuts, padded to the largest.
+
+    Returns:
+        ``luma`` (N, H, W) and ``chroma`` (2·N, h, w), uint8, Cb and Cr in turn; of each, ``…_boxes`` (…, 4) and
+        ``…_sizes`` (…, 2), rows and columns that are not padding.
+    """
+    luma_sizes = torch.tensor([c.luma.shape for c in cuts])
+    chroma_sizes = torch.tensor([c.chroma.shape[1:] for c in cuts])
+    luma = torch.zeros(len(cuts), *luma_sizes.amax(0).tolist(), dtype=torch.uint8)
+    chroma = torch.zeros(len(cuts), 2, *chroma_sizes.amax(0).tolist(), dtype=torch.uint8)
+    for y, c, one in zip(luma, chroma, cuts, strict=True):
+        y[: one.luma.shape[0], : one.luma.shape[1]] = torch.from_numpy(one.luma)
+        c[:, : one.chroma.shape[1], : one.chroma.shape[2]] = torch.from_numpy(one.chroma)
+    return {
+        "luma": luma,
+        "luma_boxes": torch.tensor([c.luma_box for c in cuts], dtype=torch.float64),
+        "luma_sizes": luma_sizes,
+        "chroma": chroma.flatten(0, 1),
+        "chroma_boxes": torch.tensor([c.chroma_box for c in cuts], dtype=torch.float64).repeat_interleave(2, 0),
+        "chroma_sizes": chroma_sizes.repeat_interleave(2, 0),
+    }
+
+
+def compute_channels(padded: dict[str, Tensor], blocks: tuple[int, int], channel_set: ChannelSet) -> Tensor:
+    """The kept channels of padded cuts, on their device.
+
+    Args:
+        padded: As :func:`pad` makes it.
+        blocks: Rows and columns of blocks that each box becomes.
+        channel_set: The channels, in this order.
+
+    Shape:
+        - output: (N, K, rows, columns), float32
+    """
+    luma, *chroma = channel_set.frequencies()
+    parts = []
+    if luma:
+        parts.append(resampled_dct(padded["luma"], padded["luma_boxes"], blocks, luma, padded["luma_sizes"]))
+    if union := sorted({*chroma[0], *chroma[1]}):
+        both = resampled_dct(padded["chroma"], padded["chroma_boxes"], blocks, union, padded["chroma_sizes"])
+        for own, found in zip(chroma, (both[0::2], both[1::2]), strict=True):
+            parts.append(found if own == union else found[:, [union.index(f) for f in own]])
+    return torch.cat(parts, 1)
+
+
+@dataclass(frozen=True)
+class ChannelReader:
+    """Computes the kept channels of crops, in the loading process or on the device.
+
+    Args:
+        crop: Where to crop.
+        size: Side of the crop as the network sees it, in pixels.
+        channel_set: The channels.
+        dct: ``loader`` or ``device``. For the latter decoded samples travel, resized by nobody before.
+    """
+
+    crop: Crop
+    size: int
+    channel_set: ChannelSet
+    dct: Literal["loader", "device"] = "loader"
+
+    def sample(self, photo: Photo, rng: np.random.Generator) -> tuple[Cut, bool]:
+        """A cut, and whether to flip it."""
+        box = self.crop.box(photo.width, photo.height, rng)
+        return cut(photo, box, self.size, self.size, chroma_share(self.channel_set)), self.crop.flip(rng)
+
+    def collate(self, samples: list[tuple[Cut, bool]]) -> dict[str, Tensor]:
+        """What :func:`pad` makes of the cuts, and ``flip`` (N,); or ``channels`` (N, K, S/8, S/8), float32."""
+        if self.dct == "device":
+            return {**pad([c for c, _ in samples]), "flip": torch.tensor([flip for _, flip in samples])}
+        # A few at a time: one by one the overhead of each operation shows, and many do not fit into the cache.
+        parts = (samples[i : i + 8] for i in range(0, len(samples), 8))
+        return {"channels": torch.cat([self._compute(replace(self, dct="device").collate(part)) for part in parts])}
+
+    def to_device(self, payload: dict[str, Tensor]) -> Tensor:
+        """Channels (N, K, S/8, S/8), float32."""
+        return payload["channels"] if "channels" in payload else self._compute(payload)
+
+    def _compute(self, payload: dict[str, Tensor]) -> Tensor:
+        side = self.size // BLOCK
+        return flip_blocks(
+            compute_channels(payload, (side, side), self.channel_set), self.channel_set.indices, payload["flip"]
+        )
+
+
+@dataclass(frozen=True)
+class RGBReader:
+    """Resizes the planes in the loading process; they become RGB on the device. For the baseline.
+
+    Args:
+        crop: Where to crop.
+        size: Side of the crop as the network sees it, in pixels.
+    """
+
+    crop: Crop
+    size: int
+
+    def sample(self, photo: Photo, rng: np.random.Generator) -> Tensor:
+        """Planes (3, S, S) of one crop, uint8."""
+        planes = torch.empty(3, self.size, self.size, dtype=torch.uint8)
+        one = cut(photo, self.crop.box(photo.width, photo.height, rng), self.size, self.size)
+        parts = (one.luma, one.luma_box), *((samples, one.chroma_box) for samples in one.chroma)
+        for target, (samples, box) in zip(planes, parts, strict=True):
+            resized = Image.fromarray(samples).resize((self.size, self.size), Image.Resampling.BILINEAR, box=box)
+            target.copy_(torch.from_numpy(np.array(resized)))
+        return planes.flip(-1) if self.crop.flip(rng) else planes
+
+    def collate(self, samples: list[Tensor]) -> Tensor:
+        """Planes (N, 3, S, S), uint8."""
+        return torch.stack(samples)
+
+    def to_device(self, payload: Tensor) -> Tensor:
+        """RGB (N, 3, S, S), 0 … 255, float32."""
+        return ycbcr_to_rgb(payload.float())

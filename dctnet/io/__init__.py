@@ -1,0 +1,1 @@
+"""Files, read and written safely: atomic writes, strict YAML, canonical JSON, torch files."""

@@ -1,0 +1,1 @@
+"""Measurements that write rows and a page: accuracy, throughput."""

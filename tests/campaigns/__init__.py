@@ -1,1 +1,0 @@
-"""Campaigns: many random trials, too long for CI, each run by hand with ``python -m tests.campaigns.NAME``."""

@@ -1,0 +1,238 @@
+"""Headers of JPEG files against what libjpeg reads, and what is not understood, by its reason."""
+
+import io
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dctnet.data.images.header import DamagedError, JpegError, count_scans, read_header
+from tests.conftest import needs_turbojpeg
+from tests.pictures import SAMPLINGS, encode_jpeg, insert_orientation, insert_segment, waves
+
+FACTORS = {
+    "4:4:4": (1, 1), "4:2:2": (2, 1), "4:2:0": (2, 2), "4:4:0": (1, 2), "4:1:1": (4, 1)
+}  # fmt: skip
+
+
+def encode(mode: str = "RGB", **options) -> bytes:
+    """A small JPEG file, by Pillow."""
+    file = io.BytesIO()
+    Image.fromarray(waves(45, 29)).convert(mode).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def patch(data: bytes, marker: int, offset: int, new: bytes) -> bytes:
+    """The same file with other bytes at an offset from the first such marker."""
+    place = data.index(bytes((0xFF, marker))) + offset
+    return data[:place] + new + data[place + len(new) :]
+
+
+@needs_turbojpeg
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize("size", [(45, 29), (64, 48), (1, 1)])
+def test_size_sampling_and_blocks(sampling, progressive, size):
+    header = read_header(encode_jpeg(waves(*size), sampling, progressive=progressive))
+    width, height = size
+    assert (header.width, header.height) == size
+    assert header.process == ("progressive" if progressive else "baseline")
+    assert header.orientation == 1
+    assert header.blocks(0) == (-(-height // 8), -(-width // 8))
+    if sampling == "grey":
+        assert header.factors == [(1, 1)]
+        return
+    across, down = FACTORS[sampling]
+    assert header.factors == [(1, 1), (across, down), (across, down)]
+    assert header.blocks(1) == header.blocks(2) == (-(-height // (8 * down)), -(-width // (8 * across)))
+
+
+@pytest.mark.parametrize("quality", [5, 75, 100])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_quantisation_tables_are_those_that_pillow_reads(mode, quality):
+    data = encode(mode, quality=quality)
+    image = Image.open(io.BytesIO(data))
+    # Pillow gives them row by row, as we do.
+    expected = [image.quantization[index] for _, _, _, index in image.layer]
+    assert [c.table.tolist() for c in read_header(data).components] == [list(table) for table in expected]
+
+
+def test_tables_are_those_that_libjpeg_reads(tmp_path):
+    jpeglib = pytest.importorskip("jpeglib")
+    (tmp_path / "a.jpg").write_bytes(encode(quality=60))
+    theirs = jpeglib.read_dct(str(tmp_path / "a.jpg"))
+    tables = [theirs.qt[n] for n in theirs.quant_tbl_no]
+    ours = [c.table.reshape(8, 8) for c in read_header((tmp_path / "a.jpg").read_bytes()).components]
+    assert np.array_equal(ours, tables)
+
+
+def test_tables_of_sixteen_bits_and_several_in_one_segment():
+    data = encode(quality=100)
+    wide = b"".join(
+        bytes((0x10 + name,)) + (np.arange(64) * 1000 + name + 1).astype(">u2").tobytes() for name in (0, 1)
+    )
+    # What comes first is replaced by what comes later, so ours must be the last.
+    scan = data.index(b"\xff\xda")
+    data = data[:scan] + insert_segment(b"\xff\xd8", 0xDB, wide)[2:] + data[scan:]
+    luma, chroma, _ = (c.table for c in read_header(data).components)
+    # T.81, figure A.6: the third value is that of v = 1, u = 0, the last that of v = u = 7.
+    assert (luma[1], luma[8], luma[63]) == (1001, 2001, 63001)
+    assert (chroma == luma + 1).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation(orientation):
+    assert read_header(insert_orientation(encode(), orientation)).orientation == orientation
+
+
+def test_what_precedes_the_frame_may_be_anything():
+    data = insert_segment(insert_segment(encode(), 0xFE, b"a comment \xff\xda\xff\xc0"), 0xE7, b"\xff" * 40)
+    padded = data[:2] + b"\xff" * 5 + data[2:]  # T.81, B.1.1.2: any marker may be preceded by fill bytes
+    assert read_header(padded).width == 45
+
+
+def test_restart_intervals_and_optimised_tables_do_not_matter():
+    assert read_header(encode(restart_marker_blocks=1, optimize=True)).width == 45
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "no JPEG file"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, "no JPEG file"),
+        (b"\xff\xd8", "no scan in it"),
+        (b"\xff\xd8\xff\xd9", "no scan in it"),
+        (b"\xff\xd8" + b"\0" * 40, "no scan in it"),
+        (b"\xff\xd8\xff\xda\0\x02", "a scan without a frame"),
+        (encode(keep_rgb=True), "stored as RGB"),
+        (encode("CMYK"), "4 components"),
+        (patch(encode(), 0xC0, 4, b"\x0c"), "12 bits a sample"),
+        (patch(encode(), 0xC0, 5, b"\0\0"), "45×0 samples"),
+        (patch(encode(), 0xC0, 9, b"\x02"), "2 components"),
+        (patch(encode(), 0xC0, 11, b"\x05"), "sampling factors 0×5"),
+        (patch(encode(), 0xC0, 12, b"\x03"), "a quantisation table is missing"),
+        (patch(encode(), 0xC0, 1, b"\xc3"), "lossless coding"),
+        (patch(encode(), 0xC0, 1, b"\xc5"), "hierarchical coding"),
+        (patch(encode(), 0xC0, 1, b"\xc9"), "arithmetic coding"),
+        (patch(encode(progressive=True), 0xC2, 1, b"\xca"), "arithmetic coding"),
+    ],
+)
+def test_what_is_not_understood_is_told(data, reason):
+    with pytest.raises(JpegError, match=reason):
+        read_header(data)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "reason"),
+    [
+        (b"\x11\0\x02\x21", "cannot be matched"),  # Cb finer than luma
+        (b"\x22\0\x02\x21", "cannot be matched"),  # Cb and Cr differ
+        (b"\x31\0\x02\x21", "cannot be matched"),  # 3 is no multiple of 2
+    ],
+)
+def test_sampling_that_cannot_be_matched_is_told(sampling, reason):
+    header = read_header(patch(encode(), 0xC0, 11, sampling))
+    with pytest.raises(JpegError, match=reason):
+        header.factors  # noqa: B018 - raises
+
+
+# libjpeg's order: JFIF is YCbCr; else Adobe's mark; else components named R, G and B.
+@pytest.mark.parametrize(
+    ("jfif", "adobe", "names", "is_rgb"),
+    [
+        (True, None, b"\1\2\3", False),
+        (True, 0, b"\1\2\3", False),
+        (True, None, b"RGB", False),
+        (False, None, b"\1\2\3", False),
+        (False, 0, b"\1\2\3", True),
+        (False, 1, b"\1\2\3", False),
+        (False, 1, b"RGB", False),
+        (False, None, b"RGB", True),
+    ],
+)
+def test_rgb_is_told_from_ycbcr_as_libjpeg_does(jfif, adobe, names, is_rgb):
+    data = encode()
+    for number, name in enumerate(names):
+        data = patch(data, 0xC0, 10 + 3 * number, bytes((name,)))
+        data = patch(data, 0xDA, 5 + 2 * number, bytes((name,)))
+    if not jfif:
+        data = data[:2] + data[2 + 2 + int.from_bytes(data[4:6], "big") :]
+    if adobe is not None:
+        data = data[:2] + insert_segment(b"\xff\xd8", 0xEE, b"Adobe\0\x64\0\0\0\0" + bytes((adobe,)))[2:] + data[2:]
+    decoded = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+    shown_as_ycbcr = np.abs(decoded - waves(45, 29)).mean() < 10
+    assert shown_as_ycbcr != is_rgb
+    if is_rgb:
+        with pytest.raises(JpegError, match="stored as RGB"):
+            read_header(data)
+    else:
+        assert len(read_header(data).components) == 3
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"keep_rgb": True}])
+def test_header_cut_short_anywhere_is_a_jpeg_error(options):
+    data = insert_orientation(encode(**options), 6)
+    scan = data.index(b"\xff\xda", data.index(b"\xff\xc4"))
+    for length in range(scan + 2):
+        with pytest.raises(JpegError):
+            read_header(data[:length])
+
+
+def test_damaged_headers_are_read_or_refused():
+    data, draw = insert_orientation(encode(), 3), np.random.default_rng(0)
+    scan, read = data.index(b"\xff\xda"), 0
+    for _ in range(500):
+        damaged = bytearray(data[: scan + 20])
+        for place in draw.integers(2, scan, 2):
+            damaged[place] = draw.integers(256)
+        try:
+            read_header(bytes(damaged))
+            read += 1
+        except JpegError:
+            pass
+    assert 0 < read < 500
+
+
+@pytest.mark.parametrize("length", [2, 3, 4, 1000, 65535])
+@pytest.mark.parametrize("held", [b"\xff\xd9", b"\xff\xda\0\x08", b"\xff\xff\xda", b"\xff"])
+def test_scans_are_counted_whatever_lies_within_the_segments_between_them(length, held):
+    data = encode(progressive=True)
+    count = count_scans(data)
+    assert count == data.count(b"\xff\xda") > 5
+    content = (held * length)[: length - 2]
+    for place in (data.index(b"\xff\xda", data.index(b"\xff\xda") + 2), len(data) - 2):
+        hidden = data[:place] + b"\xff\xfe" + length.to_bytes(2, "big") + content + data[place:]
+        assert count_scans(hidden) == count
+        assert (np.asarray(Image.open(io.BytesIO(hidden))) == np.asarray(Image.open(io.BytesIO(data)))).all()
+
+
+def test_samples_restarts_and_fill_bytes_do_not_end_a_scan():
+    data = encode(restart_marker_blocks=1)
+    assert b"\xff\xd0" in data
+    assert count_scans(data) == 1
+    for fill in (b"\xff\0", b"\xff\xff\0", b"\xff\x01\xff\x02", b"\xff" * 1000, b"\xff\xd7\xff\xff"):
+        assert count_scans(data[:-2] + fill + b"\xff\xda\0\x08" + bytes(6) + fill + data[-2:]) == 2
+
+
+@pytest.mark.parametrize(
+    ("behind", "message"),
+    [
+        (b"\xff\xfe\xff\xff", "no end"),
+        (b"\xff\xfe", "no end"),
+        (b"\xff", "no end"),
+        (b"\xff\xfe\0\2" * 20_000, "10,000 markers after the first scan"),
+        (b"\xff\xfe\0\0" * 20_000, "10,000 markers after the first scan"),
+    ],
+)
+def test_file_that_comes_to_no_end_is_damaged(behind, message):
+    with pytest.raises(DamagedError, match=message):
+        count_scans(encode()[:-2] + behind)
+
+
+@pytest.mark.parametrize("unit", [b"\xff\0", b"\xff", b"\xff\xd0", b"\0", b"\xff\x01"])
+def test_many_bytes_of_a_scan_take_no_time(unit):
+    data = encode()[:-2] + unit * (20_000_000 // len(unit)) + b"\0\xff\xd9"
+    started = time.process_time()
+    assert count_scans(data) == 1
+    assert time.process_time() - started < 2

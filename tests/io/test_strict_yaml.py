@@ -1,0 +1,109 @@
+"""A key that stands twice is refused wherever YAML is read; what stands once is read as it ever was."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonargparse
+import pytest
+import yaml
+
+from dctnet.cli import parsing
+from dctnet.errors import UserError
+from dctnet.io.strict_yaml import load_yaml
+from dctnet.studies.accuracy.provenance import read_yaml
+from tests.cli.test_cli import fails
+
+ROOT = Path(__file__).parents[2]
+TWICE = "model:\n  lr: 0.02\ndata: {root: x}\nmodel:\n  lr: 0.5\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (TWICE, "the key 'model' stands in lines 1 and 4"),
+        ("a: {lr: 0.02, lr: 0.5}", "the key 'a.lr' stands twice in line 1"),
+        ('a: {lr: 0.02, "lr": 0.5}', "the key 'a.lr' stands twice in line 1"),
+        ("- 1\n- b: 1\n  c: {}\n  b: 1", "the key '1.b' stands in lines 2 and 4"),
+        ("a: &a {b: 1}\nc: {<<: *a, b: 2, b: 3}", "the key 'c.b' stands twice in line 2"),
+        ("a: &a {b: 1}\nc:\n  <<: *a\n  <<: *a", "the key 'c.<<' stands in lines 3 and 4"),
+        ('{"a": {"b": 1, "b": 1}}', "the key 'a.b' stands twice in line 1"),
+    ],
+)
+def test_a_repeated_key_is_named_with_its_lines(text, words):
+    with pytest.raises(UserError) as error:
+        load_yaml(text, "c.yaml")
+    assert str(error.value) == f"c.yaml: {words}, and only the last would count; keep one"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: {lr: 1}\nb: {lr: 2}",
+        "[{a: 1}, {a: 1}]",
+        "{1: a, '1': b}",
+        "base: &base {a: 1, b: 2}\nc: {<<: *base, b: 3}\nd: &d {<<: *base, a: 5}\ne: {<<: [*d, *base], a: 0}",
+        "a: &a [*a, 1]",
+        "",
+    ],
+)
+def test_what_stands_once_in_each_mapping_is_read(text):
+    assert repr(load_yaml(text, "c.yaml")) == repr(yaml.safe_load(text))
+
+
+VALUES = ["1e-3", "1.", "{lr: 1e-3, x: .5}", "[1e3, 1_000, 010, yes, 2020-01-01]", "{a,a}", "a:", "{a: 1, <<: {a: 2}}"]
+CONFIGS = [*sorted((ROOT / "configs").glob("*.yaml")), ROOT / "docs" / "benchmark" / "grid.yaml"]
+
+
+@pytest.mark.parametrize("text", [*VALUES, *(path.read_text() for path in CONFIGS)])
+def test_values_are_those_that_jsonargparse_reads(text):
+    read, before = jsonargparse.get_loader(parsing.YAML)(text), jsonargparse.get_loader("yaml")(text)
+    assert repr(read) == repr(before)  # and the kinds of numbers
+
+
+@pytest.mark.parametrize("verb", ["fit", "validate", "benchmark"])
+@pytest.mark.parametrize("name", ["c.yaml", "c.json"])
+def test_no_verb_takes_a_configuration_with_one(verb, name, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("dctnet.cli.fit._from_checkpoint", lambda _: {})
+    (tmp_path / name).write_text(TWICE if name == "c.yaml" else '{"model":\n {"lr": 1,\n "lr": 2}}')
+    words = "the key 'model' stands in lines 1 and 4" if name == "c.yaml" else "'model.lr' stands in lines 2 and 3"
+    line = fails(capsys, verb, "--config", tmp_path / name)
+    assert str(tmp_path / name) in line
+    assert words in line
+
+
+def test_neither_in_a_file_that_a_configuration_names(tmp_path, capsys):
+    (tmp_path / "model.yaml").write_text("lr: 0.02\ngate: none\nlr: 0.5\n")
+    (tmp_path / "outer.yaml").write_text("model: model.yaml\n")
+    line = fails(capsys, "fit", "--config", tmp_path / "outer.yaml")
+    assert "model.yaml: the key 'lr' stands in lines 1 and 3" in line
+    (tmp_path / "c.yaml").write_text(TWICE)
+    (tmp_path / "outer.yaml").write_text("config: c.yaml\n")
+    assert "c.yaml: the key 'model' stands in" in fails(capsys, "fit", "--config", tmp_path / "outer.yaml")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["fit", "--model", "{lr: 0.02, lr: 0.5}"],
+        ["fit", "--trainer.callbacks", "[{class_path: x, class_path: y}]"],
+        ["benchmark", "--arms", "[{choose: patches, choose: square}]"],
+        ["benchmark", "--ranking.model", "{gate: static, gate: dynamic}"],
+    ],
+)
+def test_neither_in_the_value_of_an_option(args, capsys):
+    line = fails(capsys, *args)
+    assert f"'{args[-1]}': the key '" in line
+    assert "stands twice in line 1" in line
+
+
+def test_neither_in_what_a_benchmark_wrote_and_somebody_changed(tmp_path):
+    (tmp_path / "grid.yaml").write_text(TWICE)
+    with pytest.raises(UserError, match=r"grid.yaml: the key 'model' stands in lines 1 and 4"):
+        read_yaml(tmp_path / "grid.yaml")
+
+
+def test_help_reads_no_yaml():
+    heavy = {"torch", "yaml", "jsonargparse"}
+    code = f"import sys; from dctnet.cli import main; main(['--help']); assert not {heavy} & {{*sys.modules}}"
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

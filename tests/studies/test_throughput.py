@@ -1,0 +1,82 @@
+"""Every way to feed a network runs over the same photographs, and the report holds what it promises."""
+
+import json
+
+import pytest
+import torch
+
+from dctnet.data.images import turbojpeg
+from dctnet.errors import UserError
+from dctnet.frequency.channels import named_channels
+from dctnet.frequency.maskfile import write_mask
+from dctnet.studies.throughput.pipelines import make_pipelines
+from dctnet.studies.throughput.study import throughput
+
+NAMES = ["rgb_torchvision", "rgb_pillow", "pixels", "pixels_device_dct", "coefficients"]
+NAMES += ["packed_cold", "packed_warm", "packed_ram"]
+
+
+@pytest.mark.skipif(turbojpeg.describe() is None, reason="libjpeg-turbo is not found")
+def test_report_has_every_path(photos, tmp_path, capsys):
+    throughput(str(photos / "train"), "zigzag-6", str(tmp_path / "out"), images=5, rounds=2, image_size=64)
+    report = json.loads((tmp_path / "out" / "throughput.json").read_text())
+    expected = NAMES + (["packed_device"] if torch.cuda.is_available() else [])
+    assert sorted(report["paths"]) == sorted(expected)
+    assert report["images"] == 5
+    assert {"torch", "torchvision", "dctnet"} <= report["versions"].keys()
+    assert report["machine"]
+    assert report["paths"]["rgb_torchvision"]["ratio"] == 1
+    assert all(row["images_per_second"] > 0 for row in report["paths"].values())
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in expected)
+    assert (tmp_path / "out" / "throughput.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_names_of_folders_and_masks_write_no_lines_of_their_own(photos, tmp_path, capsys):
+    root, mask = tmp_path / "a\n\x1b[31m$x_{", tmp_path / "m\n.json"
+    root.symlink_to(photos / "train")
+    write_mask(mask, named_channels("dc"))
+    capsys.readouterr()
+    throughput(str(root), str(mask), str(tmp_path / "out\n"), images=1, rounds=1, image_size=64)
+    printed = capsys.readouterr().out
+    assert all(line.isprintable() for line in printed.splitlines())
+    assert f"1 photographs of {tmp_path}/a\\n\\x1b[31m$x_{{, mean" in printed
+    assert f"\n{tmp_path}/m\\n.json at 64 px" in printed
+    assert printed.endswith(f"{tmp_path}/out\\n/throughput.png\n")
+
+
+def test_bytes_an_image_are_those_of_the_tensors(photos, tmp_path):
+    files = sorted(map(str, (photos / "train" / "blue").iterdir()))[:4]
+    feeds = make_pipelines(files, named_channels("zigzag-6"), 64, tmp_path)
+    assert feeds["rgb_torchvision"](0) == 4 * 3 * 224 * 224 * 4
+    assert feeds["rgb_pillow"](0) == 4 * 3 * 224 * 224
+    assert feeds["pixels"](0) == 4 * 6 * 8 * 8 * 4
+    flags = 4  # one byte an image says whether to flip
+    assert feeds["packed_ram"](0) == feeds["packed_warm"](0) == 4 * 6 * 8 * 8 + flags
+
+
+def test_without_libjpeg_turbo_the_rest_is_timed(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(turbojpeg, "describe", lambda: None)
+    files = sorted(map(str, (photos / "train" / "blue").iterdir()))[:2]
+    assert "coefficients" not in make_pipelines(files, named_channels("dc"), 64, tmp_path)
+    assert "dctnet doctor" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rounds": 0}, "at least 1"),
+        ({"image_size": 100}, "multiple of 8"),
+        ({"root": "nowhere"}, "no such folder"),
+        ({"channels": "squire-24"}, "square-24"),
+    ],
+)
+def test_what_cannot_be_timed_is_refused(photos, options, message):
+    with pytest.raises(UserError, match=message):
+        throughput(**{"root": str(photos), **options})
+
+
+def test_folder_without_photographs_is_refused(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"no photograph")
+    with pytest.raises(UserError, match="no JPEG file"):
+        throughput(str(tmp_path))

@@ -1,0 +1,129 @@
+"""What is written about files that were left out, and predictions that were not finished."""
+
+import csv
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from dctnet.data.datamodule import FrequencyDataModule
+from dctnet.data.images.photo import ImageError
+from dctnet.errors import UserError
+from dctnet.training.callbacks import PredictionsCSV, SkippedFiles, excess
+from dctnet.training.module import FrequencyClassifier
+
+
+def parts(root, **options):
+    torch.manual_seed(0)
+    model = FrequencyClassifier(["blue", "green", "red"], [0, 64, 128], image_size=32)
+    data = FrequencyDataModule(str(root), channels="dc", image_size=32, batch_size=4, num_workers=0, **options)
+    data.class_names = ["blue", "green", "red"]
+    return model, data
+
+
+def trainer(tmp_path, callback, logger=False):
+    return pl.Trainer(
+        default_root_dir=tmp_path, accelerator="cpu", logger=logger, callbacks=[callback], enable_progress_bar=False
+    )
+
+
+def test_without_a_run_folder_the_list_goes_to_standard_error(own_photos, tmp_path, capsys):
+    bad = own_photos / "val" / "red" / "1.jpg"
+    bad.write_bytes(b"")
+    model, data = parts(own_photos, on_error="skip", max_bad_fraction=None)
+    trainer(tmp_path, SkippedFiles()).validate(model, data, verbose=False)
+    assert f"left out {bad}: " in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.csv"))
+
+
+def test_limit_is_passed_when_the_share_of_a_split_is_certainly_larger(own_photos):
+    _, data = parts(own_photos, on_error="skip", max_bad_fraction=2 / 9)
+    paths = data.files("val").paths
+    for count, path in enumerate((*paths[:3], *paths[:3]), 1):  # read once more, a file does not count once more
+        data.notes.add("val", [(path, "spoilt")])
+        assert (excess(data, "val") is not None) == (count >= 3)
+    assert excess(data, "train") is None
+    assert f"3 of 9 val files cannot be read so far, more than --data.max_bad_fraction {2 / 9}" in excess(data, "val")
+    data.hparams["max_bad_fraction"] = None
+    assert excess(data, "val") is None
+
+
+def test_evaluation_stops_at_the_batch_that_makes_it_certain(own_photos, tmp_path, capsys):
+    for name in ("blue/0", "blue/1", "red/2"):
+        (own_photos / "val" / f"{name}.jpg").write_bytes(b"")
+    # Batches of four: 2 of 9 in the first, the third bad file in the last.
+    model, data = parts(own_photos, on_error="skip", max_bad_fraction=0.2)
+    with pytest.raises(UserError, match=r"2 of 9 val files .*--data.max_bad_fraction 0.2.*blue/0.jpg.*listed above"):
+        trainer(tmp_path, SkippedFiles()).validate(model, data, verbose=False)
+    listed = [
+        line.split(": ")[0].rpartition("/val/")[2] for line in capsys.readouterr().err.splitlines() if "left" in line
+    ]
+    assert listed == ["blue/0.jpg", "blue/1.jpg"]
+
+
+def test_evaluation_with_just_as_many_bad_files_as_allowed_passes(own_photos, tmp_path):
+    for name in ("blue/0", "blue/1", "red/2"):
+        (own_photos / "val" / f"{name}.jpg").write_bytes(b"")
+    model, data = parts(own_photos, on_error="skip", max_bad_fraction=3 / 9)
+    (found,) = trainer(tmp_path, SkippedFiles()).validate(model, data, verbose=False)
+    assert (found["val_images"], found["val_skipped"]) == (6, 3)
+    assert data.notes.count("val") == 3
+
+
+def fit(root, tmp_path, **options):
+    model, data = parts(root, on_error="skip", **options)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    fitting = pl.Trainer(
+        default_root_dir=tmp_path, accelerator="cpu", callbacks=[SkippedFiles()], max_epochs=1, **quiet
+    )
+    return data, fitting, lambda: fitting.fit(model, data)
+
+
+def test_what_the_statistics_read_counts_so_that_no_step_is_trained_in_vain(own_photos, tmp_path):
+    for name in ("blue/0", "blue/1"):
+        (own_photos / "train" / f"{name}.jpg").write_bytes(b"")
+    _, fitting, go = fit(own_photos, tmp_path, max_bad_fraction=0.1)
+    with pytest.raises(UserError, match="2 of 18 train files cannot be read so far"):
+        go()
+    assert fitting.global_step == 0
+    data, fitting, go = fit(own_photos, tmp_path, max_bad_fraction=2 / 18)
+    go()
+    assert fitting.global_step == 4
+    assert data.notes.count("train") == 2
+
+
+@pytest.mark.parametrize("norm_images", [1, 100])
+def test_training_file_of_the_dropped_last_batch_is_listed_if_anything_read_it(own_photos, tmp_path, norm_images):
+    # Of 18 files the first epoch drops two.
+    dropped = np.random.default_rng((0, 0)).permutation(18)[16:]
+    (own_photos / "val" / "red" / "1.jpg").write_bytes(b"")
+    paths = FrequencyDataModule(str(own_photos)).files("train").paths
+    seen, unseen = (paths[i] for i in (next(i for i in range(1, 18) if i not in dropped), max(dropped)))
+    for path in (seen, unseen):
+        open(path, "w").close()
+    data, _, go = fit(own_photos, tmp_path, max_bad_fraction=0.2, norm_images=norm_images)
+    go()
+    assert set(data.notes.of("train")) == ({seen, unseen} if norm_images == 100 else {seen})
+    assert set(data.skipped) == {*data.notes.of("train"), str(own_photos / "val" / "red" / "1.jpg")}
+
+
+def test_prediction_that_fails_leaves_no_file(own_photos, tmp_path):
+    model, data = parts(own_photos / "val")
+    sorted((own_photos / "val").rglob("*.jpg"))[-1].write_bytes(b"")
+    out = tmp_path / "p.csv"
+    out.write_text("of yesterday")
+    with pytest.raises(ImageError):
+        trainer(tmp_path, PredictionsCSV(out)).predict(model, data)
+    assert out.read_text() == "of yesterday"
+
+
+def test_prediction_skips_and_names_the_rest(own_photos, tmp_path):
+    bad = own_photos / "val" / "red" / "0.jpg"
+    bad.write_bytes(b"")
+    model, data = parts(own_photos / "val", on_error="skip")
+    trainer(tmp_path, PredictionsCSV(tmp_path / "p.csv")).predict(model, data)
+    rows = list(csv.DictReader(open(tmp_path / "p.csv")))
+    assert len(rows) == 8
+    assert str(bad) not in {row["path"] for row in rows}
+    assert {row["label"] for row in rows} <= {"blue", "green", "red"}
