@@ -1,44 +1,74 @@
-"""Files and folders that are there whole or not at all."""
+"""Atomic writes: a file or folder appears under its name only when it is complete and on the disk."""
 
 import contextlib
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 from dctnet.errors import UserError, first_line
 
 
-def atomic_write(path: Path, content: bytes) -> None:
-    """Writes a file so that it is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+@contextlib.contextmanager
+def atomic_open(path: str | Path, mode: str = "wb", suffix: str | None = None, **options: Any) -> Iterator[IO[Any]]:
+    """Opens a temporary file in the same folder; the end of the block syncs it and renames it to ``path``.
+
+    If the block raises, the temporary file is removed and the previous file under ``path`` stays as it was.
+
+    Args:
+        path: The file to write. An existing file is replaced.
+        mode: ``"wb"`` or ``"w"``.
+        suffix: The temporary name is ``.NAME.SUFFIX``. Default: the process id, so that several processes can write
+            the same file. A fixed suffix lets the next write replace what a killed process left behind.
+        options: ``encoding``, ``newline`` and ``errors`` of :func:`open`.
+
+    Raises:
+        OSError: The file cannot be written. Its ``filename`` is ``path``.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{suffix or os.getpid()}")
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
+        with open(temporary, mode, **options) as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        # ENOSPC from write() has no filename; other errors have the temporary one.
+        if error.filename in (None, str(temporary)):
+            error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def atomic_write(path: str | Path, content: bytes) -> None:
+    """Writes a file with :func:`atomic_open`."""
+    with atomic_open(path) as file:
+        file.write(content)
 
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill that gets its name only when it is full, so that one that is there is whole.
+    """Creates a temporary folder to fill; the end of the block renames it to ``path``.
 
-    Two processes may fill one at the same time: the first to finish wins.
+    If two processes fill the same folder, the first to finish wins and the result of the other is removed.
 
     Args:
-        path: The folder to make; must not exist, or be empty.
+        path: The folder to create; it must not exist, or be empty.
 
     Raises:
-        UserError: It cannot be made there.
+        UserError: The folder cannot be created.
+        OSError: The folder cannot be filled. Its ``filename`` is set.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.mkdir(parents=True)
     except OSError as error:
-        raise UserError(f"{path}: cannot be made: {first_line(error)}") from error
+        raise UserError(f"{path}: cannot be created: {first_line(error)}") from error
     try:
         yield temporary
         try:
@@ -47,8 +77,17 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             if not path.is_dir():
                 raise
     except OSError as error:
-        if error.filename is None:  # that of a full disk does not say which
+        if error.filename is None:  # ENOSPC from write()
             error.filename = str(path)
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Syncs a folder, so that a rename within it survives a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -432,7 +432,7 @@ def test_skipped_files_are_listed_and_counted(own_photos, tmp_path, capsys):
         (["export-mask"], "ckpt"),
         (["make-planted", "x", "--train_per_class", "many"], "many"),
         (["make-planted", "x", "--seed", "-1"], "seed must not be negative"),
-        (["make-planted", "/proc/nope"], "/proc/nope: cannot be made"),
+        (["make-planted", "/proc/nope"], "/proc/nope: cannot be created"),
         (["fit", "--data.root", "x", "--seed_everything", "-1"], "--seed_everything must be"),
         (["fit", "--config", "/dev/null/x.yaml"], "x.yaml"),
     ],
