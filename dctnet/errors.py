@@ -1,37 +1,37 @@
-"""What the command line tells in one line: a mistake in what the user gave, with a hint, or a run that was stopped."""
+"""Exceptions that the command line reports in one line, and helpers for their messages."""
 
 import difflib
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-# Control, format, surrogate, and the separators of lines and paragraphs.
+# Control and format characters, surrogates, line and paragraph separators.
 _UNPRINTABLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 class Stopped(Exception):
-    """A run was asked to stop and has saved where it was; the command line prints that and ends with status 75.
+    """A run was stopped by a signal and has saved its state; the command line prints the message and exits with 75.
 
-    75 is EX_TEMPFAIL of sysexits.h: try again. A scheduler can requeue a job by it.
+    75 is EX_TEMPFAIL of sysexits.h, "try again": schedulers can requeue a job by it.
     """
 
 
 class UserError(ValueError):
-    """Something given by the user cannot be used: an option, a file, a folder.
+    """An option, a file or a folder cannot be used.
 
-    Its message is one line: what was asked, what came, where, what would be right. The command line prints it and ends
-    with status 2. So it does with what a disk refuses; any other exception is a defect of ours and keeps its traceback.
+    The message is one line: what was requested, what was found, where, and what would be right. The command line prints
+    it and exits with status 2. Other exceptions, except filesystem errors, are defects and keep their traceback.
     """
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`` Did you mean 'x'?`` with the nearest known word, or nothing; to be put behind a message."""
+    """Returns `` Did you mean 'x'?`` with the most similar known word, or an empty string, to append to a message."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def did_you_mean_path(path: str | Path) -> str:
-    """The same with the nearest name that lies beside a path that does not exist."""
+    """Suggests the most similar name in the folder of a path that does not exist."""
     parent = Path(path).parent
     if not parent.is_dir():
         return f" There is no folder {parent} either.{did_you_mean_path(parent) if parent.name else ''}"
@@ -40,25 +40,25 @@ def did_you_mean_path(path: str | Path) -> str:
 
 
 def no_folder(path: str | Path) -> UserError:
-    """What to raise where a folder is wanted and is not: it is a file, or there is none, but perhaps a near one."""
+    """Returns the error for a path that should be a folder: it is a file, or does not exist."""
     if Path(path).is_file():
-        return UserError(f"{path}: a file, wanted a folder")
+        return UserError(f"{path}: a file, expected a folder")
     return UserError(f"{path}: no such folder.{did_you_mean_path(path)}")
 
 
 def printable(text: str) -> str:
-    """Text as one line that looks like what it is: line feeds, escape sequences and marks of direction are spelt out.
+    """Escapes line breaks, control sequences, direction marks and undecodable bytes, so that text prints as one line.
 
-    A file's name may hold any of them, and could otherwise write lines of its own, or be undecodable and end the run.
+    File names may contain any of these, and could forge lines of output or fail to print.
     """
-    return "".join(_spelt_out(char) if unicodedata.category(char) in _UNPRINTABLE else char for char in text)
+    return "".join(_escape(char) if unicodedata.category(char) in _UNPRINTABLE else char for char in text)
 
 
-def _spelt_out(char: str) -> str:
+def _escape(char: str) -> str:
     return char.encode("unicode_escape" if char <= "\x9f" else "ascii", "backslashreplace").decode()
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's message, cut to a readable length."""
+    """Returns the type and the first line of an exception, at most 200 characters of it."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

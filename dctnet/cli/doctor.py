@@ -1,4 +1,4 @@
-"""What is installed here, what it unlocks, and how to get what is missing."""
+"""Lists installed libraries, what they enable, and how to install the missing ones."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -8,7 +8,7 @@ from dctnet import __version__
 from dctnet.data.images import turbojpeg
 
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "pillow", "PyTurboJPEG")
-# By the ID or ID_LIKE of /etc/os-release.
+# Keys: ID or ID_LIKE of /etc/os-release.
 _INSTALL = {
     "debian": "sudo apt-get install -y libturbojpeg0",
     "ubuntu": "sudo apt-get install -y libturbojpeg",
@@ -21,7 +21,7 @@ _INSTALL = {
 
 
 def doctor() -> None:
-    """Says which libraries are found, what they unlock, and the one command that would install what is missing."""
+    """Prints which libraries are installed, what they enable, and the command that installs a missing one."""
     print(f"dctnet {__version__}, Python {platform.python_version()}, {platform.platform()}")
     print("".join(f"  {name:<20}{_version(name)}\n" for name in _PACKAGES), end="")
     _report(
@@ -37,12 +37,12 @@ def doctor() -> None:
         "GPU",
         device,
         "training and the DCT of --data.dct device run on it; --data.residency device keeps a packed store there",
-        "torch finds none; everything runs on the CPU",
+        "torch finds no GPU; everything runs on the CPU",
     )
 
 
-def _report(what: str, found: str | None, unlocks: str, missing: str) -> None:
-    print(f"{what}: {found}\n  unlocks: {unlocks}" if found else f"{what}: not found\n  {missing}")
+def _report(name: str, found: str | None, enables: str, missing: str) -> None:
+    print(f"{name}: {found}\n  enables: {enables}" if found else f"{name}: not found\n  {missing}")
 
 
 def _version(name: str) -> str:
@@ -53,7 +53,7 @@ def _version(name: str) -> str:
 
 
 def install_command(release: Path = Path("/etc/os-release")) -> str:
-    """The command that installs the TurboJPEG library on this system."""
+    """Returns the command that installs the TurboJPEG library on this system."""
     if platform.system() == "Darwin":
         return "brew install jpeg-turbo"
     if platform.system() == "Windows":

@@ -1,4 +1,4 @@
-"""The command line: verbs only. Nothing heavy is imported before a verb needs it."""
+"""Entry point. A verb's module is imported when the verb runs, so that ``dctnet --help`` does not import torch."""
 
 import errno
 import sys
@@ -11,104 +11,92 @@ _HELP = """usage: dctnet VERB [options]
 
 Image classifiers on block-DCT frequency channels, and the channels worth keeping.
 
-  fit            train:                dctnet fit --config configs/quickstart.yaml
-  validate       accuracy on val/:     dctnet validate --ckpt_path C [--data.root DIR]
-  test           accuracy on test/:    dctnet test --ckpt_path C [--data.root DIR]
-  predict        label photographs:    dctnet predict --ckpt_path C --data.root PATH [--out CSV]
-  export-mask    the channels kept:    dctnet export-mask C --out mask.json [--keep K]
-  make-planted   a data set with a known answer:  dctnet make-planted DIR
-  pack           a data set as channels, never to be decoded again:  dctnet pack SRC OUT --data.channels mask.json
-  manifest       checksums of a data set:         dctnet manifest DIR
-  verify         every byte of a data set with such checksums, or of a packed store:  dctnet verify DIR
-  throughput     images a second of every way to feed a network, side by side:  dctnet throughput [--data.root DIR]
-  benchmark      accuracy against channels kept, with seeds and baselines:  dctnet benchmark --config C [--dry-run]
-  report         the page of a benchmark's folder, made anew:  dctnet report DIR
-  doctor         what is installed here, what it unlocks, how to get what is missing:  dctnet doctor
+  fit            train:                           dctnet fit --config configs/quickstart.yaml
+  validate       accuracy on val/:                dctnet validate --ckpt_path CKPT [--data.root DIR]
+  test           accuracy on test/:               dctnet test --ckpt_path CKPT [--data.root DIR]
+  predict        label photographs:               dctnet predict --ckpt_path CKPT --data.root PATH [--out CSV]
+  export-mask    write the kept channels:         dctnet export-mask CKPT --out mask.json [--keep K]
+  make-planted   make a data set with a known answer:      dctnet make-planted DIR
+  pack           store a data set as channels:    dctnet pack SRC OUT --data.channels mask.json
+  verify         check every byte of a packed store:       dctnet verify DIR
+  throughput     time every input pipeline:       dctnet throughput [--data.root DIR]
+  benchmark      accuracy against channels kept:  dctnet benchmark --config CONFIG [--dry-run]
+  report         make a benchmark's page again:   dctnet report DIR
+  doctor         list installed libraries and what is missing:  dctnet doctor
 
 dctnet VERB --help lists a verb's options.
 """
 
-# What a disk refuses: no defect of ours, and no traceback would help.
-_REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+# Filesystem errors: one line, exit status 2, no traceback.
+_FILESYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
-def _experiment(verb: str) -> Callable[[list[str]], None]:
-    def run(args: list[str]) -> None:
-        from dctnet.cli.fit import run_experiment
+def _experiment(args: list[str]) -> None:
+    from dctnet.cli.fit import run_experiment
 
-        run_experiment([verb, *args])
-
-    return run
+    run_experiment(args)
 
 
 def _export_mask(args: list[str]) -> None:
     from dctnet.cli.parsing import call
     from dctnet.export.mask import export_mask
 
-    call(export_mask, args, {"root": "data.root"})
+    call(export_mask, args[1:], ("root",))
 
 
 def _make_planted(args: list[str]) -> None:
     from dctnet.cli.parsing import call
     from dctnet.data.planted import make_planted
 
-    call(make_planted, args)
+    call(make_planted, args[1:])
 
 
 def _pack(args: list[str]) -> None:
     from dctnet.cli.parsing import call
-    from dctnet.data.packed.writer import pack
+    from dctnet.data.packed.writer import DATA_OPTIONS, pack
 
-    call(pack, args)
-
-
-def _manifest(args: list[str]) -> None:
-    from dctnet.cli.parsing import call
-    from dctnet.data.checksums import manifest
-
-    call(manifest, args)
+    call(pack, args[1:], DATA_OPTIONS)
 
 
 def _verify(args: list[str]) -> None:
     from dctnet.cli.parsing import call
-    from dctnet.data.checksums import verify
+    from dctnet.data.packed.verify import verify
 
-    call(verify, args)
+    call(verify, args[1:])
 
 
 def _throughput(args: list[str]) -> None:
     from dctnet.cli.parsing import call
     from dctnet.studies.throughput.study import throughput
 
-    call(throughput, args, {"root": "data.root", "channels": "data.channels"})
+    call(throughput, args[1:], ("root", "channels"))
 
 
 def _benchmark(args: list[str]) -> None:
     from dctnet.cli.benchmark import benchmark
 
-    benchmark(args)
+    benchmark(args[1:])
 
 
 def _report(args: list[str]) -> None:
     from dctnet.cli.parsing import call
-    from dctnet.studies.accuracy.report.report import report
+    from dctnet.studies.accuracy.report import report
 
-    call(report, args)
+    call(report, args[1:])
 
 
 def _doctor(args: list[str]) -> None:
     from dctnet.cli.doctor import doctor
     from dctnet.cli.parsing import call
 
-    call(doctor, args)
+    call(doctor, args[1:])
 
 
 VERBS: dict[str, Callable[[list[str]], None]] = {
-    **{verb: _experiment(verb) for verb in ("fit", "validate", "test", "predict")},
+    **dict.fromkeys(("fit", "validate", "test", "predict"), _experiment),
     "export-mask": _export_mask,
     "make-planted": _make_planted,
     "pack": _pack,
-    "manifest": _manifest,
     "verify": _verify,
     "throughput": _throughput,
     "benchmark": _benchmark,
@@ -121,11 +109,11 @@ def main(args: list[str] | None = None) -> int:
     """Runs one verb.
 
     Args:
-        args: What follows ``dctnet`` on the command line; None reads it from there.
+        args: The command line after ``dctnet``; None reads it from ``sys.argv``.
 
     Returns:
-        The exit status: 0; 2 for a mistake of the user's, or what a disk refuses, told in one line; 75 for a training
-        or a benchmark that was asked to stop; 130 for anything else after Ctrl-C.
+        The exit status: 0; 2 for a user's mistake or a filesystem error, printed as one line; 75 for a training or a
+        benchmark that a signal stopped after it had saved; 130 for any other verb after Ctrl-C.
     """
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help"):
@@ -137,22 +125,21 @@ def main(args: list[str] | None = None) -> int:
     try:
         if args[0] not in VERBS:
             raise UserError(f"no verb {args[0]!r}.{did_you_mean(args[0], VERBS)} Verbs: {', '.join(VERBS)}")
-        VERBS[args[0]](args[1:])
+        VERBS[args[0]](args)
     except UserError as error:
-        print(f"dctnet: {printable(str(error))}", file=sys.stderr)
-        return 2
+        return _fail(str(error), 2)
     except OSError as error:
-        if error.errno not in _REFUSED:
+        if error.errno not in _FILESYSTEM:
             raise
         where = "" if error.filename is None else f"{error.filename}: "
-        print(f"dctnet: {printable(where + str(error.strerror))}", file=sys.stderr)
-        return 2
-    except Stopped as stop:
-        if not stop.args:  # rank 0 speaks for all, and its status counts
-            return 0
-        print(f"dctnet: {printable(str(stop))}", file=sys.stderr)
-        return 75
+        return _fail(where + str(error.strerror), 2)
+    except Stopped as error:
+        return _fail(str(error), 75) if error.args else 0  # without a message on ranks other than 0
     except KeyboardInterrupt:
-        print("dctnet: stopped", file=sys.stderr)
-        return 130
+        return _fail("stopped", 130)
     return 0
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"dctnet: {printable(message)}", file=sys.stderr)
+    return status

@@ -1,4 +1,4 @@
-"""The keep probability of each channel as three 8×8 maps."""
+"""Draws the keep probability of each channel as three 8×8 maps."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,19 +10,18 @@ from matplotlib.patches import Rectangle
 from dctnet.frequency.channels import COMPONENTS, PER_COMPONENT, ChannelSet
 from dctnet.frequency.dct import BLOCK
 
-# Orange of Okabe and Ito: told apart from every blue and yellow of the map, also by the colour-blind; in print it is
-# the line that shows.
+# Vermillion of Okabe and Ito: distinct from all blues and yellows of the colour map, also for colour-blind readers.
 _OUTLINE = "#D55E00"
 
 
 def draw_heat_map(path: str | Path, probability: Sequence[float], kept: ChannelSet, offered: Sequence[int]) -> None:
-    """Draws keep probabilities, the kept channels outlined.
+    """Draws keep probabilities and outlines the kept channels.
 
     Args:
-        path: PNG file to write.
+        path: The PNG file to write.
         probability: Keep probability of each of the 192 channels.
         kept: The channels of the mask.
-        offered: The channels that the gate could choose from; the others are hatched.
+        offered: The channels that the gate can choose from; all others are hatched.
     """
     figure = Figure(figsize=(11, 4.3), layout="constrained")
     FigureCanvasAgg(figure)

@@ -1,1 +1,1 @@
-"""From frequency channels to logits: gates, stem-less backbones, the classifier."""
+"""Plain PyTorch modules from frequency channels to logits: normalisation, gates, backbones, the network."""

@@ -1,4 +1,4 @@
-"""Channel gates: which frequency channels to keep, for all images or for each."""
+"""Channel gates: learn which frequency channels to keep, for all images or for each image."""
 
 from typing import Literal
 
@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# The reference starts its two logits at 0.1 (off) and 2 (on): 87 % on.
+# The reference initialises its two logits with 0.1 (off) and 2 (on), which keeps 87 %.
 _INITIAL_LOGIT = 1.9
 
 
 class StaticGate(nn.Module):
-    """One learned log-odds a channel, the same for all images.
+    """One learned logit a channel, the same for all images.
 
     Args:
         num_channels: Channels to gate.
@@ -26,17 +26,17 @@ class StaticGate(nn.Module):
         self.logits = nn.Parameter(torch.full((num_channels,), _INITIAL_LOGIT))
 
     def forward(self, channels: Tensor) -> Tensor:
-        """The log-odds, repeated for each image: the noise that is added later differs between images."""
+        """Repeats the logits for each image; the Gumbel noise added by :func:`sample_gate` differs between images."""
         return self.logits.expand(channels.shape[0], -1)
 
 
 class DynamicGate(nn.Module):
-    """Log-odds of each channel from what all channels of the image hold.
+    """Predicts a logit a channel from a summary of all channels of the image, as squeeze-and-excitation does.
 
     Args:
         num_channels: Channels to gate.
-        squeeze: ``energy``, the log of the mean square; or ``mean`` as in the paper, which for AC is nearly zero and
-            says little.
+        squeeze: The summary of a channel: ``energy``, the log of its mean square; or ``mean`` as in the paper, which is
+            close to zero for AC channels and carries little information.
 
     Shape:
         - channels: (N, C, H, W), normalised
@@ -50,12 +50,12 @@ class DynamicGate(nn.Module):
         self.squeeze = squeeze
         self.mix = nn.Linear(num_channels, num_channels, bias=False)
         self.norm = nn.BatchNorm1d(num_channels)
-        # The grouped 1×1 convolution of the paper, reduced to the difference of its two outputs.
+        # The paper's grouped 1×1 convolution has two outputs a channel; only their difference matters.
         self.scale = nn.Parameter(torch.zeros(num_channels))
         self.bias = nn.Parameter(torch.full((num_channels,), _INITIAL_LOGIT))
 
     def forward(self, channels: Tensor) -> Tensor:
-        """Squeezes the image to a number a channel, mixes them, and gives each channel its log-odds."""
+        """Summarises each channel, mixes the summaries, and scales them to one logit a channel."""
         if self.squeeze == "energy":
             squeezed = channels.float().square().mean((2, 3)).add(1e-6).log()
         else:
@@ -64,15 +64,15 @@ class DynamicGate(nn.Module):
 
 
 def sample_gate(gate_logits: Tensor, tau: float, training: bool) -> Tensor:
-    """Turns log-odds into a mask of zeros and ones.
+    """Turns logits into a mask of zeros and ones.
 
-    Training draws it by Gumbel-softmax, hard forward with the soft gradient; evaluation keeps what is likelier kept
-    than not, without noise.
+    Training samples the mask by Gumbel-softmax, hard in the forward pass with the gradient of the soft sample.
+    Evaluation is deterministic: channels with a keep probability above one half are kept.
 
     Args:
         gate_logits: Log-odds of keeping.
-        tau: Temperature of the soft gradient.
-        training: Draw, or decide.
+        tau: Temperature of the soft sample.
+        training: Whether to sample.
 
     Shape:
         - gate_logits: (N, C)

@@ -1,4 +1,4 @@
-"""What is counted at evaluation beside accuracy, and what a network costs."""
+"""Evaluation metrics, gate statistics, and the compute of a network."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 
 def evaluation_metrics(num_classes: int) -> nn.ModuleDict:
-    """Accuracy and loss over the images that could be read, and how many could and could not."""
+    """Top-1 and top-5 accuracy and loss over the readable images, and the numbers of readable and skipped images."""
     return nn.ModuleDict({
         "acc1": MulticlassAccuracy(num_classes, 1, "micro"),
         "acc5": MulticlassAccuracy(num_classes, min(5, num_classes), "micro"),
@@ -18,8 +18,8 @@ def evaluation_metrics(num_classes: int) -> nn.ModuleDict:
     })  # fmt: skip
 
 
-def rank_of(logits: Tensor, target: Tensor) -> Tensor:
-    """How many classes come before the right one; among equals (bfloat16 has them) the first comes first.
+def target_rank(logits: Tensor, target: Tensor) -> Tensor:
+    """Counts the classes that are ranked before the target; among equal logits the lower class index is first.
 
     Shape:
         - logits: (N, classes)
@@ -35,7 +35,7 @@ class GateStatistics(Metric):
     """Keep probability of each channel and number of kept channels, over images and ranks.
 
     Args:
-        num_channels: Channels that are gated.
+        num_channels: Gated channels.
     """
 
     probability: Tensor
@@ -55,7 +55,7 @@ class GateStatistics(Metric):
         self.images += gate_logits.shape[0]
 
     def compute(self) -> dict[str, Tensor]:
-        """``keep_probability`` (C,), ``num_kept`` () at evaluation, both means over the images, and ``images`` ()."""
+        """Returns ``keep_probability`` (C,) and ``num_kept`` (), both means over the images, and ``images`` ()."""
         return {
             "keep_probability": self.probability / self.images,
             "num_kept": self.kept / self.images,
@@ -64,13 +64,13 @@ class GateStatistics(Metric):
 
 
 def count_gmac(network: nn.Module, shape: tuple[int, int, int]) -> float:
-    """Multiply-accumulates of one forward pass, in 10⁹, counted by torch's FLOP counter.
+    """Counts the multiply-accumulates of one forward pass with torch's FLOP counter, in 10⁹.
 
-    What runs before the network is not in it: the DCT takes 64 for each value that comes in, 0.0096 GMAC for 192
-    channels at 224 px; a gate takes 0.00004.
+    Steps in front of the network are not included: the DCT takes 64 a value, 0.0096 GMAC for 192 channels at 224 px; a
+    gate takes 0.00004.
 
     Args:
-        network: What to run; left as it was.
+        network: The network, unchanged afterwards.
         shape: Channels, height and width of one input.
     """
     training = network.training

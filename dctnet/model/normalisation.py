@@ -1,15 +1,16 @@
-"""Normalisation of each channel, learned from the data it will see."""
+"""Normalisation of each channel by statistics of the training data."""
 
 import torch
 from torch import Tensor, nn
 
 
 class ChannelNorm(nn.Module):
-    """Subtracts each channel's mean and divides by its standard deviation, learned from the training data.
+    """Subtracts each channel's mean and divides by its standard deviation.
+
+    The statistics are fitted to the training data once and are saved with the network. An unfitted norm is the identity.
 
     Args:
-        num_channels: Channels that come in.
-        common: Divide all channels by one number, the root of their mean variance: each keeps its share of the energy.
+        num_channels: Input channels.
 
     Shape:
         - channels: (N, C, H, W)
@@ -20,18 +21,16 @@ class ChannelNorm(nn.Module):
     std: Tensor
     fitted: Tensor
 
-    def __init__(self, num_channels: int, common: bool = False) -> None:
+    def __init__(self, num_channels: int) -> None:
         super().__init__()
-        self.common = common
         self.register_buffer("mean", torch.zeros(num_channels))
         self.register_buffer("std", torch.ones(num_channels))
         self.register_buffer("fitted", torch.tensor(False))
 
     def fit(self, mean: Tensor, std: Tensor) -> None:
-        """Sets the statistics, (C,) each; they travel with the checkpoint. What never varies is not divided."""
-        std = torch.where(std < 1e-3, torch.ones_like(std), std)
+        """Sets the statistics, (C,) each. Constant channels are not divided."""
         self.mean.copy_(mean)
-        self.std.copy_(std.square().mean().sqrt() if self.common else std)
+        self.std.copy_(torch.where(std < 1e-3, torch.ones_like(std), std))
         self.fitted.fill_(True)
 
     def forward(self, channels: Tensor) -> Tensor:

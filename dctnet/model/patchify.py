@@ -1,4 +1,4 @@
-"""The learned 8×8 convolution that stands against the DCT, started as the DCT."""
+"""The patch embedding: a learned 8×8 convolution of pixels, as a control for the DCT."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from dctnet.frequency.dct import BLOCK
 
 
 def rgb_channels(rgb: Tensor) -> Tensor:
-    """All 192 frequency channels of RGB images.
+    """Computes all 192 frequency channels of RGB images.
 
     Shape:
         - rgb: (N, 3, H, W), 0 … 255, floating point, H and W multiples of 8
@@ -19,22 +19,22 @@ def rgb_channels(rgb: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def init_as_dct(patches: nn.Conv2d, rgb_std: Tensor, channel_std: Tensor) -> None:
-    """Sets a convolution over pixels to what a 1×1 convolution over normalised channels starts as.
+def init_as_dct(patchify: nn.Conv2d, rgb_std: Tensor, channel_std: Tensor) -> None:
+    """Initialises a patch embedding as the DCT followed by a newly initialised 1×1 entry over normalised channels.
 
-    At the first step the network computes what one with all 192 channels would, but for a constant that the batch norm
-    behind it removes. What it learns from there differs: its coordinates are pixels.
+    At the first step the network computes what a network with all 192 channels would, except for a constant that the
+    following batch norm removes. Training then differs, because the parameters are weights of pixels.
 
     Args:
-        patches: 3 channels in, 8×8, stride 8.
-        rgb_std: What R, G and B are divided by before it, (3,).
-        channel_std: What the 192 channels would be divided by, (192,).
+        patchify: Convolution of 3 input channels, 8×8, stride 8.
+        rgb_std: The divisors of R, G and B in front of it, (3,).
+        channel_std: The divisors of the 192 channels in a network that reads them, (192,).
     """
-    width = patches.out_channels
-    entry = torch.empty(width, len(channel_std), 1, 1, device=patches.weight.device)
-    nn.init.kaiming_normal_(entry, mode="fan_out", nonlinearity="relu")  # as the entry of channels starts
-    # The channels are linear in the pixels but for an offset: one pixel at a time gives their matrix.
+    width = patchify.out_channels
+    entry = torch.empty(width, len(channel_std), 1, 1, device=patchify.weight.device)
+    nn.init.kaiming_normal_(entry, mode="fan_out", nonlinearity="relu")  # as build_backbone initialises its entry
+    # Channels are affine in the pixels: the channels of one pixel at a time are the columns of the matrix.
     pixels = torch.eye(3 * BLOCK**2, device=entry.device).view(-1, 3, BLOCK, BLOCK)
     matrix = (rgb_channels(pixels) - rgb_channels(torch.zeros_like(pixels[:1]))).flatten(1)
     weight = (entry.flatten(1) / channel_std.to(entry.device)) @ matrix.T
-    patches.weight.copy_(weight.view(width, 3, BLOCK, BLOCK) * rgb_std.to(entry.device)[:, None, None])
+    patchify.weight.copy_(weight.view(width, 3, BLOCK, BLOCK) * rgb_std.to(entry.device)[:, None, None])

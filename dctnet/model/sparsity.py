@@ -1,4 +1,4 @@
-"""What pushes gates shut: the paper's penalty, or a budget of channels to aim at."""
+"""The loss that closes gates: the paper's penalty, or a budget of channels."""
 
 import math
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def ramp(progress: float, start: float, end: float) -> float:
-    """0 before ``start``, 1 after ``end``, half a cosine between; all are shares of the training, 0…1."""
+    """Rises from 0 at ``start`` to 1 at ``end`` along half a cosine; all arguments are fractions of training, 0…1."""
     if progress <= start:
         return 0.0
     if progress >= end:
@@ -16,28 +16,35 @@ def ramp(progress: float, start: float, end: float) -> float:
 
 
 class SparsityPenalty(nn.Module):
-    """λ·ΣF, with λ either given or steered so that K channels are left.
+    """λ·ΣF with a fixed λ, or with λ controlled so that K channels are kept.
 
-    F is taken in expectation, ΣP(keep): the same mean as the paper's sampled F, without its noise. With a budget, λ
-    follows the difference between the count and a target that sinks from all channels to K between
-    ``warmup`` and 60 % of the training. At rest it is the price that exactly K channels are worth. In the last 40 %
-    what is left of P(keep) of the dropped channels is penalised too, so that each gate takes a side.
+    F is replaced by its expectation, the keep probability: same mean as the paper's sampled F, without its noise.
+
+    With a budget K, a proportional-integral controller sets λ: the target falls from all channels to K between
+    ``warmup`` and 60 % of training, and λ follows the difference between the number of kept channels and the target.
+    In the last 40 % the remaining keep probability of dropped channels is penalised too, so that gates become binary.
 
     Args:
-        num_channels: Channels that are gated.
-        weight: λ, loss per kept channel; with a budget, where λ starts.
-        keep: The budget K, or None.
-        warmup: Share of the training in which the gates are left alone.
+        num_channels: Gated channels.
+        weight: λ, loss per kept channel; with a budget, the initial λ.
+        keep: The budget K, or None for a fixed λ.
+        warmup: Fraction of training without a penalty.
+
+    Attributes:
+        weight: λ now; saved with the checkpoint.
+        penalty: Loss per kept channel in this step.
+        binarize_penalty: Loss per dropped channel and unit of keep probability in this step.
+        done: Fraction of training that λ has been updated for; saved with the checkpoint.
 
     Source: Xu et al., CVPR 2020, equation 3.
     """
 
-    # λ gains INTEGRAL × the excess over a whole training, however many steps that has, and finds the price;
-    # PROPORTIONAL × the excess damps the swing around it, and pays for reopening where too many are shut. The excess is
-    # a logarithm: 6 channels too many are little beside 150 and half too much beside 12.
+    # Controller gains. INTEGRAL is per whole training, independent of the number of steps; PROPORTIONAL damps the
+    # oscillation and reopens gates when too many are closed. The error is a log ratio, because 6 channels too many are
+    # little of 150 and half too much of 12.
     INTEGRAL, PROPORTIONAL, SETTLED = 0.1, 0.06, 0.6
-    # Loss per dropped channel that is still drawn now and then, once the count is settled: one that nothing speaks for
-    # or against would else stay at the probability where λ left it, and training see what evaluation does not.
+    # Without this loss a channel with no effect on the classification would stay at the probability that λ left it
+    # with, and training would see channels that evaluation drops.
     BINARIZE = 0.01
 
     weight: Tensor
@@ -45,45 +52,44 @@ class SparsityPenalty(nn.Module):
     binarize_penalty: Tensor
     done: Tensor
 
-    def __init__(self, num_channels: int, weight: float, keep: int | None, warmup: float) -> None:
+    def __init__(self, num_channels: int, weight: float = 0.0, keep: int | None = None, warmup: float = 0.1) -> None:
         super().__init__()
         self.num_channels = num_channels
         self.keep = keep
         self.warmup = warmup
-        # λ; what a kept channel and a dropped one in doubt cost in this step; the share of the training λ has seen.
         self.register_buffer("weight", torch.tensor(float(weight)))
         self.register_buffer("penalty", torch.tensor(0.0), persistent=False)
         self.register_buffer("binarize_penalty", torch.tensor(0.0), persistent=False)
         self.register_buffer("done", torch.tensor(0.0))
 
     def target(self, progress: float) -> float:
-        """Channels that should be left at this share of the training; needs a budget."""
+        """Returns the number of channels to keep at this fraction of training; requires a budget."""
         assert self.keep is not None
         return self.num_channels + (self.keep - self.num_channels) * ramp(progress, self.warmup, self.SETTLED)
 
-    def steer(self, kept: float, progress: float) -> None:
-        """Sets the price for one step, and with a budget moves λ.
+    def update(self, num_kept: float, progress: float) -> None:
+        """Sets the penalties of one step and, with a budget, updates λ.
 
         Args:
-            kept: Mean number of channels that evaluation would keep now, over all ranks, so that each steers alike.
-            progress: Share of the training done, 0…1.
+            num_kept: Mean number of channels that evaluation would keep now, over the images of all ranks.
+            progress: Fraction of training done, 0…1.
         """
         self.binarize_penalty.fill_(self.BINARIZE * ramp(progress, self.SETTLED, 1.0))
         if self.keep is None:
             self.penalty.copy_(self.weight * ramp(progress, self.warmup, 2 * self.warmup))
             return
-        excess = math.log(max(kept, 0.5) / self.target(progress))
+        excess = math.log(max(num_kept, 0.5) / self.target(progress))
         self.weight.add_(self.INTEGRAL * excess * (progress - float(self.done))).clamp_(min=0)
         self.penalty.copy_(self.weight + self.PROPORTIONAL * excess)
         self.done.fill_(progress)
 
     def forward(self, gate_logits: Tensor) -> Tensor:
-        """The penalty for log-odds of keeping, mean over the images.
+        """Computes the penalty, mean over the images.
 
         Shape:
-            - gate_logits: (N, C)
+            - gate_logits: (N, C), log-odds of keeping
             - output: ()
         """
         probability = gate_logits.sigmoid()
-        undecided = probability * (gate_logits < 0)
-        return (self.penalty * probability + self.binarize_penalty * undecided).sum(1).mean()
+        dropped = probability * (gate_logits < 0)
+        return (self.penalty * probability + self.binarize_penalty * dropped).sum(1).mean()

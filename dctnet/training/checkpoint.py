@@ -1,47 +1,52 @@
-"""Checkpoints as files that came from somewhere: read under weights-only loading, refused in one line."""
+"""Reads checkpoints of ``dctnet fit``, and builds networks and data from them."""
 
-import hashlib
+import contextlib
+import inspect
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.download import downloaded
 from dctnet.data.packed.manifest import is_store
+from dctnet.data.preprocess import Preprocess
 from dctnet.errors import UserError, did_you_mean_path, first_line
+from dctnet.frequency.channels import named_channels
 from dctnet.io.safe_torch import load_torch_file
-from dctnet.training.checkpoint_schema import check_content, translate_state_dict_errors
+from dctnet.model.network import FrequencyNet
+from dctnet.training.checkpoint_schema import check_content, schema_error, upgrade
 from dctnet.training.module import FrequencyClassifier
-from dctnet.training.nonfinite import first_not_finite
+
+_REQUIRED = {"classes", "channels", "input", "gate", "image_size"}
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """All of a checkpoint, on the CPU.
+    """Reads and checks a checkpoint, on the CPU.
 
     Args:
         path: A checkpoint of ``dctnet fit``.
 
     Raises:
-        UserError: There is no such file, or it is not a checkpoint of dctnet.
+        UserError: There is no such file, or it is no checkpoint of dctnet. Says why.
     """
     if not Path(path).is_file():
         raise UserError(f"{path}: no such checkpoint.{did_you_mean_path(path)}")
     try:
         content = load_torch_file(path)
-        model = dict(content["hyper_parameters"])
+        options = dict(content["hyper_parameters"])
         dict(content["datamodule_hyper_parameters"])
-    except Exception as error:  # torch raises nearly anything on a file that is not its own
-        raise UserError(f"{path}: not a checkpoint of dctnet: {first_line(error)}") from error
-    if missing := {"classes", "channels", "input", "gate", "image_size"} - model.keys():
-        raise UserError(f"{path}: not a checkpoint of dctnet: it has no {', '.join(sorted(missing))}")
+        content = upgrade(content)
+    except Exception as error:  # torch raises many types of exception on files of other programs
+        raise schema_error(path, first_line(error)) from error
+    if missing := _REQUIRED - options.keys():
+        raise schema_error(path, f"it has no option {', '.join(sorted(missing))}")
     check_content(path, content)
-    if wrong := first_not_finite(content["state_dict"]):
-        raise UserError(f"{path}: {wrong}; no checkpoint of dctnet fit has such weights")
     return content
 
 
 def read_options(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The options of model and data that a checkpoint was trained with.
+    """Returns the options of model and data that a checkpoint was trained with.
 
     Raises:
         UserError: As :func:`read`.
@@ -50,52 +55,93 @@ def read_options(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return dict(content["hyper_parameters"]), dict(content["datamodule_hyper_parameters"])
 
 
-def adapt_data_options(options: dict[str, Any], model: dict[str, Any], root: str | None) -> dict[str, Any]:
-    """The data options of a training, for its network and another root.
-
-    Args:
-        options: What the training had.
-        model: What its network had.
-        root: The data to use now, or None for those of the training.
-    """
-    options = {**options, "image_size": model["image_size"]}
-    # How many processes there is room for is a matter of this machine; what they read does not depend on it.
-    options["num_workers"] = min(options.get("num_workers", 0), os.cpu_count() or 1)
-    if options.pop("download", None) == "imagenette":
-        options["root"] = str(downloaded(options["root"]))  # where the training found it: nothing is fetched here
-    if model["input"] == "channels":
-        options["channels"] = model["channels"]  # a mask file need not be where it was
-    if root is not None:
-        # What chose files out of the old root, or said how to read it, has no place in another.
-        others = (
-            "residency",
-            *(("val_fraction", "classes", "per_class", "source") if is_store(root) else ()),
-        )
-        options = {key: value for key, value in options.items() if key not in others}
-    return options
-
-
-def load(path: str | Path, **data_options: Any) -> tuple[FrequencyClassifier, FrequencyDataModule]:
-    """The model of a checkpoint and the data it was trained on.
+def load(path: str | Path) -> FrequencyNet:
+    """Loads a trained network for inference; public as ``dctnet.load``.
 
     Args:
         path: A checkpoint of ``dctnet fit``.
-        **data_options: Options of the data to change; those of None stay as they were.
+
+    Returns:
+        The network on the CPU, in evaluation mode. ``classes`` and ``channels`` name its outputs and inputs;
+        ``preprocess`` converts a path, bytes or PIL image to an input, with the evaluation crop of the training.
 
     Raises:
-        UserError: As :func:`read_options`; or an option that cannot be.
+        UserError: As :func:`read`.
     """
-    model_options, options = read_options(path)
-    options = adapt_data_options(options, model_options, data_options.get("root"))
+    content = read(path)
+    model, data = content["hyper_parameters"], content["datamodule_hyper_parameters"]
+    names = inspect.signature(FrequencyNet).parameters.keys() & model.keys()
+    network = FrequencyNet(**{name: model[name] for name in names})
+    weights = content["state_dict"]
+    with translate_state_dict_errors():
+        own = {k.removeprefix("network."): v for k, v in weights.items() if k.startswith("network.")}
+        network.load_state_dict(own)
+    network.preprocess = Preprocess(
+        network.channels or named_channels("all"),
+        model["image_size"],
+        data["crop_fraction"],
+        model["input"],
+        data.get("source", "pixels"),
+    )
+    return network.eval()
+
+
+def load_classifier(path: str | Path, **data_options: Any) -> tuple[FrequencyClassifier, FrequencyDataModule]:
+    """Builds the LightningModule of a checkpoint, and the data it was trained on.
+
+    Args:
+        path: A checkpoint of ``dctnet fit``.
+        **data_options: Options of the data to override; None keeps the checkpoint's.
+
+    Raises:
+        UserError: As :func:`read`, or an option is out of range.
+    """
+    content = read(path)
+    model_options = content["hyper_parameters"]
+    options = adapt_data_options(content["datamodule_hyper_parameters"], model_options, data_options.get("root"))
     options.update({key: value for key, value in data_options.items() if value is not None})
     data = FrequencyDataModule(**options)
     data.class_names = model_options["classes"]
+    # Already in the weights; the file or the network connection may be gone.
+    model = FrequencyClassifier(**{**model_options, "weights": None})
     with translate_state_dict_errors():
-        model = FrequencyClassifier.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(content["state_dict"])
     return model, data
 
 
-def sha256(path: str | Path) -> str:
-    """Hash of a file's content, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def adapt_data_options(options: dict[str, Any], model: dict[str, Any], root: str | None) -> dict[str, Any]:
+    """Adapts the data options of a training to its network, this machine and another root.
+
+    Args:
+        options: The data options of the training.
+        model: The model options of the training.
+        root: The data to use now, or None for those of the training.
+    """
+    options = {**options, "image_size": model["image_size"]}
+    # The number of workers does not change what they read, so it follows this machine.
+    options["num_workers"] = min(options.get("num_workers", 0), os.cpu_count() or 1)
+    if options.pop("download", None) == "imagenette":
+        options["root"] = str(downloaded(options["root"]))  # nothing is downloaded to evaluate
+    if model["input"] == "channels":
+        options["channels"] = model["channels"]  # the mask file may have moved
+    if root is not None:
+        # Options that select files of the old root, or describe how it is stored, do not apply to another one.
+        of_photographs = ("val_fraction", "classes", "per_class", "source") if is_store(root) else ()
+        options = {key: value for key, value in options.items() if key not in ("residency", *of_photographs)}
+    return options
+
+
+@contextlib.contextmanager
+def translate_state_dict_errors() -> Iterator[None]:
+    """Converts torch's report of weights that do not fit a network to one line.
+
+    Raises:
+        UserError: The weights do not fit.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "Error(s) in loading state_dict" not in str(error):
+            raise
+        first = " ".join(str(error).splitlines()[1:2]).strip()[:160]
+        raise UserError(f"the checkpoint's weights do not fit the network of its options: {first}") from error

@@ -1,4 +1,4 @@
-"""The end of a run of several processes."""
+"""The end of a run with several processes."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,23 +10,23 @@ from dctnet.errors import Stopped
 
 @contextlib.contextmanager
 def synchronized_exit() -> Iterator[None]:
-    """Lets no process end while another is at work, and takes the group of processes down before they do.
+    """Barrier before exit; then destroys the process group.
 
-    Torch may abort a process that ends within a group, and where one ends badly Lightning kills the first, which may
-    still be writing the mask.
+    Without it, torch can abort a process that exits inside a group, and Lightning kills rank 0 when another rank fails,
+    possibly while rank 0 is writing the mask.
     """
     try:
         yield
-        _wait_for_all()
-    except Stopped:  # on all of them, at the same step
-        _wait_for_all()
+        _barrier()
+    except Stopped:  # raised on all ranks at the same step
+        _barrier()
         raise
     finally:
         if _in_group():
             distributed.destroy_process_group()
 
 
-def _wait_for_all() -> None:
+def _barrier() -> None:
     if _in_group():
         distributed.barrier()
 

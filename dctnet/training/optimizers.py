@@ -1,21 +1,22 @@
-"""The network's optimiser and the gate's, stepped as one, and their schedule."""
+"""Optimizers of the network and of the gate, stepped as one, with their learning rate schedule."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 
 class JointOptimizer(Optimizer):
-    """Several optimisers behind the interface of one.
+    """Several optimizers behind the interface of one.
 
-    A gate does not select under the network's SGD: its gradients are a thousand times smaller. Lightning steps one
-    optimiser by itself, and counts steps, clips, accumulates and resumes with it; two would put all that in our hands.
+    A gate does not learn under the network's SGD, because its gradients are a thousand times smaller. With a single
+    optimizer, Lightning keeps automatic optimization: step counting, clipping, accumulation and resuming.
 
     Args:
-        optimizers: Optimisers over disjoint parameters; their param_groups are shared, not copied.
+        optimizers: Optimizers of disjoint parameters; their param_groups are shared, not copied.
     """
 
     def __init__(self, *optimizers: Optimizer) -> None:
@@ -23,42 +24,58 @@ class JointOptimizer(Optimizer):
         super().__init__([group for o in optimizers for group in o.param_groups], {})
 
     def step(self, closure: Any = None) -> Any:
-        """Evaluates the closure once, then steps each optimiser."""
+        """Evaluates the closure once, then steps each optimizer."""
         loss = closure() if closure is not None else None
         for optimizer in self.optimizers:
             optimizer.step()
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """The state dicts of the parts, in order."""
+        """Returns the state dicts of all optimizers, in order."""
         return {"optimizers": [optimizer.state_dict() for optimizer in self.optimizers]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores the parts, and shares their new param_groups."""
+        """Restores all optimizers and shares their new param_groups."""
         for optimizer, state in zip(self.optimizers, state_dict["optimizers"], strict=True):
             optimizer.load_state_dict(state)
         self.param_groups = [group for o in self.optimizers for group in o.param_groups]
 
 
 def warmup_cosine(step: int, warmup: int, total: int) -> float:
-    """Factor on the learning rate: from 1/25 up to 1 over ``warmup`` steps, then half a cosine down to 0."""
+    """Learning rate factor: rises from 1/25 to 1 over ``warmup`` steps, then falls to 0 along half a cosine."""
     if step < warmup:
         return 1 / 25 + (1 - 1 / 25) * step / warmup
     return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup)))
 
 
-def network_optimizer(network: nn.Module, options: Mapping[str, Any]) -> Optimizer:
-    """SGD (Nesterov) or AdamW; weights of two dimensions or more decay, biases and norms do not.
+def build_optimizer(
+    backbone: nn.Module, gate: nn.Module | None, options: Mapping[str, Any], total: int
+) -> tuple[Optimizer, LambdaLR]:
+    """Builds the optimizer of a training and its schedule.
+
+    The backbone gets SGD (Nesterov) or AdamW with warm-up and cosine decay; weights with two dimensions or more decay,
+    biases and norms do not. The gate gets Adam at a constant learning rate.
 
     Args:
-        network: What is optimised.
-        options: ``optimizer``, ``lr``, ``momentum`` and ``weight_decay`` of the classifier.
+        backbone: The backbone.
+        gate: The gate, if there is one.
+        options: ``optimizer``, ``lr``, ``momentum``, ``weight_decay``, ``warmup`` and ``gate_lr``.
+        total: Steps of the whole training.
     """
-    parameters = list(network.parameters())
+    parameters = list(backbone.parameters())
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": options["weight_decay"]},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    optimizer: Optimizer
     if options["optimizer"] == "adamw":
-        return AdamW(groups, lr=options["lr"])
-    return SGD(groups, lr=options["lr"], momentum=options["momentum"], nesterov=options["momentum"] > 0)
+        optimizer = AdamW(groups, lr=options["lr"])
+    else:
+        momentum = options["momentum"]
+        optimizer = SGD(groups, lr=options["lr"], momentum=momentum, nesterov=momentum > 0)
+    warmup = int(options["warmup"] * total)
+    factors = [lambda step: warmup_cosine(step, warmup, total)] * len(groups)
+    if gate is not None:
+        optimizer = JointOptimizer(optimizer, Adam(gate.parameters(), lr=options["gate_lr"]))
+        factors += [lambda step: 1.0]
+    return optimizer, LambdaLR(optimizer, factors)

@@ -1,4 +1,4 @@
-"""A training that is asked to stop: it finishes the step, saves, says where, and ends with a status of its own."""
+"""Preemption: on a signal, a training finishes its step, saves a checkpoint and exits with status 75."""
 
 import contextlib
 import os
@@ -11,108 +11,93 @@ from typing import Any, Self
 import pytorch_lightning as pl
 
 from dctnet.errors import Stopped
+from dctnet.training.checkpointing import LAST
+from dctnet.training.lightning_internals import can_stop_after_batch
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
-class Signals:
-    """SIGTERM, SIGINT and SIGUSR1 are noted instead of obeyed, while the context lasts; a second one ends at once."""
+class SignalRecorder:
+    """Context manager that records SIGTERM, SIGINT and SIGUSR1; a second signal ends the process at once.
+
+    Attributes:
+        received: Number of the first signal, or None.
+    """
 
     def __init__(self) -> None:
-        self.came: int | None = None
-        self._before: dict[int, Any] = {}
+        self.received: int | None = None
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            self._previous = {number: signal.signal(number, self._handle) for number in SIGNALS}
         return self
 
     def __exit__(self, *_: object) -> None:
-        while self._before:
-            signal.signal(*self._before.popitem())
+        while self._previous:
+            signal.signal(*self._previous.popitem())
 
-    def _note(self, number: int, frame: Any) -> None:
-        """Handles a signal."""
-        if self.came is not None:
-            os.write(2, b"dctnet: ended at once by a second signal; nothing was saved since the last checkpoint\n")
+    def _handle(self, number: int, frame: Any) -> None:
+        if self.received is not None:
+            os.write(2, b"dctnet: ended by a second signal; nothing was saved since the last checkpoint\n")
             os._exit(128 + number)
-        self.came = number
+        self.received = number
 
 
 @contextlib.contextmanager
 def translate_interrupt() -> Iterator[None]:
-    """Lets Ctrl-C end as everywhere: Lightning makes it an exit with status 1."""
+    """Restores KeyboardInterrupt, which Lightning converts to an exit with status 1."""
     try:
         yield
-    except SystemExit as end:
-        if isinstance(end.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from end
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
         raise
 
 
-def disable_lightning_signal_handlers(trainer: pl.Trainer) -> None:
-    """Keeps Lightning from taking SIGTERM, which it would note, and end with status 0 or go on."""
-    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
-
-
 class StopOnSignal(pl.Callback):
-    """Saves ``last.ckpt`` in the run's folder and stops, at the end of the step in which a signal came.
+    """Saves ``last.ckpt`` in the run's folder and stops at the end of the step in which a signal was received.
 
-    A stop within a validation is saved as one before it, which is made anew when the training is resumed. With several
-    ranks, which need not have equally many validation batches, a validation is finished first.
+    A stop during validation saves the state before that validation, which is repeated when the training resumes. With
+    several ranks, which can differ in their number of validation batches, the validation is finished first.
 
     Args:
-        signals: What has come.
+        signals: The recorder.
     """
 
-    def __init__(self, signals: Signals) -> None:
+    def __init__(self, signals: SignalRecorder) -> None:
         self.signals = signals
         self._within_validation = False
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
-        """Stops, unless the epoch or a validation is due to end first: Lightning cannot resume from that point.
-
-        Nor within an accumulation, whose gradients no checkpoint holds.
-        """
-        loop = trainer.fit_loop.epoch_loop
-        due = (
-            loop._is_training_done  # by its steps, or with its last batch
-            or loop._should_accumulate()
-            or loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
-        )
-        # Asked on every rank at every step, so that all stop at the same one.
-        if trainer.strategy.reduce_boolean_decision(self.signals.came is not None, all=False) and not due:
+        """Stops all ranks at the same step, if Lightning can resume from it."""
+        # A collective call: every rank makes it at every step.
+        requested = trainer.strategy.reduce_boolean_decision(self.signals.received is not None, all=False)
+        if requested and can_stop_after_batch(trainer):
             self._stop(trainer)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
-        """Stops within a validation."""
-        if (
-            self.signals.came is not None
-            and trainer.world_size == 1
-            and trainer.state.fn == "fit"
-            and not trainer.sanity_checking
-        ):
+        """Stops during validation in a single process."""
+        validates_fit = trainer.state.fn == "fit" and not trainer.sanity_checking
+        if self.signals.received is not None and trainer.world_size == 1 and validates_fit:
             self._within_validation = True
             self._stop(trainer)
 
     def _stop(self, trainer: pl.Trainer) -> None:
-        # Without a folder of its own, under a name that is nobody else's.
-        name = "last.ckpt" if trainer.log_dir else f"stopped-{os.getpid()}.ckpt"
+        # Without a run's folder the name must be unique.
+        name = LAST if trainer.log_dir else f"stopped-{os.getpid()}.ckpt"
         path = Path(trainer.log_dir or trainer.default_root_dir, name)
         trainer.save_checkpoint(path, weights_only=False)
         if not trainer.is_global_zero:
             raise Stopped
-        why = (
-            "on the word of another rank"
-            if self.signals.came is None
-            else f"by {signal.Signals(self.signals.came).name}"
-        )
-        raise Stopped(f"stopped {why} after step {trainer.global_step}; to go on: --ckpt_path {path}")
+        received = self.signals.received
+        why = "because another rank was stopped" if received is None else f"by {signal.Signals(received).name}"
+        raise Stopped(f"stopped {why} after step {trainer.global_step}; to resume: --ckpt_path {path}")
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Sets a validation that was broken off to its beginning."""
+        """Resets the progress of an interrupted validation to its start."""
         if self._within_validation:
             begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
             progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]

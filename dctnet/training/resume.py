@@ -1,76 +1,105 @@
-"""What a training goes on with must be what it began with, or be allowed to differ."""
+"""Checks that data and options match the resumed checkpoint."""
 
 import contextlib
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_warn
 
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.errors import UserError, first_line, printable
 from dctnet.training import checkpoint
-from dctnet.training.checkpoint_schema import check_resumable
 from dctnet.training.module import FrequencyClassifier
 
-# Without these the checkpoint fits no network, or the network no data.
-_FOREVER = ("classes", "channels", "input", "stem", "scale", "backbone", "layer2_stride", "gate", "squeeze")
-# These change no bit: they say where the same images are read from, and what is bad enough to stop at.
+# The network's shape: with another value the weights do not fit.
+_FIXED = ("classes", "channels", "input", "stem", "backbone", "layer2_stride", "gate", "squeeze")
+# No effect on the result: where the same images are read from, and how many bad files are acceptable.
 _FREE = {"root", "num_workers", "residency", "download", "on_error", "max_bad_fraction", "weights"}
-# Nor can these, while an epoch that was begun is counted in batches.
-_WITHIN_AN_EPOCH = ("batch_size", "world_size")
+# The position within an epoch is counted in batches of all ranks.
+_FIXED_WITHIN_EPOCH = ("batch_size", "world_size")
+_SHAPE = (
+    "max_epochs", "max_steps", "accumulate_grad_batches", "world_size", "limit_train_batches", "precision",
+    "gradient_clip_val", "gradient_clip_algorithm", "limit_val_batches", "val_check_interval",
+    "check_val_every_n_epoch", "reload_dataloaders_every_n_epochs",
+)  # fmt: skip
+# What a training state consists of, with the type of each part.
+_STATE = {
+    "epoch": int, "global_step": int, "loops": dict, "callbacks": dict, "optimizer_states": list,
+    "lr_schedulers": list, "training": dict, FrequencyDataModule.__qualname__: dict,
+}  # fmt: skip
 
 
-def check_resumed(
-    path: str | Path,
-    model: FrequencyClassifier,
-    data: FrequencyDataModule,
-    progress: dict[str, Any],
-    allow: bool,
-) -> int:
-    """Refuses to resume what is not the same training, image by image and step by step.
+def check_resumed(path: str | Path, model: FrequencyClassifier, data: FrequencyDataModule, allow: bool) -> int:
+    """Refuses to resume a training with other images, options or steps.
 
     Args:
         path: The checkpoint.
-        model: The network that is to go on.
-        data: The data that it is to go on with.
-        progress: The state of the new training's loop.
-        allow: Go on all the same, where the checkpoint fits the network; the differences are told.
+        model: The model to train.
+        data: The data to train on.
+        allow: Accept differences that the network's shape permits; they are logged as a warning.
 
     Returns:
-        The step from which it goes on.
+        The step at which the training resumes.
 
     Raises:
-        UserError: They differ. Names what, as it was and as it is. Or the checkpoint is one of weights alone.
+        UserError: There is a difference, with the value then and now; or the checkpoint holds no training state.
     """
     content = checkpoint.read(path)
-    check_resumable(path, content, progress)
+    _check_state(path, content)
     before, now = content["hyper_parameters"], dict(model.hparams)
-    for name in _FOREVER:
+    for name in _FIXED:
         if before.get(name, now[name]) != now[name]:
             raise UserError(f"{path} cannot be resumed: it was trained with {_change(name, before, now)}")
     before = {**before, **content["datamodule_hyper_parameters"], **content["training"]}
     now |= {**data.hparams, **model.training_shape}
     if not content["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]:
-        for name in _WITHIN_AN_EPOCH:
+        for name in _FIXED_WITHIN_EPOCH:
             if before.get(name) != now[name]:
                 change = _change(name, before, now)
                 raise UserError(f"{path} cannot be resumed: it was stopped within an epoch with {change}")
-    # A mask file may have moved; the channels themselves were compared above.
-    names = [name for name in now if name not in {*_FREE, *_FOREVER}]
+    names = [name for name in now if name not in {*_FREE, *_FIXED}]
     changed = [_change(name, before, now) for name in names if before.get(name) != now[name]]
     for split, files in data.fingerprint.items():
-        was = content[type(data).__qualname__][split]
-        if was["sha256"] != files["sha256"]:
-            changed.append(f"other images in {split}: {was['images']:,}, now {files['images']:,}")
+        record = content[type(data).__qualname__][split]
+        if record["sha256"] != files["sha256"]:
+            changed.append(f"other images in {split}: {record['images']:,}, now {files['images']:,}")
     if changed and not allow:
         raise UserError(
-            f"{path} was trained with {'; '.join(changed)}. To go on with what has changed: --allow_changes true"
+            f"{path} was trained with {'; '.join(changed)}. To resume with these changes: --allow_changes true"
         )
     if changed:
-        rank_zero_warn(printable(f"resumed with what has changed: {'; '.join(changed)}"))
+        rank_zero_warn(printable(f"resumed with changes: {'; '.join(changed)}"))
     return content["global_step"]
+
+
+def training_shape(trainer: pl.Trainer, callbacks: Sequence[pl.Callback]) -> dict[str, Any]:
+    """Collects the trainer's options that decide the steps of a training, as plain values for the checkpoint.
+
+    Args:
+        trainer: The trainer.
+        callbacks: Callbacks that the user configured.
+    """
+    plain = (bool, int, float, str, type(None))  # weights-only loading rejects enumerations
+    values = {name: getattr(trainer, name) for name in _SHAPE}
+    return {
+        **{name: value if type(value) in plain else str(value) for name, value in values.items()},
+        "callbacks": sorted(type(callback).__name__ for callback in callbacks),
+    }
+
+
+def _check_state(path: str | Path, content: dict[str, Any]) -> None:
+    """Checks for a complete training state; Lightning would start parts that are missing anew without a warning."""
+    for part, kind in _STATE.items():
+        if part not in content:
+            raise UserError(f"{path} cannot be resumed: it has no {part!r}; a checkpoint of weights alone?")
+        if not isinstance(content[part], kind):
+            raise UserError(f"{path} cannot be resumed: {part!r} must be of type {kind.__name__}")
+    for part in ("optimizer_states", "lr_schedulers"):
+        if len(content[part]) != 1:
+            raise UserError(f"{path} cannot be resumed: {part!r} must hold one state, it has {len(content[part])}")
 
 
 def _change(name: str, before: dict[str, Any], now: dict[str, Any]) -> str:
@@ -79,7 +108,7 @@ def _change(name: str, before: dict[str, Any], now: dict[str, Any]) -> str:
 
 @contextlib.contextmanager
 def translate_restore_errors() -> Iterator[None]:
-    """Tells in one line what Lightning and torch raise while they restore a checkpoint, which may be nearly anything.
+    """Converts any exception raised while Lightning and torch restore a checkpoint to one line.
 
     Raises:
         UserError: A checkpoint cannot be restored.
@@ -89,6 +118,7 @@ def translate_restore_errors() -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        if not any(frame.name.lstrip("_").startswith("restore") for frame in traceback.extract_tb(error.__traceback__)):
+        frames = traceback.extract_tb(error.__traceback__)
+        if not any(frame.name.lstrip("_").startswith(("restore", "check_resumed")) for frame in frames):
             raise
         raise UserError(f"the checkpoint cannot be resumed: {first_line(error)}") from error

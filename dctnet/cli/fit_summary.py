@@ -1,0 +1,76 @@
+"""The last steps of a fit: the mask of a gated network, and the summary table."""
+
+from pathlib import Path
+
+import pytorch_lightning as pl
+
+from dctnet.data.datamodule import FrequencyDataModule
+from dctnet.errors import UserError, printable
+from dctnet.export.mask import write_mask_and_map
+from dctnet.training.checkpointing import BEST, LAST
+from dctnet.training.module import FrequencyClassifier
+
+_FILES = {"checkpoint": LAST, "best": BEST, "mask": "mask.json", "heat map": "mask.png", "curves": "metrics.csv"}
+
+
+def export_fitted_mask(
+    trainer: pl.Trainer, model: FrequencyClassifier, data: FrequencyDataModule, folder: Path
+) -> str | None:
+    """Writes ``mask.json`` and ``mask.png`` of a gated fit into the run's folder.
+
+    Returns:
+        The row of the summary about kept channels: counts, or why there is no mask. None without a gate.
+    """
+    if model.network.gate is None:
+        return None
+    metrics, last = trainer.callback_metrics, folder / LAST
+    if "num_kept" not in metrics or not last.is_file():
+        return f"not counted: there was no validation or no {LAST}; dctnet export-mask counts them"
+    count = f"{metrics['num_kept']:.1f} of {len(model.hparams['channels'])} an image"
+    try:
+        kept = write_mask_and_map(
+            model, folder / "mask.json", model.hparams["keep"], str(last), str(data.hparams["root"])
+        )
+    except UserError as error:
+        return f"{count}; no mask: {error}"
+    return f"{count}; {len(kept)} in the mask"
+
+
+def print_summary(
+    trainer: pl.Trainer,
+    model: FrequencyClassifier,
+    data: FrequencyDataModule,
+    folder: Path,
+    mask: str | None,
+    nothing_trained: bool,
+) -> None:
+    """Prints accuracy, skipped files, channels, compute, and the paths of the files of a run.
+
+    Args:
+        trainer: The trainer after the fit.
+        model: The trained model.
+        data: Its data.
+        folder: The run's folder.
+        mask: The row about kept channels, as :func:`export_fitted_mask` returns it.
+        nothing_trained: Whether the resumed training had already ended.
+    """
+    options, metrics, cost = model.hparams, trainer.callback_metrics, model.network.cost()
+    rows = []
+    if nothing_trained:
+        rows.append(("trained", "nothing, it had ended; to continue: --trainer.max_epochs N --allow_changes true"))
+    if "val_images" in metrics:  # missing if validation is turned off
+        images, skipped = int(metrics["val_images"]), int(metrics["val_skipped"])
+        skipped_text = f", {skipped} unreadable: {folder / 'skipped.csv'}" if skipped else ""
+        rows.append(("accuracy", f"{metrics['val_acc1']:.3f} top-1 on {images} validation images{skipped_text}"))
+    if bad := len(data.bad_files.of_kind("train")):
+        total = len(data.files("train"))
+        rows.append(("skipped", f"{bad} of {total} training files were unreadable: {folder / 'skipped.csv'}"))
+    if mask is not None:
+        rows.append(("channels kept", mask))
+    elif options["input"] == "channels":
+        rows.append(("channels", f"{len(options['channels'])} of 192"))
+    rows.append(("compute", f"{cost['gmac']:.3f} GMAC, {cost['values']:,} input values an image"))
+    if by_pixels := len(data.bad_files.of_kind("by_pixels")):
+        rows.append(("by pixels", f"{by_pixels} files had no usable coefficients: {folder / 'by_pixels.csv'}"))
+    rows += [(name, str(folder / file)) for name, file in _FILES.items() if (folder / file).is_file()]
+    print("\n" + "\n".join(f"{name:<16}{printable(value)}" for name, value in rows))

@@ -1,0 +1,151 @@
+"""The network: normalise → gate → backbone → logits."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from dctnet.errors import UserError
+from dctnet.frequency.channels import ChannelSet
+from dctnet.frequency.dct import BLOCK
+from dctnet.model.backbones import BACKBONES, build_backbone, build_rgb_backbone, entry_conv
+from dctnet.model.gates import DynamicGate, StaticGate, sample_gate
+from dctnet.model.metrics import count_gmac
+from dctnet.model.normalisation import ChannelNorm
+
+Input = Literal["channels", "rgb"]
+Stem = Literal["torchvision", "patchify", "patchify_dct"]
+Gate = Literal["none", "static", "dynamic"]
+
+
+class FrequencyNet(nn.Module):
+    """Classifies images by their frequency channels; an ordinary module for any training loop.
+
+    Before the first step, fit ``normalisation`` to the mean and standard deviation of each channel of the training
+    data. ``dctnet.load`` returns a trained network with ``preprocess`` set.
+
+    Args:
+        classes: Class names, in the order of the logits.
+        channels: The input channels: a set or ascending indices; not used for RGB.
+        image_size: Side of the crop in source pixels.
+        input: ``channels``, or ``rgb`` for the baseline.
+        stem: How the baseline reads RGB: ``torchvision``, its own stem; ``patchify``, a learned 8×8 convolution of
+            stride 8 in place of the channels; ``patchify_dct``, the same, initialised as the DCT of all 192 channels.
+        backbone: A name in :data:`~dctnet.model.backbones.BACKBONES`.
+        layer2_stride: 2, or 1 as in the reference's released ResNets.
+        gate: ``none``; ``static``, one set of channels for all images; ``dynamic``, a set for each image.
+        squeeze: What the dynamic gate reads of each channel: its ``energy``, or its ``mean`` as in the paper.
+        channels_last: Memory format of the backbone.
+
+    Attributes:
+        classes: Class names.
+        channels: The input channels, or None for RGB.
+        tau: Gumbel-softmax temperature of the gate in training.
+        preprocess: Converts a path, bytes or PIL image to an input (1, …); set by ``dctnet.load``, else None.
+
+    Shape:
+        - input: (N, K, S/8, S/8), K channels; RGB: (N, 3, S, S), 0 … 255
+        - output: (N, number of classes)
+
+    Raises:
+        UserError: Options that exclude each other. Names both.
+
+    Source: Xu et al., "Learning in the Frequency Domain", CVPR 2020.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        channels: ChannelSet | Sequence[int] = (),
+        image_size: int = 224,
+        input: Input = "channels",
+        stem: Stem = "torchvision",
+        backbone: Literal[BACKBONES] = "resnet18",  # type: ignore[valid-type]
+        layer2_stride: Literal[1, 2] = 2,
+        gate: Gate = "none",
+        squeeze: Literal["energy", "mean"] = "energy",
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__()
+        _check_combination(len(classes), input, stem, layer2_stride, gate)
+        self.classes, self.image_size, self.backbone_name = list(classes), image_size, backbone
+        self.channels: ChannelSet | None = None
+        if input == "channels":
+            self.channels = channels if isinstance(channels, ChannelSet) else ChannelSet("listed", tuple(channels))
+        self.tau = 1.0
+        self.preprocess: Callable[[Any], Tensor] | None = None
+        num_inputs = 3 if self.channels is None else len(self.channels)
+        self.normalisation = ChannelNorm(num_inputs)
+        self.gate: nn.Module | None = None
+        if gate != "none":
+            self.gate = StaticGate(num_inputs) if gate == "static" else DynamicGate(num_inputs, squeeze)
+        if input == "rgb" and stem == "torchvision":
+            self.backbone = build_rgb_backbone(backbone, len(classes))
+        else:
+            patch = BLOCK if input == "rgb" else 1
+            self.backbone = build_backbone(backbone, num_inputs, len(classes), layer2_stride, patch)
+        if channels_last:
+            self.backbone.to(memory_format=cast(Any, torch.channels_last))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Computes logits (N, classes)."""
+        return self.forward_gated(input)[0]
+
+    def forward_gated(self, input: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Computes logits (N, classes) and the gate's log-odds (N, K), or None without a gate, for a sparsity loss."""
+        normalised = self.normalisation(input)
+        if self.gate is None:
+            return self.backbone(normalised), None
+        # In float32: bfloat16 cannot represent small changes of a probability near one.
+        with torch.autocast(input.device.type, enabled=False):
+            gate_logits = self.gate(normalised)
+            mask = sample_gate(gate_logits, self.tau, self.training)
+        return self.backbone(normalised * mask[..., None, None]), gate_logits
+
+    @torch.no_grad()
+    def kept_channels(self, input: Tensor) -> Tensor:
+        """Returns which channels the gate keeps for each image at evaluation; all of them without a gate.
+
+        Shape:
+            - input: (N, K, S/8, S/8)
+            - output: (N, K), bool
+        """
+        if self.gate is None:
+            return torch.ones(input.shape[:2], dtype=torch.bool, device=input.device)
+        training = self.gate.training
+        kept = self.gate.eval()(self.normalisation(input)) > 0
+        self.gate.train(training)
+        return kept
+
+    @property
+    def entry(self) -> nn.Conv2d:
+        """The first convolution; not for RGB with torchvision's stem."""
+        return entry_conv(self.backbone, self.backbone_name)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one input."""
+        if self.channels is None:
+            return 3, self.image_size, self.image_size
+        return len(self.channels), self.image_size // BLOCK, self.image_size // BLOCK
+
+    def cost(self) -> dict[str, float]:
+        """Counts ``gmac`` of one image, ``parameters``, and ``values``, the numbers that one input consists of."""
+        return {
+            "gmac": count_gmac(self.backbone, self.input_shape),
+            "parameters": sum(p.numel() for p in self.parameters()),
+            "values": math.prod(self.input_shape),
+        }
+
+
+def _check_combination(num_classes: int, input: str, stem: str, layer2_stride: int, gate: str) -> None:
+    if num_classes < 2:
+        raise UserError(f"a classifier needs at least two classes, got {num_classes}")
+    if stem != "torchvision" and input != "rgb":
+        raise UserError(f"--model.stem {stem} reads pixels: it needs --model.input rgb")
+    if layer2_stride != 2 and input == "rgb" and stem == "torchvision":
+        raise UserError("--model.layer2_stride 1 is for channels and patches; torchvision's network has stride 2")
+    if gate != "none" and input == "rgb":
+        raise UserError("--model.gate selects frequency channels; with --model.input rgb it must be none")

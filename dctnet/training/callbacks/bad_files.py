@@ -1,0 +1,148 @@
+"""Reports unreadable files and stops a run with too many of them."""
+
+import csv
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch.distributed
+
+from dctnet.data.datamodule import FrequencyDataModule, Split
+from dctnet.data.images.files import ImageError
+from dctnet.errors import Stopped, UserError, printable
+
+
+class BadFileReport(pl.Callback):
+    """Lists the files that all ranks skipped, and stops the run above ``--data.max_bad_fraction``.
+
+    Under ``--data.on_error stop`` the first bad file stops the run. The lists are ``skipped.csv`` and ``by_pixels.csv``
+    (files decoded to pixels although coefficients were requested) in the run's folder, or else standard error.
+
+    A single process checks every batch. Several ranks have to check together, because a rank that stopped alone would
+    leave the others waiting: at every training batch, and at the end of an evaluation, whose number of batches can
+    differ between ranks.
+    """
+
+    def __init__(self) -> None:
+        self._checked = 0  # bad training files at the last check
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Lets the data module raise at a bad file only in a single process."""
+        trainer.datamodule.raises_bad_files = trainer.world_size == 1  # type: ignore[attr-defined]
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Saves the lists of all ranks with the checkpoint."""
+        checkpoint["left_out"] = self._gather(trainer).bad_files.by_kind()
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Restores the lists, restricted to files that still belong to the data."""
+        if trainer.state.fn != "fit":
+            return
+        data: FrequencyDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        known = {*data.files("train").paths, *data.files("val").paths}
+        for kind, files in checkpoint.get("left_out", {}).items():
+            data.bad_files.merge((kind, path, reason) for path, reason in files.items() if path in known)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Writes the lists when a signal stops the training, which happens on all ranks at the same step."""
+        if isinstance(exception, Stopped):
+            self._write(trainer)
+
+    def _gather(self, trainer: pl.Trainer) -> FrequencyDataModule:
+        """Exchanges new entries between ranks; returns the data module."""
+        data: FrequencyDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        own = data.bad_files.pop_new()
+        if trainer.world_size > 1:
+            gathered = [own] * trainer.world_size
+            torch.distributed.all_gather_object(gathered, own)
+            for entries in gathered:
+                data.bad_files.merge(entries)
+        return data
+
+    def _write(self, trainer: pl.Trainer) -> str:
+        """Writes the lists; returns where they are."""
+        data = self._gather(trainer)
+        log_dir = trainer.log_dir  # a collective call: all ranks must make it
+        folder = Path(log_dir) if log_dir and trainer.loggers else None
+        lists = (("skipped", "skipped", data.bad_files.left_out), ("by_pixels", "read by pixels", data.bad_files.of_kind("by_pixels")))
+        for name, what, files in lists if trainer.is_global_zero else ():
+            if files and folder is None:
+                lines = (printable(f"{what} {path}: {reason}") for path, reason in sorted(files.items()))
+                print("\n".join(lines), file=sys.stderr)
+            elif files and folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+                with open(folder / f"{name}.csv", "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+                    csv.writer(file).writerows([("path", "reason"), *sorted(files.items())])
+        return "all listed above" if folder is None else f"all in {folder / 'skipped.csv'}"
+
+    def _check(self, trainer: pl.Trainer, split: Split) -> None:
+        """Stops all ranks together if a split has too many bad files; rank 0 reports the error."""
+        if found := too_many_bad_files(self._gather(trainer), split):
+            where = self._write(trainer)
+            # Status 0 elsewhere: Lightning kills rank 0 as soon as another rank ends with an error.
+            raise UserError(f"{found}; {where}") if trainer.is_global_zero else SystemExit(0)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Checks the training split if any rank has found another bad file."""
+        bad = len(trainer.datamodule.bad_files.of_kind("train"))  # type: ignore[attr-defined]
+        if trainer.strategy.reduce_boolean_decision(bad > self._checked, all=False):
+            self._check(trainer, "train")
+            self._checked = len(trainer.datamodule.bad_files.of_kind("train"))  # type: ignore[attr-defined]
+
+    def on_validation_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Checks the validation split."""
+        if trainer.world_size == 1:
+            self._check(trainer, "val")
+
+    def on_test_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Checks the test split."""
+        if trainer.world_size == 1:
+            self._check(trainer, "test")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Checks the files that were read after the last batch started."""
+        self._check(trainer, "train")
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Checks, and writes the lists, so that they exist if the run is killed later."""
+        self._check(trainer, "val")
+        self._write(trainer)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Checks, and writes the lists."""
+        self._check(trainer, "test")
+        self._write(trainer)
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes the lists; predicting has no limit on bad files."""
+        self._write(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes the lists."""
+        self._write(trainer)
+
+
+def too_many_bad_files(data: FrequencyDataModule, split: Split) -> str | None:
+    """Returns an error message if a split has more bad files than the options allow, else None."""
+    options, bad, total = data.hparams, data.bad_files.of_kind(split), len(data.files(split))
+    limit = 0 if options["on_error"] == "stop" else options["max_bad_fraction"]
+    if limit is None or len(bad) <= limit * total:
+        return None
+    path, reason = min(bad.items())
+    if options["on_error"] == "stop":
+        return str(ImageError(path, reason).with_advice())
+    return (
+        f"{options['root']}: {len(bad):,} of {total:,} {split} files are unreadable so far, more than "
+        f"--data.max_bad_fraction {limit} allows, such as {path}: {reason}"
+    )

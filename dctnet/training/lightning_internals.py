@@ -1,0 +1,57 @@
+"""All uses of private names of Lightning 2.6. Check this file first when Lightning is upgraded."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+
+
+def disable_signal_handlers(trainer: pl.Trainer) -> None:
+    """Keeps Lightning from handling SIGTERM, after which it would exit with status 0 or continue."""
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+
+
+def can_stop_after_batch(trainer: pl.Trainer) -> bool:
+    """Whether a training can be saved and resumed after the batch that has just ended.
+
+    Lightning cannot resume between the last batch of an epoch, or a batch that is followed by a validation, and what
+    comes next; nor within gradient accumulation, because checkpoints do not hold gradients.
+    """
+    loop: Any = trainer.fit_loop.epoch_loop
+    return not (
+        loop._is_training_done
+        or loop._should_accumulate()
+        or loop._should_check_val_fx(trainer.fit_loop._data_fetcher)
+    )
+
+
+def rebuild_loaders_on_resume(trainer: pl.Trainer) -> None:
+    """Makes Lightning create the training loader again after it has restored the epoch.
+
+    Lightning creates it to count the steps, before it restores the epoch, so its workers prefetch epoch 0.
+    """
+    if trainer.ckpt_path:
+        trainer.fit_loop._combined_loader = None
+
+
+class SubcommandCLI(LightningCLI):
+    """LightningCLI with a hook for the arguments of each subcommand, and with options that override a checkpoint's."""
+
+    def add_subcommand_arguments(self, subcommand: str, parser: LightningArgumentParser) -> None:
+        """Adds arguments to the parser of one subcommand; to be overridden."""
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        self.add_subcommand_arguments(subcommand, parser)
+        return parser
+
+    def _parse_ckpt_path(self) -> None:
+        """Does nothing: Lightning's version lets the checkpoint's options override the command line."""
+
+    def parser_of(self, subcommand: str) -> LightningArgumentParser:
+        """The parser of one subcommand."""
+        return self._subcommand_parsers[subcommand]
+
+    def option(self, name: str) -> Any:
+        """The value of an option of the subcommand that runs, with classes instantiated where that has happened."""
+        return self._get(getattr(self, "config_init", self.config), name)
