@@ -1,4 +1,4 @@
-"""Which channels a mask holds, and the picture of them."""
+"""Selection of a mask's channels, and the heat map."""
 
 import os
 
@@ -14,11 +14,11 @@ from dctnet.frequency.channels import ChannelSet
 PROBABILITY = [0.9 if i in (3, 70, 150) else 0.6 if i == 5 else 0.01 for i in range(192)]
 
 
-def test_mask_holds_what_is_kept_more_often_than_not():
+def test_without_a_budget_probabilities_above_one_half_are_kept():
     assert choose_kept(PROBABILITY, range(192), None).indices == (3, 5, 70, 150)
 
 
-def test_keep_takes_the_most_kept_of_those_offered():
+def test_keep_takes_the_most_probable_channels():
     assert choose_kept(PROBABILITY, range(192), 3).indices == (3, 70, 150)
     assert choose_kept(PROBABILITY, range(64), 2).indices == (3, 5)
     assert len(choose_kept(PROBABILITY, range(192), 192)) == 192
@@ -30,12 +30,12 @@ def test_keep_out_of_range_is_refused(keep):
         choose_kept(PROBABILITY, range(64), keep)
 
 
-def test_gate_that_keeps_nothing_is_told():
+def test_gate_that_keeps_nothing_is_refused():
     with pytest.raises(UserError, match="--keep K"):
         choose_kept([0.1] * 192, range(192), None)
 
 
-def test_heat_map_outlines_the_kept_and_only_those(tmp_path):
+def test_heat_map_outlines_the_kept_channels_only(tmp_path):
     orange = (213, 94, 0)
     counts = []
     for kept in ((3,), (3, 70, 150)):
@@ -54,11 +54,11 @@ def test_heat_map_outlines_the_kept_and_only_those(tmp_path):
         ("device.json", "device.json: exists and is no regular file"),
         ("taken.json", "taken.png: exists and is no regular file"),
         ("none/m.json", "the folder .*none does not exist"),
-        ("m.png", "m.png: the name of the heat map"),
+        ("m.png", "m.png: this is the name of the heat map"),
         ("", "exists and is no regular file"),
     ],
 )
-def test_what_is_no_place_for_a_mask_is_refused_before_the_checkpoint_is_read(tmp_path, out, message):
+def test_invalid_out_is_refused_before_the_checkpoint_is_read(tmp_path, out, message):
     os.mkfifo(tmp_path / "pipe.json")
     (tmp_path / "device.json").symlink_to("/dev/null")
     for name in ("folder", "taken.png"):

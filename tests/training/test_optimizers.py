@@ -1,4 +1,4 @@
-"""Two optimisers behind one do what two do, and resume."""
+"""The joint optimizer and the learning rate schedule."""
 
 import copy
 import itertools
@@ -29,7 +29,7 @@ def weights(*modules):
     return torch.cat([p.detach().flatten() for m in modules for p in m.parameters()])
 
 
-def test_joint_steps_are_the_steps_of_the_parts():
+def test_joint_step_equals_separate_steps():
     net, gate, sgd, adam = problem()
     net2, gate2, sgd2, adam2 = problem()
     joint = JointOptimizer(sgd2, adam2)
@@ -39,7 +39,7 @@ def test_joint_steps_are_the_steps_of_the_parts():
     assert torch.equal(weights(net, gate), weights(net2, gate2))
 
 
-def test_resumed_run_is_the_run():
+def test_restored_optimizer_continues_exactly():
     net, gate, sgd, adam = problem()
     joint = JointOptimizer(sgd, adam)
     schedule = torch.optim.lr_scheduler.LambdaLR(joint, [lambda s: 1 / (s + 1), lambda s: 1.0])
@@ -55,7 +55,7 @@ def test_resumed_run_is_the_run():
     assert [g["lr"] for g in joint2.param_groups] == pytest.approx([0.05, 0.02])
     step(net2, gate2, joint2)
     assert torch.equal(weights(net, gate), weights(net2, gate2))
-    # What a scheduler changes after resuming must reach the parts.
+    # A scheduler's changes after resuming reach the parts.
     joint2.param_groups[0]["lr"] = 0.7
     assert sgd2.param_groups[0]["lr"] == 0.7
 
@@ -68,7 +68,7 @@ def test_closure_runs_once():
     assert len(calls) == 1
 
 
-def test_schedule_rises_then_falls_to_nothing():
+def test_schedule_rises_then_falls_to_0():
     factors = [warmup_cosine(s, 10, 100) for s in range(101)]
     assert factors[0] == pytest.approx(1 / 25)
     assert factors[10] == pytest.approx(1)

@@ -1,4 +1,4 @@
-"""What is written about files that were left out, and predictions that were not finished."""
+"""Reports of bad files, their limits, and the predictions file."""
 
 import csv
 
@@ -10,8 +10,11 @@ import torch
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.images.photo import ImageError
 from dctnet.errors import UserError
-from dctnet.training.callbacks import PredictionsCSV, SkippedFiles, excess
+from dctnet.training.callbacks.bad_files import BadFileReport, too_many_bad_files
+from dctnet.training.callbacks.predictions import PredictionsCSV
 from dctnet.training.module import FrequencyClassifier
+
+pytestmark = pytest.mark.usefixtures("small_backbones")
 
 
 def parts(root, **options):
@@ -28,73 +31,73 @@ def trainer(tmp_path, callback, logger=False):
     )
 
 
-def test_without_a_run_folder_the_list_goes_to_standard_error(own_photos, tmp_path, capsys):
+def test_without_a_run_folder_the_list_is_printed_to_standard_error(own_photos, tmp_path, capsys):
     bad = own_photos / "val" / "red" / "1.jpg"
     bad.write_bytes(b"")
     model, data = parts(own_photos, on_error="skip", max_bad_fraction=None)
-    trainer(tmp_path, SkippedFiles()).validate(model, data, verbose=False)
-    assert f"left out {bad}: " in capsys.readouterr().err
+    trainer(tmp_path, BadFileReport()).validate(model, data, verbose=False)
+    assert f"skipped {bad}: " in capsys.readouterr().err
     assert not list(tmp_path.glob("*.csv"))
 
 
-def test_limit_is_passed_when_the_share_of_a_split_is_certainly_larger(own_photos):
+def test_limit_is_a_fraction_of_all_files_of_a_split(own_photos):
     _, data = parts(own_photos, on_error="skip", max_bad_fraction=2 / 9)
     paths = data.files("val").paths
-    for count, path in enumerate((*paths[:3], *paths[:3]), 1):  # read once more, a file does not count once more
-        data.notes.add("val", [(path, "spoilt")])
-        assert (excess(data, "val") is not None) == (count >= 3)
-    assert excess(data, "train") is None
-    assert f"3 of 9 val files cannot be read so far, more than --data.max_bad_fraction {2 / 9}" in excess(data, "val")
+    for count, path in enumerate((*paths[:3], *paths[:3]), 1):  # a file counts once
+        data.bad_files.add("val", [(path, "spoilt")])
+        assert (too_many_bad_files(data, "val") is not None) == (count >= 3)
+    assert too_many_bad_files(data, "train") is None
+    assert f"3 of 9 val files are unreadable so far, more than --data.max_bad_fraction {2 / 9}" in too_many_bad_files(data, "val")
     data.hparams["max_bad_fraction"] = None
-    assert excess(data, "val") is None
+    assert too_many_bad_files(data, "val") is None
 
 
-def test_evaluation_stops_at_the_batch_that_makes_it_certain(own_photos, tmp_path, capsys):
+def test_evaluation_stops_at_the_batch_that_exceeds_the_limit(own_photos, tmp_path, capsys):
     for name in ("blue/0", "blue/1", "red/2"):
         (own_photos / "val" / f"{name}.jpg").write_bytes(b"")
     # Batches of four: 2 of 9 in the first, the third bad file in the last.
     model, data = parts(own_photos, on_error="skip", max_bad_fraction=0.2)
     with pytest.raises(UserError, match=r"2 of 9 val files .*--data.max_bad_fraction 0.2.*blue/0.jpg.*listed above"):
-        trainer(tmp_path, SkippedFiles()).validate(model, data, verbose=False)
+        trainer(tmp_path, BadFileReport()).validate(model, data, verbose=False)
     listed = [
-        line.split(": ")[0].rpartition("/val/")[2] for line in capsys.readouterr().err.splitlines() if "left" in line
+        line.split(": ")[0].rpartition("/val/")[2] for line in capsys.readouterr().err.splitlines() if line.startswith("skipped")
     ]
     assert listed == ["blue/0.jpg", "blue/1.jpg"]
 
 
-def test_evaluation_with_just_as_many_bad_files_as_allowed_passes(own_photos, tmp_path):
+def test_evaluation_at_the_limit_passes(own_photos, tmp_path):
     for name in ("blue/0", "blue/1", "red/2"):
         (own_photos / "val" / f"{name}.jpg").write_bytes(b"")
     model, data = parts(own_photos, on_error="skip", max_bad_fraction=3 / 9)
-    (found,) = trainer(tmp_path, SkippedFiles()).validate(model, data, verbose=False)
+    (found,) = trainer(tmp_path, BadFileReport()).validate(model, data, verbose=False)
     assert (found["val_images"], found["val_skipped"]) == (6, 3)
-    assert data.notes.count("val") == 3
+    assert len(data.bad_files.of_kind("val")) == 3
 
 
 def fit(root, tmp_path, **options):
     model, data = parts(root, on_error="skip", **options)
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     fitting = pl.Trainer(
-        default_root_dir=tmp_path, accelerator="cpu", callbacks=[SkippedFiles()], max_epochs=1, **quiet
+        default_root_dir=tmp_path, accelerator="cpu", callbacks=[BadFileReport()], max_epochs=1, **quiet
     )
     return data, fitting, lambda: fitting.fit(model, data)
 
 
-def test_what_the_statistics_read_counts_so_that_no_step_is_trained_in_vain(own_photos, tmp_path):
+def test_bad_files_found_by_the_statistics_stop_the_fit_before_its_first_step(own_photos, tmp_path):
     for name in ("blue/0", "blue/1"):
         (own_photos / "train" / f"{name}.jpg").write_bytes(b"")
     _, fitting, go = fit(own_photos, tmp_path, max_bad_fraction=0.1)
-    with pytest.raises(UserError, match="2 of 18 train files cannot be read so far"):
+    with pytest.raises(UserError, match="2 of 18 train files are unreadable so far"):
         go()
     assert fitting.global_step == 0
     data, fitting, go = fit(own_photos, tmp_path, max_bad_fraction=2 / 18)
     go()
     assert fitting.global_step == 4
-    assert data.notes.count("train") == 2
+    assert len(data.bad_files.of_kind("train")) == 2
 
 
 @pytest.mark.parametrize("norm_images", [1, 100])
-def test_training_file_of_the_dropped_last_batch_is_listed_if_anything_read_it(own_photos, tmp_path, norm_images):
+def test_bad_file_of_the_dropped_last_batch_is_listed_if_the_statistics_read_it(own_photos, tmp_path, norm_images):
     # Of 18 files the first epoch drops two.
     dropped = np.random.default_rng((0, 0)).permutation(18)[16:]
     (own_photos / "val" / "red" / "1.jpg").write_bytes(b"")
@@ -104,21 +107,21 @@ def test_training_file_of_the_dropped_last_batch_is_listed_if_anything_read_it(o
         open(path, "w").close()
     data, _, go = fit(own_photos, tmp_path, max_bad_fraction=0.2, norm_images=norm_images)
     go()
-    assert set(data.notes.of("train")) == ({seen, unseen} if norm_images == 100 else {seen})
-    assert set(data.skipped) == {*data.notes.of("train"), str(own_photos / "val" / "red" / "1.jpg")}
+    assert set(data.bad_files.of_kind("train")) == ({seen, unseen} if norm_images == 100 else {seen})
+    assert set(data.bad_files.left_out) == {*data.bad_files.of_kind("train"), str(own_photos / "val" / "red" / "1.jpg")}
 
 
-def test_prediction_that_fails_leaves_no_file(own_photos, tmp_path):
+def test_failed_prediction_leaves_the_previous_file(own_photos, tmp_path):
     model, data = parts(own_photos / "val")
     sorted((own_photos / "val").rglob("*.jpg"))[-1].write_bytes(b"")
     out = tmp_path / "p.csv"
-    out.write_text("of yesterday")
+    out.write_text("previous")
     with pytest.raises(ImageError):
         trainer(tmp_path, PredictionsCSV(out)).predict(model, data)
-    assert out.read_text() == "of yesterday"
+    assert out.read_text() == "previous"
 
 
-def test_prediction_skips_and_names_the_rest(own_photos, tmp_path):
+def test_prediction_skips_bad_files(own_photos, tmp_path):
     bad = own_photos / "val" / "red" / "0.jpg"
     bad.write_bytes(b"")
     model, data = parts(own_photos / "val", on_error="skip")
