@@ -9,7 +9,7 @@ from PIL import Image
 from dctnet.data.images import turbojpeg
 
 needs_turbojpeg = pytest.mark.skipif(turbojpeg.describe() is None, reason="libjpeg-turbo is not found")
-DECODERS = ["pillow", pytest.param("turbojpeg", marks=needs_turbojpeg)]
+DECODERS = ["pillow", "turbojpeg"][: 1 if turbojpeg.describe() is None else 2]  # those of this machine
 COLOURS = {"blue": (60, 90, 200), "green": (70, 170, 80), "red": (200, 70, 60)}
 
 
