@@ -7,8 +7,11 @@ import torch
 from torch import Tensor
 
 from dctnet.data.images import turbojpeg
-from dctnet.data.images.header import JpegError, JpegHeader, read_header
-from dctnet.data.images.photo import MIRRORED_COLUMNS, MIRRORED_ROWS, ImageError, Photo
+from dctnet.data.images.files import ImageError
+from dctnet.data.images.header import JpegHeader, read_header
+from dctnet.data.images.markers import JpegError
+from dctnet.data.images.photo import Photo
+from dctnet.data.images.planes import MIRRORED_COLUMNS, MIRRORED_ROWS
 from dctnet.data.pixels import compute_channels, cut, pad
 from dctnet.data.transforms import Crop, TrainCrop
 from dctnet.frequency.channels import ChannelSet

@@ -1,7 +1,7 @@
-"""From an opened photograph to what the network reads, in two halves: in the loading process, and on the device.
+"""Readers: photographs to the network's input, in two stages.
 
-``sample`` cuts one photograph, ``collate`` makes a batch of the cuts, ``to_device``, after the batch has reached the device,
-the network's input.
+In the worker, ``sample`` crops one photograph and ``collate`` builds a batch; on the device, ``to_device`` converts the
+batch to the network's input.
 """
 
 import math
@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dctnet.data.images.photo import Box, Photo, Plane
+from dctnet.data.images.photo import Photo
+from dctnet.data.images.planes import Box, Plane
 from dctnet.data.transforms import Crop
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.color import ycbcr_to_rgb

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dctnet.data.images.photo import Box
+from dctnet.data.images.planes import Box
 
 
 @dataclass(frozen=True)

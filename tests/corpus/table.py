@@ -127,7 +127,7 @@ DAMAGED = {
     "lossless mark on other codes": Kind(lambda: patched(saved(), 0xC0, 1, b"\xc3"), left_out="broken data stream"),
     "12 bits' mark on 8": Kind(lambda: patched(saved(), 0xC0, 4, b"\x0c"), left_out=_UNKNOWN),
     "no height": Kind(lambda: patched(saved(), 0xC0, 5, b"\0\0"), left_out=_UNKNOWN),
-    "larger than its bytes can be": Kind(lambda: patched(saved(), 0xC0, 5, b"\x27\x10" * 2), left_out="cannot lie in"),
+    "larger than its bytes can be": Kind(lambda: patched(saved(), 0xC0, 5, b"\x27\x10" * 2), left_out="cannot be stored in"),
 }  # fmt: skip
 
 BOMBS = {
@@ -153,13 +153,13 @@ BOMBS = {
 }
 
 OTHERS = {
-    "PNG": Kind(partial(saved, "PNG"), "no JPEG file"),
-    "PNG of 16 bits": Kind(sixteen_bits, "no JPEG file"),
-    "PNG with transparency": Kind(partial(saved, "PNG", "RGBA"), "no JPEG file"),
-    "WebP": Kind(partial(saved, "WEBP"), "no JPEG file"),
-    "GIF": Kind(partial(saved, "GIF"), "no JPEG file"),
-    "BMP": Kind(partial(saved, "BMP"), "no JPEG file"),
-    "TIFF": Kind(partial(saved, "TIFF"), "no JPEG file"),
+    "PNG": Kind(partial(saved, "PNG"), "not a JPEG file"),
+    "PNG of 16 bits": Kind(sixteen_bits, "not a JPEG file"),
+    "PNG with transparency": Kind(partial(saved, "PNG", "RGBA"), "not a JPEG file"),
+    "WebP": Kind(partial(saved, "WEBP"), "not a JPEG file"),
+    "GIF": Kind(partial(saved, "GIF"), "not a JPEG file"),
+    "BMP": Kind(partial(saved, "BMP"), "not a JPEG file"),
+    "TIFF": Kind(partial(saved, "TIFF"), "not a JPEG file"),
     "TIFF of numbers": Kind(partial(saved, "TIFF", "F"), left_out="no defined white"),
     "EPS": Kind(partial(saved, "EPS"), left_out=_UNKNOWN),
     "cut PNG": Kind(lambda: saved("PNG")[:2000], left_out="truncated"),

@@ -14,7 +14,7 @@ from dctnet.data.coefficients import (
     whole_blocks,
 )
 from dctnet.data.images import turbojpeg
-from dctnet.data.images.header import JpegError
+from dctnet.data.images.markers import JpegError
 from dctnet.data.images.photo import ImageError, Photo
 from dctnet.data.transforms import CenterCrop, TrainCrop
 from dctnet.frequency.channels import ChannelSet, PlanesToChannels, named_channels
@@ -196,7 +196,7 @@ def spoil(path, change):
 
 
 FALLBACKS = {
-    "png": (lambda path: save(path, format="PNG"), "no JPEG file"),
+    "png": (lambda path: save(path, format="PNG"), "not a JPEG file"),
     "rgb": (lambda path: save(path, format="JPEG", keep_rgb=True), "stored as RGB"),
     "cmyk": (lambda path: save(path, format="JPEG", mode="CMYK"), "4 components"),
     "extraneous": (lambda path: spoil(path, lambda data: data[:-2] + b"\0\1" * 20 + data[-2:]), "extraneous bytes"),

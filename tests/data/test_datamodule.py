@@ -140,7 +140,7 @@ def test_bad_file_can_be_left_out_and_is_counted(own_photos):
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_photographs_that_no_coefficients_come_from_are_counted(own_photos, num_workers):
     folder = own_photos / "val"
-    pixels = {folder / "blue" / "1.jpg": "no JPEG file", folder / "green" / "2.jpg": "stored as RGB"}
+    pixels = {folder / "blue" / "1.jpg": "not a JPEG file", folder / "green" / "2.jpg": "stored as RGB"}
     for (path, _), options in zip(pixels.items(), ({"format": "PNG"}, {"keep_rgb": True}), strict=True):
         Image.open(path).convert("RGB").save(path, **options)
     damaged = folder / "red" / "0.jpg"

@@ -103,5 +103,5 @@ def test_what_libjpeg_turbo_refused_is_told_only_if_it_was_asked(own_photos, dec
     Image.open(paint).save(paint, format="PNG")
     dataset = dataset_of(own_photos / "train", ["blue"], decoder)
     batch = dataset.collate([dataset[0, i] for i in range(3)])
-    assert batch["refused"] == ([(str(paint), "no JPEG file")] if decoder == "turbojpeg" else [])
+    assert batch["refused"] == ([(str(paint), "not a JPEG file")] if decoder == "turbojpeg" else [])
     assert not batch["bad"]

@@ -24,7 +24,7 @@ LARGEST = {
     "128 scans of 4000×4000": Kind(partial(flat, 4000, 4000, 0xC2, scans=128)),
     "grey JPEG of 134 megapixels": Kind(partial(flat, 11585, 11585)),
     "progressive grey JPEG of 134 megapixels": Kind(partial(flat, 11585, 11585, 0xC2, scans=16)),
-    "PNG of 134 megapixels": Kind(partial(plain, "PNG", 11585), "no JPEG file"),
+    "PNG of 134 megapixels": Kind(partial(plain, "PNG", 11585), "not a JPEG file"),
     "JPEG of 134 megapixels, 4:4:4": Kind(partial(plain, "JPEG", 11585, subsampling="4:4:4")),
 }
 Row = tuple[str, str, str, float, float]

@@ -1,15 +1,15 @@
-"""One file to bytes, or one sentence that says why not."""
+"""Opens image files safely; every failure becomes an ImageError with path and reason."""
 
 import contextlib
 import os
 import re
-import stat
 from collections.abc import Iterator
-from typing import BinaryIO
+from io import BufferedReader
 
 from dctnet.errors import UserError, first_line, printable
+from dctnet.io.files import open_regular
 
-# A file is read as a whole. This is more than any photograph, and less than a film under the name of one.
+# Files are read into memory. More than any photograph; less than a video with the wrong name.
 MAX_BYTES = 1 << 28
 
 
@@ -17,7 +17,7 @@ class ImageError(UserError):
     """A file that cannot be used as an image.
 
     Args:
-        path: The file.
+        path: The file, or ``<bytes>`` or ``<image>`` for an image in memory.
         reason: Why, in one line.
     """
 
@@ -27,41 +27,37 @@ class ImageError(UserError):
         self.reason = reason
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        # By its own arguments: an exception's are its message, of which a process that sends one makes another.
+        # Exceptions are unpickled from self.args, here the message: a worker process could not send this one.
         return type(self), (self.path, self.reason)
 
     def with_advice(self) -> "ImageError":
-        """The same, saying how to go on without such files."""
+        """The same error with the option that skips such files."""
         return ImageError(self.path, f"{self.reason} (to leave such files out and list them: --data.on_error skip)")
 
 
 @contextlib.contextmanager
 def translate_image_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turns whatever is raised within into an :class:`ImageError` that names the file."""
+    """Converts every exception to an :class:`ImageError` with the path."""
     try:
         yield
     except ImageError:
         raise
     except FileNotFoundError as error:
         raise ImageError(path, "no such file") from error
-    # Pillow's plug-ins raise nearly anything on a damaged file: OSError, SyntaxError, struct.error, IndexError, …
+    # Pillow's plug-ins raise nearly anything for a damaged file: OSError, SyntaxError, struct.error, IndexError, …
     except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise ImageError(path, error.strerror) from error
         reason = re.sub(r" ?<_io\.\w+ [^>]*>", "", first_line(error)).replace(str(path), "file")
         raise ImageError(path, reason) from error
 
 
 @contextlib.contextmanager
-def open_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Opens a file of bytes that end.
+def open_image_file(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
+    """Opens a regular file for reading.
 
     Raises:
-        ImageError: Missing, not to be read, no regular file (a pipe would never end), or over 268 MB.
+        ImageError: The file is missing, unreadable, not a regular file, or larger than 268 MB.
     """
-    with translate_image_errors(path):
-        status = os.stat(path)
-        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):  # of a folder, open says what it is
-            raise ImageError(path, "a pipe, socket or device, no file")
-        if status.st_size > MAX_BYTES:
-            raise ImageError(path, f"{status.st_size:,} bytes; at most {MAX_BYTES:,} are read")
-        with open(path, "rb") as file:
-            yield file
+    with translate_image_errors(path), open_regular(path, MAX_BYTES) as file:
+        yield file

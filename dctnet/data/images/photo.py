@@ -1,206 +1,209 @@
-"""One image file to YCbCr planes, upright and no larger than needed, or one sentence that says why not."""
+"""One image, from a file or from memory, as upright YCbCr planes decoded no larger than needed."""
 
+import contextlib
 import io
 import os
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
+import PIL
+from PIL import Image
 
 from dctnet.data.images import turbojpeg
-from dctnet.data.images.files import ImageError, open_file, translate_image_errors
-from dctnet.data.images.header import DamagedError, JpegError, JpegHeader, count_scans, reaches_scan, read_header
+from dctnet.data.images.files import ImageError, open_image_file, translate_image_errors
+from dctnet.data.images.header import JpegHeader, read_header
+from dctnet.data.images.markers import DamagedError, JpegError, count_scans, reaches_scan
 from dctnet.data.images.pillow import is_rgb_jpeg, open_image, orientation_of, ycbcr_samples
+from dctnet.data.images.planes import Plane, upright_plane
 from dctnet.errors import UserError
 
-# 134 megapixels: more than any camera's single shot, 400 MB as planes. Pillow itself only warns from 89 to 179.
+# 134 megapixels: more than one exposure of any camera; 400 MB as planes. Pillow only warns from 89 to 179.
 MAX_PIXELS = 1 << 27
 # Huffman coding spends at least one bit on the DC coefficient of each 8×8 block.
-PIXELS_A_BYTE = 8 * 64
-# Every scan of a progressive file goes over all blocks, and may do so with a few bytes. This is the largest picture in
-# 16 scans, six more than what encoders write.
+PIXELS_PER_BYTE = 8 * 64
+# Each scan of a progressive file visits all blocks, and may take only a few bytes. The limit is the largest picture in
+# 16 scans; encoders write at most 10.
 MAX_PIXELS_IN_SCANS = 16 * MAX_PIXELS
 _HEAD = 1 << 16  # most headers are shorter
-Box = tuple[float, float, float, float]
+_SOI = b"\xff\xd8"
+
+Source = str | os.PathLike[str] | bytes | Image.Image
 Decoder = Literal["turbojpeg", "pillow"]
-# EXIF orientations whose upright image has the rows, or the columns, the other way round (after the transposition that
-# those from 5 on have as well).
-MIRRORED_ROWS, MIRRORED_COLUMNS = (3, 4, 7, 8), (2, 3, 6, 7)
 
 
-class Plane(NamedTuple):
-    """One component of an image.
-
-    Args:
-        samples: (rows, columns), 0 … 255, uint8.
-        across: How many pixels of the image a sample spans.
-        down: The same, vertically.
-        left: Where the first sample begins, in pixels of the image. Sizes are rounded up, so the last sample may reach
-            beyond the edge; in a mirrored image that is the first, and this is negative.
-        top: The same, vertically.
-    """
-
-    samples: np.ndarray
-    across: int
-    down: int
-    left: int = 0
-    top: int = 0
-
-    def locate(self, box: Box) -> Box:
-        """A box in pixels of the image, in samples of this plane."""
-        (x, y), (w, h) = (self.left, self.top), (self.across, self.down)
-        return (box[0] - x) / w, (box[1] - y) / h, (box[2] - x) / w, (box[3] - y) / h
-
-
-def choose_decoder(asked: Literal["auto", "turbojpeg", "pillow"]) -> Decoder:
-    """The decoder to use: libjpeg-turbo where its library is found, Pillow otherwise, or the one asked for.
+def choose_decoder(decoder: Literal["auto", "turbojpeg", "pillow"]) -> Decoder:
+    """Resolves ``auto`` to libjpeg-turbo if its library is found, else to Pillow.
 
     Raises:
-        UserError: ``turbojpeg`` is asked for and its library is not there.
+        UserError: ``turbojpeg`` without its library.
     """
-    if asked == "turbojpeg" and turbojpeg.describe() is None:
+    if decoder == "turbojpeg" and turbojpeg.describe() is None:
         raise UserError("--data.decoder turbojpeg: its library is not found; dctnet doctor says how to install it")
-    if asked == "auto":
+    if decoder == "auto":
         return "pillow" if turbojpeg.describe() is None else "turbojpeg"
-    return asked
+    return decoder
 
 
 def describe_decoder(decoder: Decoder) -> str:
-    """The decoder with its version, as it is recorded."""
-    import PIL
-
+    """Name and version of a decoder, as recorded in checkpoints."""
     return f"Pillow {PIL.__version__}" if decoder == "pillow" else str(turbojpeg.describe())
 
 
 class Photo:
-    """An image file, opened as full-range YCbCr, upright; its samples are decoded when planes are asked for.
+    """An image as full-range YCbCr, upright; :meth:`planes` decodes it.
 
-    A JPEG goes straight to YCbCr, without the detour over RGB. Grey has no Cb and Cr, transparency lies over white, 16
-    bits are scaled to 8, of an animation the first frame counts. EXIF that cannot be read turns nothing.
+    JPEG files are decoded to YCbCr without a conversion to RGB and back. Grey images have no Cb and Cr. Transparency is
+    composited over white, 16 bits are scaled to 8, and the first frame of an animation is read. Unreadable EXIF data
+    count as orientation 1.
 
-    What libjpeg-turbo refuses or warns of, and what is not a JPEG of Y or YCbCr, is left to Pillow; ``refused`` says
-    why. Where it warns of damage within a scan the file is refused altogether: Pillow would show it without a word.
+    With the decoder ``turbojpeg``, files that are not a JPEG of Y or YCbCr, or that libjpeg-turbo rejects or warns
+    about, are decoded by Pillow; ``refused`` has the reason. If libjpeg-turbo warns of damage within a scan, the file
+    is rejected: Pillow would return damaged pixels without a warning.
 
     Args:
-        path: A file of a format that :func:`~dctnet.data.images.pillow.open_image` names, whatever its ending.
+        source: The path of a file in one of the formats of :func:`~dctnet.data.images.pillow.open_image`, with any
+            suffix; the content of such a file; or an open Pillow image, whose pixels are read as Pillow decodes them.
         decoder: For JPEG files.
 
     Raises:
-        ImageError: Missing, no image, cut short, damaged, over 134 megapixels, scans without end, or a mode with no
-            defined white; some of it only when planes are asked for.
+        ImageError: The image is missing, of no known format, truncated, damaged, larger than 134 megapixels, has too
+            many scans, or a mode without a defined white. Some of these only in :meth:`planes`.
     """
 
-    def __init__(self, path: str | os.PathLike[str], decoder: Decoder = "pillow") -> None:
-        self.path = path
-        with open_file(path) as file:
-            self.data = file.read()
+    def __init__(self, source: Source, decoder: Decoder = "pillow") -> None:
+        self.path: str | os.PathLike[str] = "<bytes>"
+        self.data = b""
         self.header: JpegHeader | None = None
         self.refused: str | None = None
-        try:
-            self.header = read_header(self.data)
-            self.header.factors  # noqa: B018 - raises if there are none
-        except DamagedError as error:
-            raise _damaged(path, error) from error
-        except JpegError as error:
-            self.header, self.refused = None, str(error)
-        self._huffman_coded = self.data[:2] == b"\xff\xd8" and self.refused != "arithmetic coding"
-        self._lossless = self.refused == "lossless coding"  # without a DCT there is no scaling in it
+        self._image: Image.Image | None = None
+        if isinstance(source, Image.Image):
+            self.path, self._image, self.refused = "<image>", source, "an open image"
+        elif isinstance(source, bytes):
+            self.data = source
+        else:
+            self.path = source
+            with open_image_file(source) as file:
+                self.data = file.read()
+        if self._image is None:
+            self._read_header()
+        self._huffman_coded = self.data[:2] == _SOI and self.refused != "arithmetic coding"
+        self._lossless = self.refused == "lossless coding"  # has no DCT, so it cannot be decoded at a smaller scale
         if decoder == "pillow":
             self.header, self.refused = None, "read by Pillow"
         if self.header is None:
-            with translate_image_errors(self.path), open_image(io.BytesIO(self.data)) as image:
+            with self._open_by_pillow() as image:
                 size, orientation = image.size, orientation_of(image)
         else:
             size, orientation = (self.header.width, self.header.height), self.header.orientation
-        _check_size(path, *size)
+        _check_size(self.path, *size)
         self._check_length(*size)
         self._check_scans(*size)
         self.orientation = orientation if 1 <= orientation <= 8 else 1
         self.width, self.height = size if self.orientation < 5 else size[::-1]
         self._decoded: dict[int, list[Plane]] = {}
 
+    def _read_header(self) -> None:
+        try:
+            header = read_header(self.data)
+            header.factors  # noqa: B018 - raises if libjpeg-turbo's planes could not be matched
+        except DamagedError as error:
+            raise ImageError(self.path, f"damaged: {error}") from error
+        except JpegError as error:
+            self.refused = str(error)
+        else:
+            self.header = header
+
     def _check_length(self, width: int, height: int) -> None:
-        # Otherwise a few bytes could ask for seconds of work, all of it on samples that are not there.
-        if self._huffman_coded and width * height > PIXELS_A_BYTE * len(self.data):
+        # A few bytes could otherwise claim a large size, and take seconds to decode.
+        if self._huffman_coded and width * height > PIXELS_PER_BYTE * len(self.data):
             size = f"{width}×{height} pixels"
-            raise ImageError(self.path, f"truncated: {size} cannot lie in {len(self.data):,} bytes")
+            raise ImageError(self.path, f"truncated: {size} cannot be stored in {len(self.data):,} bytes")
 
     def _check_scans(self, width: int, height: int) -> None:
-        if self.data[:2] != b"\xff\xd8":
+        if self.data[:2] != _SOI:
             return
         try:
             scans = count_scans(self.data)
         except DamagedError as error:
-            raise _damaged(self.path, error) from error
-        except JpegError:  # Pillow shall say what it makes of it
+            raise ImageError(self.path, f"damaged: {error}") from error
+        except JpegError:  # Pillow reads it or has a better message
             return
         if scans * width * height > MAX_PIXELS_IN_SCANS:
             raise ImageError(
-                self.path, f"{scans:,} scans of {width}×{height} pixels; at most 16 of the largest picture"
+                self.path, f"{scans:,} scans of {width}×{height} pixels; at most 16 of the largest picture are decoded"
             )
+
+    @contextlib.contextmanager
+    def _open_by_pillow(self) -> Iterator[Image.Image]:
+        with translate_image_errors(self.path):
+            if self._image is not None:
+                yield self._image
+            else:
+                with open_image(io.BytesIO(self.data)) as image:
+                    yield image
 
     @property
     def chroma_factor(self) -> int:
-        """How many luma samples one of chroma spans, along the axis where it is more; 1 where Pillow decodes."""
+        """Luma samples per chroma sample, along the axis with the larger ratio; 1 for Pillow, which upsamples."""
         return 1 if self.header is None else max(max(factors) for factors in self.header.factors)
 
     def planes(self, denominator: int = 1) -> list[Plane]:
-        """Y, or Y, Cb, Cr at their own resolution, upright; a JPEG is scaled to 1/2, 1/4 or 1/8 while it is decoded.
+        """Decodes Y, or Y, Cb, Cr at their stored resolution, and turns them upright.
 
         Args:
-            denominator: 1, 2, 4 or 8. What is no JPEG comes whole all the same.
+            denominator: 1, 2, 4 or 8: the scale at which JPEG files are decoded is one over it. Other formats and open
+                images are not scaled.
 
         Raises:
-            ImageError: As the class.
+            ImageError: As :class:`Photo`.
         """
         if denominator not in self._decoded:
-            self._decoded = {denominator: [self._upright(plane) for plane in self._decode(denominator)]}
+            stored = self._decode_by_turbojpeg(denominator) or self._decode_by_pillow(denominator)
+            self._decoded = {
+                denominator: [upright_plane(plane, self.orientation, self.width, self.height) for plane in stored]
+            }
         return self._decoded[denominator]
 
-    def _upright(self, stored: Plane) -> Plane:
-        samples, turned = upright(stored.samples, self.orientation), self.orientation >= 5
-        across, down = (stored.down, stored.across) if turned else (stored.across, stored.down)
-        # As the class says; whatever a decoder gives beyond that is its own filling.
-        columns, rows = -(-self.width // across), -(-self.height // down)
-        left = self.width - columns * across if self.orientation in MIRRORED_COLUMNS else 0
-        top = self.height - rows * down if self.orientation in MIRRORED_ROWS else 0
-        x = samples.shape[1] - columns if self.orientation in MIRRORED_COLUMNS else 0
-        y = samples.shape[0] - rows if self.orientation in MIRRORED_ROWS else 0
-        return Plane(samples[y : y + rows, x : x + columns], across, down, left, top)
+    def _decode_by_turbojpeg(self, denominator: int) -> list[Plane] | None:
+        """The planes; None, with ``refused`` set, if the file is left to Pillow."""
+        if self.header is None:
+            return None
+        try:
+            samples = turbojpeg.decode_planes(self.data, self.header, denominator)
+        except DamagedError as error:
+            raise ImageError(self.path, f"damaged: {error}") from error
+        except JpegError as error:
+            self.header, self.refused = None, str(error)
+            return None
+        factors = self.header.factors
+        return [Plane(s, f * denominator, g * denominator) for s, (f, g) in zip(samples, factors, strict=True)]
 
-    def _decode(self, denominator: int) -> list[Plane]:
-        if self.header is not None:
-            try:
-                samples = turbojpeg.decode_planes(self.data, self.header, denominator)
-            except DamagedError as error:
-                raise _damaged(self.path, error) from error
-            except JpegError as error:
-                self.header, self.refused = None, str(error)
-            else:
-                factors = self.header.factors
-                return [Plane(s, f * denominator, g * denominator) for s, (f, g) in zip(samples, factors, strict=True)]
-        with translate_image_errors(self.path), open_image(io.BytesIO(self.data)) as image:
+    def _decode_by_pillow(self, denominator: int) -> list[Plane]:
+        with self._open_by_pillow() as image:
             width, height = image.size
-            wanted = (max(1, width // denominator), max(1, height // denominator))
-            mode = None if is_rgb_jpeg(image) else "YCbCr"
-            drafted = None if self._lossless else image.draft(mode, wanted)
+            drafted = None
+            if not self._lossless and self._image is None:  # draft() would change the caller's image
+                wanted = (max(1, width // denominator), max(1, height // denominator))
+                drafted = image.draft(None if is_rgb_jpeg(image) else "YCbCr", wanted)
             span = 1 if drafted is None else round(width / drafted[1][2])
             pixels = ycbcr_samples(image)
         return [Plane(samples, span, span) for samples in np.moveaxis(np.atleast_3d(pixels), -1, 0)]
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Width and height of an image file, upright, from its header.
+    """Reads width and height of the upright image from a file's header.
 
     Raises:
         ImageError: As :class:`Photo`.
     """
-    with open_file(path) as file:
+    with open_image_file(path) as file:
         head = file.read(_HEAD)
-        try:  # what Pillow would be at for minutes is found here
-            if head[:2] == b"\xff\xd8" and not reaches_scan(head):
+        try:  # rejects headers that would keep Pillow busy for minutes
+            if head[:2] == _SOI and not reaches_scan(head):
                 reaches_scan(head + file.read())
         except DamagedError as error:
-            raise _damaged(path, error) from error
+            raise ImageError(path, f"damaged: {error}") from error
         file.seek(0)
         with open_image(file) as image:
             (width, height), orientation = image.size, orientation_of(image)
@@ -208,26 +211,6 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     return (width, height) if orientation not in range(5, 9) else (height, width)
 
 
-def _damaged(path: str | os.PathLike[str], error: DamagedError) -> ImageError:
-    return ImageError(path, f"damaged: {error}")
-
-
 def _check_size(path: str | os.PathLike[str], width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise ImageError(path, f"{width}×{height} pixels; at most {MAX_PIXELS:,} are decoded")
-
-
-def upright(samples: np.ndarray, orientation: int) -> np.ndarray:
-    """A view of samples as EXIF says they are to be seen.
-
-    Args:
-        samples: Rows and columns first.
-        orientation: EXIF's, 1…8.
-
-    Source: CIPA DC-008 (Exif 2.32), 4.6.4, tag 274.
-    """
-    if orientation >= 5:
-        samples = samples.swapaxes(0, 1)
-    if orientation in MIRRORED_ROWS:
-        samples = samples[::-1]
-    return samples[:, ::-1] if orientation in MIRRORED_COLUMNS else samples

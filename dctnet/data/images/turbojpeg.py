@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from dctnet.data.images.header import DamagedError, JpegError, JpegHeader
+from dctnet.data.images.header import JpegHeader
+from dctnet.data.images.markers import DamagedError, JpegError
 from dctnet.errors import first_line
 
 T = TypeVar("T")

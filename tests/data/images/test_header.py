@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dctnet.data.images.header import DamagedError, JpegError, count_scans, read_header
+from dctnet.data.images.header import read_header
+from dctnet.data.images.markers import DamagedError, JpegError, count_scans
 from tests.conftest import needs_turbojpeg
 from tests.pictures import SAMPLINGS, encode_jpeg, insert_orientation, insert_segment, waves
 
@@ -99,15 +100,15 @@ def test_restart_intervals_and_optimised_tables_do_not_matter():
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "no JPEG file"),
-        (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, "no JPEG file"),
+        (b"", "not a JPEG file"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, "not a JPEG file"),
         (b"\xff\xd8", "no scan in it"),
         (b"\xff\xd8\xff\xd9", "no scan in it"),
         (b"\xff\xd8" + b"\0" * 40, "no scan in it"),
         (b"\xff\xd8\xff\xda\0\x02", "a scan without a frame"),
         (encode(keep_rgb=True), "stored as RGB"),
         (encode("CMYK"), "4 components"),
-        (patch(encode(), 0xC0, 4, b"\x0c"), "12 bits a sample"),
+        (patch(encode(), 0xC0, 4, b"\x0c"), "12 bits per sample"),
         (patch(encode(), 0xC0, 5, b"\0\0"), "45×0 samples"),
         (patch(encode(), 0xC0, 9, b"\x02"), "2 components"),
         (patch(encode(), 0xC0, 11, b"\x05"), "sampling factors 0×5"),
@@ -126,9 +127,9 @@ def test_what_is_not_understood_is_told(data, reason):
 @pytest.mark.parametrize(
     ("sampling", "reason"),
     [
-        (b"\x11\0\x02\x21", "cannot be matched"),  # Cb finer than luma
-        (b"\x22\0\x02\x21", "cannot be matched"),  # Cb and Cr differ
-        (b"\x31\0\x02\x21", "cannot be matched"),  # 3 is no multiple of 2
+        (b"\x11\0\x02\x21", "unsupported sampling factors"),  # Cb finer than luma
+        (b"\x22\0\x02\x21", "unsupported sampling factors"),  # Cb and Cr differ
+        (b"\x31\0\x02\x21", "unsupported sampling factors"),  # 3 is no multiple of 2
     ],
 )
 def test_sampling_that_cannot_be_matched_is_told(sampling, reason):

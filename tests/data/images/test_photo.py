@@ -9,7 +9,8 @@ import pytest
 from PIL import EpsImagePlugin, ExifTags, Image, ImageOps
 
 from dctnet.data.images import pillow, turbojpeg
-from dctnet.data.images.photo import ImageError, Photo, choose_decoder, describe_decoder, image_size, upright
+from dctnet.data.images.photo import ImageError, Photo, choose_decoder, describe_decoder, image_size
+from dctnet.data.images.planes import upright
 from dctnet.errors import UserError
 from tests.conftest import DECODERS
 from tests.pictures import encode_jpeg, see, waves
@@ -283,7 +284,7 @@ def test_more_pixels_than_bytes_can_hold_are_refused_before_they_are_decoded(tmp
     place = data.index(b"\xff\xc0") + 5
     data[place : place + 4] = struct.pack(">HH", 8000, 16000)
     (tmp_path / "a.jpg").write_bytes(data)
-    with pytest.raises(ImageError, match="16000×8000 pixels cannot lie in"):
+    with pytest.raises(ImageError, match="16000×8000 pixels cannot be stored in"):
         Photo(tmp_path / "a.jpg", decoder)
 
 

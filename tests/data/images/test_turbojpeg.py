@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from dctnet.data.images import turbojpeg
-from dctnet.data.images.header import JpegError, read_header
+from dctnet.data.images.header import read_header
+from dctnet.data.images.markers import JpegError
 from tests.conftest import needs_turbojpeg
 from tests.pictures import SAMPLINGS, encode_jpeg, waves
 
