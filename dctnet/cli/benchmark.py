@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
-from dctnet.cli.parsing import YAML, one_line, option_names
+from dctnet.cli.parsing import STRICT, one_line, option_names
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.errors import Stopped, UserError, printable
 from dctnet.studies.accuracy.context import BenchmarkContext
@@ -22,12 +22,11 @@ from dctnet.training.module import FrequencyClassifier
 # What the arms decide.
 _OF_ARMS = {"data": {"channels", "input", "seed"}, "model": {"classes", "channels", "image_size", "input", "stem"}}
 _OBJECTS = {"callbacks", "logger", "plugins", "profiler", "strategy"}
-_STRICT: dict[str, Any] = {"exit_on_error": False, "allow_abbrev": False, "parser_mode": YAML}
 _GATE = {"gate", "keep", "sparsity_weight"}
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="dctnet benchmark", description=__doc__, **_STRICT)
+    parser = ArgumentParser(prog="dctnet benchmark", description=__doc__, **STRICT)
     parser.add_argument("--config", action=ActionConfigFile, help="A benchmark as YAML.")
     parser.add_argument("--name", type=str, default="benchmark", help="Folder under checkpoints/.")
     parser.add_argument("--out", type=str | None, help="Folder of the results instead of checkpoints/NAME.")
@@ -50,7 +49,7 @@ def _add_fit(parser: ArgumentParser, decided: set[str]) -> None:
 
 def _check_overrides(arms: list[Arms], ranking: Ranking, shared: Namespace) -> None:
     """Parses the options of variants, so that a misspelt one is not found hours later."""
-    parser = ArgumentParser(**_STRICT)
+    parser = ArgumentParser(**STRICT)
     _add_fit(parser, _OF_ARMS["model"])
     named: list[tuple[str, Arms | Ranking]] = [*((each.choose, each) for each in arms), ("ranking", ranking)]
     for name, own in named:

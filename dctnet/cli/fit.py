@@ -43,8 +43,8 @@ _NOISE = (
 class ExperimentCLI(SubcommandCLI):
     """LightningCLI with output in ``checkpoints/<name>/version_N/``.
 
-    ``validate``, ``test`` and ``predict`` take the options of model and data from the checkpoint; options on the command
-    line override them.
+    ``validate``, ``test`` and ``predict`` take the options of model and data from the checkpoint; options on the
+    command line override them.
 
     Args:
         signals: The recorder of signals that stop a fit.

@@ -83,9 +83,10 @@ def call(function: Callable[..., Any], args: list[str], data_options: Collection
         UserError: The command line does not match the signature.
     """
     parser = jsonargparse.ArgumentParser(prog=f"dctnet {function.__name__.replace('_', '-')}", **STRICT)
-    parser.add_function_arguments(function, as_positional=True, skip=set(data_options))
+    names = inspect.signature(function).parameters
+    parser.add_function_arguments(function, as_positional=True, skip={*data_options})
     if data_options:
-        others = set(inspect.signature(function).parameters) - set(data_options)
+        others: set[str | int] = {name for name in names if name not in data_options}
         parser.add_function_arguments(function, "data", skip=others)
     try:
         config = parser.parse_args(args)
@@ -95,7 +96,7 @@ def call(function: Callable[..., Any], args: list[str], data_options: Collection
         raise UserError(f"an option's number is too large: {first_line(error)}") from error
     values = parser.instantiate(config).as_dict()
     values |= values.pop("data", {})
-    return function(**{name: values[name] for name in inspect.signature(function).parameters})
+    return function(**{name: values[name] for name in names})
 
 
 def option_names(parser: argparse.ArgumentParser) -> list[str]:

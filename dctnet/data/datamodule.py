@@ -123,7 +123,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         self.decoder = choose_decoder(decoder)
         if source == "coefficients" and self.decoder != "turbojpeg":
             raise UserError("--data.source coefficients needs libjpeg-turbo; dctnet doctor says how to install it")
-        self.notes = BadFileLog()
+        self.bad_files = BadFileLog()
         self.raises_bad_files = True  # unless somebody else sees to it that all ranks stop at one
         self._datasets: dict[str, PhotoDataset | PackedDataset] = {}
         self._files: dict[str, folders.Files] = {}
@@ -133,12 +133,12 @@ class FrequencyDataModule(pl.LightningDataModule):
     @property
     def skipped(self) -> dict[str, str]:
         """Path and reason of the files left out so far."""
-        return self.notes.of("packing", *folders.SPLITS, "predict")
+        return self.bad_files.left_out
 
     @property
     def by_pixels(self) -> dict[str, str]:
         """The same of those read by pixels where coefficients were asked for."""
-        return self.notes.of("by_pixels")
+        return dict(self.bad_files.of_kind("by_pixels"))
 
     @property
     def size(self) -> int:
@@ -185,7 +185,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         if left_out:
             root = printable(str(self.store.root))
             rank_zero_warn(f"{root}: {len(left_out)} files of {split} were left out when it was packed")
-            self.notes.add("packing", left_out)
+            self.bad_files.add("packing", left_out)
         self._datasets[split] = dataset
         return folders.Files(dataset.paths, dataset.targets)
 
@@ -297,9 +297,9 @@ class FrequencyDataModule(pl.LightningDataModule):
         """Stops at a bad file, or notes it, in the process that trains: a worker could do neither in one line."""
         if batch["bad"] and self.hparams["on_error"] == "stop" and self.raises_bad_files:
             raise ImageError(*batch["bad"][0]).with_advice()
-        self.notes.add(batch["split"], batch["bad"])
+        self.bad_files.add(batch["split"], batch["bad"])
         if self.hparams["source"] == "coefficients":
-            self.notes.add("by_pixels", batch["refused"])
+            self.bad_files.add("by_pixels", batch["refused"])
         return batch
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:

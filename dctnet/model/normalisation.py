@@ -7,7 +7,7 @@ from torch import Tensor, nn
 class ChannelNorm(nn.Module):
     """Subtracts each channel's mean and divides by its standard deviation.
 
-    The statistics are fitted to the training data once and are saved with the network. An unfitted norm is the identity.
+    The statistics are fitted to the training data once and saved with the network. An unfitted norm is the identity.
 
     Args:
         num_channels: Input channels.

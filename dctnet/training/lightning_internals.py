@@ -19,9 +19,7 @@ def can_stop_after_batch(trainer: pl.Trainer) -> bool:
     """
     loop: Any = trainer.fit_loop.epoch_loop
     return not (
-        loop._is_training_done
-        or loop._should_accumulate()
-        or loop._should_check_val_fx(trainer.fit_loop._data_fetcher)
+        loop._is_training_done or loop._should_accumulate() or loop._should_check_val_fx(trainer.fit_loop._data_fetcher)
     )
 
 

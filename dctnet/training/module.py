@@ -47,7 +47,7 @@ class FrequencyClassifier(pl.LightningModule):
         image_size: Side of the crop in source pixels.
         input: ``channels`` (no stem), or ``rgb`` (the baseline).
         stem: How the RGB baseline reads pixels: ``torchvision``, its own stem; ``patchify``, a learned 8×8 convolution
-            of stride 8 in place of the channels; ``patchify_dct``, the same, initialised as the DCT of all 192 channels.
+            of stride 8 in place of the channels; ``patchify_dct``, the same, initialised as the DCT of all channels.
         backbone: resnet18/34/50/101/152, resnext50_32x4d, wide_resnet50_2 or mobilenet_v2.
         layer2_stride: 2, or 1 as in the reference's released models.
         weights: Pretrained RGB weights: a name that torchvision knows, or a file.

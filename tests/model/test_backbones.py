@@ -40,7 +40,7 @@ def test_rgb_network_costs_as_much_as_torchvisions():
 def test_mobilenet_reads_channels_at_the_resolution_behind_its_stem():
     with torch.device("meta"):
         network = build_backbone("mobilenet_v2", 24, 5)
-    # 896 px: 112 × 112 channels, the output size of the stem at 224 px.
+        # 896 px: 112 × 112 channels, the output size of the stem at 224 px.
         assert network.features(torch.zeros(1, 24, 112, 112)).shape[-2:] == (7, 7)
 
 

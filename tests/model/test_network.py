@@ -31,7 +31,7 @@ def test_trains_in_a_plain_loop():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < losses[0]
     assert network(input).shape == (12, 3)
 

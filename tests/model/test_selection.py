@@ -32,7 +32,7 @@ def select(gate: nn.Module, keep: int | None = None, weight: float = 0.0) -> dic
         channels, target = sample(64)
         logits = gate(channels)
         mask = sample_gate(logits, tau=1.0, training=True)
-        penalty.steer(float((logits > 0).sum(1).float().mean()), step / STEPS)
+        penalty.update(float((logits > 0).sum(1).float().mean()), step / STEPS)
         loss = F.cross_entropy(network((channels * mask[..., None, None]).mean((2, 3))), target)
         optimizer.zero_grad()
         (loss + penalty(logits)).backward()

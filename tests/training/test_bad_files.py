@@ -47,7 +47,9 @@ def test_limit_is_a_fraction_of_all_files_of_a_split(own_photos):
         data.bad_files.add("val", [(path, "spoilt")])
         assert (too_many_bad_files(data, "val") is not None) == (count >= 3)
     assert too_many_bad_files(data, "train") is None
-    assert f"3 of 9 val files are unreadable so far, more than --data.max_bad_fraction {2 / 9}" in too_many_bad_files(data, "val")
+    assert f"3 of 9 val files are unreadable so far, more than --data.max_bad_fraction {2 / 9}" in too_many_bad_files(
+        data, "val"
+    )
     data.hparams["max_bad_fraction"] = None
     assert too_many_bad_files(data, "val") is None
 
@@ -59,9 +61,8 @@ def test_evaluation_stops_at_the_batch_that_exceeds_the_limit(own_photos, tmp_pa
     model, data = parts(own_photos, on_error="skip", max_bad_fraction=0.2)
     with pytest.raises(UserError, match=r"2 of 9 val files .*--data.max_bad_fraction 0.2.*blue/0.jpg.*listed above"):
         trainer(tmp_path, BadFileReport()).validate(model, data, verbose=False)
-    listed = [
-        line.split(": ")[0].rpartition("/val/")[2] for line in capsys.readouterr().err.splitlines() if line.startswith("skipped")
-    ]
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("skipped")]
+    listed = [line.split(": ")[0].rpartition("/val/")[2] for line in lines]
     assert listed == ["blue/0.jpg", "blue/1.jpg"]
 
 

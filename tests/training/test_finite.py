@@ -71,9 +71,7 @@ def test_nonfinite_weights_are_not_saved(photos, tmp_path):
     run.save_checkpoint(tmp_path / "good.ckpt")
     with torch.no_grad():
         model.network.backbone.fc.weight[0, 0] = NAN
-    with pytest.raises(
-        UserError, match=r"step 3: network.backbone.fc.weight has NaN \(1 of 48 elements\); not saved"
-    ):
+    with pytest.raises(UserError, match=r"step 3: network.backbone.fc.weight has NaN \(1 of 48 elements\); not saved"):
         run.save_checkpoint(tmp_path / "bad.ckpt")
     assert not (tmp_path / "bad.ckpt").exists()
 

@@ -53,7 +53,7 @@ def evaluate(ckpt: str, fit: Path, images: Path, splits: list[Split]) -> dict[st
     Raises:
         UserError: The images are not those of the other runs.
     """
-    model, data = checkpoint.load(ckpt)
+    model, data = checkpoint.load_classifier(ckpt)
     asked = read_yaml(fit)["trainer"]
     options = {key: asked[key] for key in ("accelerator", "precision") if key in asked}
     same_images(images, list_images(data, splits))
@@ -70,7 +70,7 @@ def evaluate(ckpt: str, fit: Path, images: Path, splits: list[Split]) -> dict[st
         top5 += sum(place is not None and place < 5 for place in places)
     read = len(correct) - correct.count("-")
     packages = [f"{name} {version(name)}" for name in _PACKAGES]
-    cost = model.cost()
+    cost = model.network.cost()
     wide = 1 if data.store is None else data.store.dtype.itemsize
     return {
         "top1": correct.count("1") / read,

@@ -130,10 +130,10 @@ class Runner:
         ):
             try:
                 # After a signal none is begun, and those told to stop are waited for: one may come to its end.
-                while active or (waiting and self.stopping.came is None):
+                while active or (waiting and self.stopping.received is None):
                     unranked = any(run.choose == "gate" for run in [*waiting, *(run for run, _ in active.values())])
                     ready = [r for r in waiting if r.choose != "learned" or not unranked]
-                    while free and ready and self.stopping.came is None:
+                    while free and ready and self.stopping.received is None:
                         waiting.remove(run := ready.pop(0))
                         slot = free.pop()
                         active[pool.submit(self._fit_and_evaluate, run, slot)] = run, slot

@@ -5,10 +5,10 @@ from typing import Any
 
 from dctnet.errors import Stopped
 from dctnet.studies.execution.local import Workers
-from dctnet.training.preemption import Signals
+from dctnet.training.preemption import SignalRecorder
 
 
-class Stopping(Signals):
+class Stopping(SignalRecorder):
     """SIGTERM, SIGINT and SIGUSR1 stop the processes of a benchmark, while the context lasts.
 
     Before there are any, a signal raises :class:`Stopped` on the spot. Later it is noted, so that it does not end what
@@ -25,14 +25,14 @@ class Stopping(Signals):
 
     def stopped(self, done: str = "before the first run") -> Stopped:
         """What ends the benchmark, and what to do next in one line."""
-        assert self.came is not None
-        name = signal.Signals(self.came).name
+        assert self.received is not None
+        name = signal.Signals(self.received).name
         return Stopped(f"stopped by {name} {done}; to go on, give the same command again")
 
-    def _note(self, number: int, frame: Any) -> None:
-        if self.came is not None and self._workers is not None:
+    def _handle(self, number: int, frame: Any) -> None:
+        if self.received is not None and self._workers is not None:
             self._workers.kill()
-        super()._note(number, frame)
+        super()._handle(number, frame)
         if self._workers is None:
             raise self.stopped()
         self._workers.stop()

@@ -69,7 +69,10 @@ class BadFileReport(pl.Callback):
         data = self._gather(trainer)
         log_dir = trainer.log_dir  # a collective call: all ranks must make it
         folder = Path(log_dir) if log_dir and trainer.loggers else None
-        lists = (("skipped", "skipped", data.bad_files.left_out), ("by_pixels", "read by pixels", data.bad_files.of_kind("by_pixels")))
+        lists = (
+            ("skipped", "skipped", data.bad_files.left_out),
+            ("by_pixels", "read by pixels", data.bad_files.of_kind("by_pixels")),
+        )
         for name, what, files in lists if trainer.is_global_zero else ():
             if files and folder is None:
                 lines = (printable(f"{what} {path}: {reason}") for path, reason in sorted(files.items()))

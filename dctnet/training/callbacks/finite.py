@@ -13,15 +13,16 @@ from dctnet.errors import UserError
 class FiniteCheck(pl.Callback):
     """Checks every step before the optimizer makes it, and every checkpoint before it is saved.
 
-    The module keeps what a step computed in ``step_outputs``, by name and in the order of computation. Under float16 the
-    gradient scaler handles gradients that overflow, so only these outputs are checked.
+    The module keeps the tensors of a step in ``step_outputs``, by name and in the order of computation. Under float16
+    the gradient scaler handles gradients that overflow, so only these tensors are checked.
     """
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         """Raises UserError if an output of this step or a gradient is not finite."""
-        outputs, pl_module.step_outputs = pl_module.step_outputs, {}  # type: ignore[assignment,union-attr]
+        outputs: dict[str, Tensor] = pl_module.step_outputs  # type: ignore[assignment]
+        pl_module.step_outputs = {}  # type: ignore[assignment]
         scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         if all_finite(outputs.values() if scaled else (p.grad for p in pl_module.parameters() if p.grad is not None)):
             return
@@ -29,8 +30,8 @@ class FiniteCheck(pl.Callback):
         named = reversed(list(pl_module.named_parameters()))
         gradients = {f"the gradient of {name}": p.grad for name, p in named if p.grad is not None}
         raise UserError(
-            f"step {trainer.global_step + 1}: {first_nonfinite(outputs | gradients)}; the step is not made and the last "
-            "checkpoint is finite. A lower --model.lr or --trainer.gradient_clip_val may help"
+            f"step {trainer.global_step + 1}: {first_nonfinite(outputs | gradients)}; the step is not made, and the "
+            "last checkpoint is finite. A lower --model.lr or --trainer.gradient_clip_val may help"
         )
 
     def on_save_checkpoint(
