@@ -171,7 +171,7 @@ class ExperimentCLI(LightningCLI):
             images, skipped = int(metrics["val_images"]), int(metrics["val_skipped"])
             left_out = f", {skipped} could not be read: {folder / 'skipped.csv'}" if skipped else ""
             rows.append(("accuracy", f"{metrics['val_acc1']:.3f} top-1 on {images} validation images{left_out}"))
-        if bad := self.datamodule.notes.count("train"):
+        if bad := len(self.datamodule.bad_files.of_kind("train")):
             total = len(self.datamodule.files("train"))
             rows.append(("left out", f"{bad} of {total} training files could not be read: {folder / 'skipped.csv'}"))
         if options["gate"] != "none":
@@ -179,7 +179,7 @@ class ExperimentCLI(LightningCLI):
         elif options["input"] == "channels":
             rows.append(("channels", f"{len(options['channels'])} of 192"))
         rows.append(("compute", f"{cost['gmac']:.3f} GMAC, {cost['values']:,} input values an image"))
-        if by_pixels := len(self.datamodule.by_pixels):
+        if by_pixels := len(self.datamodule.bad_files.of_kind("by_pixels")):
             rows.append(("by pixels", f"{by_pixels} files had no usable coefficients: {folder / 'by_pixels.csv'}"))
         rows += [(what, str(folder / file)) for what, file in _FILES.items() if (folder / file).is_file()]
         return rows

@@ -1,44 +1,47 @@
-"""What there is to tell of single files, gathered while they are read."""
+"""Log of files that could not be read as configured: left out of a split, or read as pixels instead of coefficients."""
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class BadFileLog:
-    """Paths with a reason each, by kind: the split that a file was left out of, ``packing``, or ``by_pixels``.
+    """Path and reason of each bad file, by kind; every file is logged once per kind.
 
-    A file is noted once however often it is read. What is new can be taken, to be told to the other ranks.
+    Kinds: ``train``, ``val``, ``test`` and ``predict`` for files left out of that split, ``packing`` for files left out
+    of a packed store, ``by_pixels`` for files read as pixels although coefficients were requested.
     """
 
     def __init__(self) -> None:
-        self._reasons: defaultdict[str, dict[str, str]] = defaultdict(dict)
-        self._news: list[tuple[str, str, str]] = []
+        self._reasons: dict[str, dict[str, str]] = {}
+        self._new: list[tuple[str, str, str]] = []
 
-    def add(self, kind: str, found: Iterable[tuple[str, str]]) -> None:
-        """Notes (path, reason) pairs."""
-        for path, reason in found:
-            if path not in self._reasons[kind]:
-                self._reasons[kind][path] = reason
-                self._news.append((kind, path, reason))
+    def add(self, kind: str, files: Iterable[tuple[str, str]]) -> None:
+        """Logs (path, reason) pairs."""
+        for path, reason in files:
+            reasons = self._reasons.setdefault(kind, {})
+            if path not in reasons:
+                reasons[path] = reason
+                self._new.append((kind, path, reason))
 
-    def of(self, *kinds: str) -> dict[str, str]:
-        """Path and reason of all that were noted as one of these kinds."""
-        return {path: reason for kind in kinds for path, reason in self._reasons[kind].items()}
+    def of_kind(self, kind: str) -> Mapping[str, str]:
+        """Reason by path, of one kind."""
+        return self._reasons.get(kind, {})
 
-    def all(self) -> dict[str, dict[str, str]]:
-        """Path and reason, by kind."""
+    def by_kind(self) -> dict[str, dict[str, str]]:
+        """Reason by path, by kind: the checkpoint's ``left_out``."""
         return {kind: dict(reasons) for kind, reasons in self._reasons.items()}
 
-    def count(self, kind: str) -> int:
-        """How many files were noted as one kind."""
-        return len(self._reasons[kind])
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Reason by path, of all files left out."""
+        kinds = ("packing", "train", "val", "test", "predict")
+        return {path: reason for kind in kinds for path, reason in self.of_kind(kind).items()}
 
-    def take_news(self) -> list[tuple[str, str, str]]:
-        """Kind, path and reason of all that was noted since the last call, :meth:`learn` apart."""
-        news, self._news = self._news, []
-        return news
+    def pop_new(self) -> list[tuple[str, str, str]]:
+        """Kind, path and reason of the files added on this rank since the last call."""
+        new, self._new = self._new, []
+        return new
 
-    def learn(self, news: Iterable[tuple[str, str, str]]) -> None:
-        """Notes what another rank took."""
-        for kind, path, reason in news:
-            self._reasons[kind].setdefault(path, reason)
+    def merge(self, new: Iterable[tuple[str, str, str]]) -> None:
+        """Logs kind, path and reason of files from another rank or a checkpoint."""
+        for kind, path, reason in new:
+            self._reasons.setdefault(kind, {}).setdefault(path, reason)

@@ -36,7 +36,7 @@ class SkippedFiles(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Adds the lists, so that a training that goes on knows what was left out before."""
-        checkpoint["left_out"] = self._share(trainer).notes.all()
+        checkpoint["left_out"] = self._share(trainer).bad_files.by_kind()
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -47,7 +47,7 @@ class SkippedFiles(pl.Callback):
         data: FrequencyDataModule = trainer.datamodule  # type: ignore[attr-defined]
         known = {*data.files("train").paths, *data.files("val").paths}
         for kind, files in checkpoint.get("left_out", {}).items():
-            data.notes.learn((kind, path, reason) for path, reason in files.items() if path in known)
+            data.bad_files.merge((kind, path, reason) for path, reason in files.items() if path in known)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Writes the lists where a training is told to stop."""
@@ -57,12 +57,12 @@ class SkippedFiles(pl.Callback):
     def _share(self, trainer: pl.Trainer) -> FrequencyDataModule:
         """Tells every rank what the others have noted since the last time; returns the data."""
         data: FrequencyDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        own = data.notes.take_news()
+        own = data.bad_files.pop_new()
         if trainer.world_size > 1:
             gathered = [own] * trainer.world_size
             torch.distributed.all_gather_object(gathered, own)
             for news in gathered:
-                data.notes.learn(news)
+                data.bad_files.merge(news)
         return data
 
     def _write(self, trainer: pl.Trainer) -> str:
@@ -70,7 +70,8 @@ class SkippedFiles(pl.Callback):
         data = self._share(trainer)
         asked = trainer.log_dir  # on every rank: it is broadcast
         folder = Path(asked) if asked and trainer.loggers else None
-        lists = (("skipped", "left out", data.skipped), ("by_pixels", "read by pixels", data.by_pixels))
+        by_pixels = data.bad_files.of_kind("by_pixels")
+        lists = (("skipped", "left out", data.bad_files.left_out), ("by_pixels", "read by pixels", by_pixels))
         for name, what, files in lists if trainer.is_global_zero else ():
             if files and folder is None:
                 lines = (printable(f"{what} {path}: {reason}") for path, reason in sorted(files.items()))
@@ -92,10 +93,10 @@ class SkippedFiles(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Looks whether too many training files are bad."""
-        bad = trainer.datamodule.notes.count("train")  # type: ignore[attr-defined]
+        bad = len(trainer.datamodule.bad_files.of_kind("train"))  # type: ignore[attr-defined]
         if trainer.strategy.reduce_boolean_decision(bad > self._judged, all=False):
             self._check(trainer, "train")
-            self._judged = trainer.datamodule.notes.count("train")  # type: ignore[attr-defined]
+            self._judged = len(trainer.datamodule.bad_files.of_kind("train"))  # type: ignore[attr-defined]
 
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -136,7 +137,7 @@ class SkippedFiles(pl.Callback):
 
 def excess(data: FrequencyDataModule, split: Split) -> str | None:
     """What to tell where more of a split is bad than ``on_error`` and ``max_bad_fraction`` allow, else None."""
-    options, bad, total = data.hparams, data.notes.of(split), len(data.files(split))
+    options, bad, total = data.hparams, data.bad_files.of_kind(split), len(data.files(split))
     limit = 0 if options["on_error"] == "stop" else options["max_bad_fraction"]
     if limit is None or len(bad) <= limit * total:
         return None
@@ -171,7 +172,7 @@ class PredictionsCSV(pl.Callback):
                 f"predictions go to one file from one device; got {trainer.world_size}: --trainer.devices 1"
             )
         data: FrequencyDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        self._paths, self._classes = data.predict_files().paths, pl_module.hparams["classes"]
+        self._paths, self._classes = data.files("predict").paths, pl_module.hparams["classes"]
         self._file = open(self._partial, "w", newline="", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
         self._rows = csv.writer(self._file)
         self._rows.writerow(("path", "label", "probability", "top5"))

@@ -41,7 +41,7 @@ def test_limit_is_passed_when_the_share_of_a_split_is_certainly_larger(own_photo
     _, data = parts(own_photos, on_error="skip", max_bad_fraction=2 / 9)
     paths = data.files("val").paths
     for count, path in enumerate((*paths[:3], *paths[:3]), 1):  # read once more, a file does not count once more
-        data.notes.add("val", [(path, "spoilt")])
+        data.bad_files.add("val", [(path, "spoilt")])
         assert (excess(data, "val") is not None) == (count >= 3)
     assert excess(data, "train") is None
     assert f"3 of 9 val files cannot be read so far, more than --data.max_bad_fraction {2 / 9}" in excess(data, "val")
@@ -68,7 +68,7 @@ def test_evaluation_with_just_as_many_bad_files_as_allowed_passes(own_photos, tm
     model, data = parts(own_photos, on_error="skip", max_bad_fraction=3 / 9)
     (found,) = trainer(tmp_path, SkippedFiles()).validate(model, data, verbose=False)
     assert (found["val_images"], found["val_skipped"]) == (6, 3)
-    assert data.notes.count("val") == 3
+    assert len(data.bad_files.of_kind("val")) == 3
 
 
 def fit(root, tmp_path, **options):
@@ -90,7 +90,7 @@ def test_what_the_statistics_read_counts_so_that_no_step_is_trained_in_vain(own_
     data, fitting, go = fit(own_photos, tmp_path, max_bad_fraction=2 / 18)
     go()
     assert fitting.global_step == 4
-    assert data.notes.count("train") == 2
+    assert len(data.bad_files.of_kind("train")) == 2
 
 
 @pytest.mark.parametrize("norm_images", [1, 100])
@@ -104,8 +104,8 @@ def test_training_file_of_the_dropped_last_batch_is_listed_if_anything_read_it(o
         open(path, "w").close()
     data, _, go = fit(own_photos, tmp_path, max_bad_fraction=0.2, norm_images=norm_images)
     go()
-    assert set(data.notes.of("train")) == ({seen, unseen} if norm_images == 100 else {seen})
-    assert set(data.skipped) == {*data.notes.of("train"), str(own_photos / "val" / "red" / "1.jpg")}
+    assert set(data.bad_files.of_kind("train")) == ({seen, unseen} if norm_images == 100 else {seen})
+    assert set(data.bad_files.left_out) == {*data.bad_files.of_kind("train"), str(own_photos / "val" / "red" / "1.jpg")}
 
 
 def test_prediction_that_fails_leaves_no_file(own_photos, tmp_path):
