@@ -1,8 +1,6 @@
-"""The LightningDataModule: folders of photographs to batches of channels on the training device."""
+"""The LightningDataModule: photographs or a packed store to batches of channels on the training device."""
 
 import functools
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -13,70 +11,67 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from dctnet.data import folders
 from dctnet.data.bad_files import BadFileLog
-from dctnet.data.coefficients import CoefficientReader
-from dctnet.data.config_checks import check_options, check_photograph_options, check_store_options
-from dctnet.data.dataset import EpochSampler, PhotoDataset, Reader
+from dctnet.data.config_checks import check_data_options
+from dctnet.data.dataset import PhotoDataset, make_dataset
+from dctnet.data.folders import Files
 from dctnet.data.images.photo import ImageError, choose_decoder, describe_decoder
 from dctnet.data.packed.channels import choose_channels
-from dctnet.data.packed.manifest import evaluation_scale, is_store, pick_split, read_manifest
+from dctnet.data.packed.manifest import pick_split
 from dctnet.data.packed.reader import PackedDataset
-from dctnet.data.pixels import ChannelReader, RGBReader
-from dctnet.data.sampler import ResumableLoader
-from dctnet.data.sources import PhotoSource
-from dctnet.data.statistics import ChannelSums
-from dctnet.data.transforms import CenterCrop, TrainCrop
+from dctnet.data.sampler import EpochSampler, ResumableLoader
+from dctnet.data.sources import StoreSource, open_source
+from dctnet.data.statistics import channel_statistics
 from dctnet.errors import UserError, printable
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import resolve_channels
 
 Split = Literal["train", "val", "test"]
 _STAGES: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
-# Beyond any epoch that trains: the crops that normalisation sees are drawn apart from those of training.
+# Above every training epoch, so that statistics and training use different random crops.
 _STATISTICS_EPOCH = 2**31 - 1
 
 
 class FrequencyDataModule(pl.LightningDataModule):
-    """Photographs, or a packed store of them, as batches of DCT channels, or of RGB for the baseline.
+    """Photographs or a packed store as batches of DCT channels, or of RGB for the pixel baseline.
 
-    Of photographs, workers decode no more than a crop needs and compute its kept channels. Of a packed store, crops of
-    integers are cut without workers and become channels on the training device.
+    For photographs, workers decode only what a crop needs and compute its kept channels. For a packed store, the main
+    process cuts crops of integers, which become channels on the training device.
     A batch is a dict: ``input`` (N, K, S/8, S/8) float channels or (N, 3, S, S) RGB 0 … 255, ``target`` (N,),
-    ``index`` (N,) the place in the split's files, and ``bad``, path and reason of files left out of this batch.
+    ``index`` (N,) into the split's files, and ``bad``: path and reason of the files left out of this batch.
 
     Args:
-        root: A folder with ``train/`` and ``val/`` (or ``validation/``), optionally ``test/``, a folder a class; or one
-            folder of classes, with ``val_fraction``; or a store that ``dctnet pack`` made. To predict: any folder or a
-            single file.
-        channels: A name (``all``, ``square-24``, ``zigzag-N``, …), a mask file, or a list of indices; of a store also
-            ``first-K``, its K most important. Unless given, all 192; of a store, all that were packed.
-        input: ``channels``, or ``rgb`` for a network with its stem.
-        image_size: Side of the crop in source pixels, a multiple of 8; channels have image_size / 8. Unless given, 224;
-            of a store, what it was packed for.
-        batch_size: Images a batch on each device.
-        num_workers: Decoding processes for each device; a packed store needs none and has none.
+        root: Folder with ``train/`` and ``val/`` (or ``validation/``), optionally ``test/``, each with a folder per
+            class; or one folder of class folders, with ``val_fraction``; or a store written by ``dctnet pack``. For
+            prediction: any folder or a single file.
+        channels: A name (``all``, ``square-24``, ``zigzag-N``, …), a mask file, or a list of indices; for a store also
+            ``first-K``, its K most important. Default: all 192, or all channels of the store.
+        input: ``channels``, or ``rgb`` for a network on pixels.
+        image_size: Side of the crop in source pixels, a multiple of 8; channels have image_size / 8. Default: 224, or
+            the size that the store was packed for.
+        batch_size: Images per batch on each device.
+        num_workers: Decoding processes per device; a packed store uses none.
         val_fraction: Share held out for validation from a root without splits, by a hash of the path.
-        classes: ``imagenette``, ``imagewoof``, ``imagenet100``, a file with one class name a line, or the names.
-        per_class: Cap on training images a class.
-        download: ``imagenette`` downloads it into ``root`` first; ``planted`` generates the sample data set there.
-        min_scale: Smallest share of the area that a training crop takes; of a store, its scales say.
-        crop_fraction: Evaluation square as a share of the short side. Unless given, 0.875; of a store, what it was
-            packed for.
-        decoder: For JPEG files: ``turbojpeg``, ``pillow``, or whichever is found (``auto``).
-        source: ``pixels``, decoded and resized; or ``coefficients``, straight from the JPEG files: aligned crops
-            without resizing, for photographs of one known size.
-        dct: Where the channels of photographs are computed: by the ``loader``'s processes, or on the ``device``, to
-            which the decoded samples then travel.
-        residency: Where a packed store is read from: ``disk`` (mapped into memory), ``ram``, or the ``device``.
-        on_error: What a file that cannot be used does: ``stop`` the run, or be left out, counted and listed (``skip``).
-        max_bad_fraction: Share of the files of a split, 0…1, beyond which ``skip`` stops the training or evaluation all
-            the same: so many are no damaged photographs but a fault of disk, path or decoder. None: no limit.
-        norm_images: Training images from which the normalisation is computed.
+        classes: ``imagenette``, ``imagewoof``, ``imagenet100``, a file with one class name per line, or the names.
+        per_class: Maximum number of training images per class.
+        download: ``imagenette`` downloads that data set into ``root`` first; ``planted`` generates the sample data set.
+        min_scale: Smallest share of the image's area that a training crop takes; a store has fixed scales instead.
+        crop_fraction: Side of the evaluation crop as a share of the short side. Default: 0.875, or the share that the
+            store was packed for.
+        decoder: For JPEG files: ``turbojpeg``, ``pillow``, or ``auto``: libjpeg-turbo if it is installed.
+        source: ``pixels``: decoded and resized; or ``coefficients``: read from the JPEG files without decoding to
+            pixels, as aligned crops without resizing, for photographs of one known size.
+        dct: Where the channels of photographs are computed: in the ``loader``'s processes, or on the ``device``, which
+            then receives the decoded samples.
+        residency: Where a packed store is read from: ``disk`` (memory-mapped), ``ram``, or the ``device``.
+        on_error: ``stop`` the run at a file that cannot be used, or ``skip`` it: leave it out, count and list it.
+        max_bad_fraction: Share of a split's files, 0…1, above which ``skip`` stops the run nevertheless: so many bad
+            files point to the disk, the path or the decoder. None: no limit.
+        norm_images: Number of training images from which the normalisation is computed.
         seed: Seeds order, crops and flips.
 
     Raises:
-        UserError: An option that cannot be. Says what would be right.
+        UserError: An option is out of range or does not fit the others. Names the valid values.
     """
 
     def __init__(
@@ -103,42 +98,25 @@ class FrequencyDataModule(pl.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(logger=False)  # names that the model's have too, with other values: those are logged
-        self.store = read_manifest(root) if is_store(root) else None
-        packed = (
-            {}
-            if self.store is None
-            else {"image_size": self.store.image_size, "crop_fraction": self.store.crop_fraction}
-        )
-        for name, otherwise in (("image_size", 224), ("crop_fraction", 0.875)):
+        self.save_hyperparameters(logger=False)  # the model's are logged; equal names with other values are an error
+        self.source = open_source(self.hparams, rank_zero_warn)
+        self.store = self.source.manifest if isinstance(self.source, StoreSource) else None
+        defaults = (224, 0.875) if self.store is None else (self.store.image_size, self.store.crop_fraction)
+        for name, default in zip(("image_size", "crop_fraction"), defaults, strict=True):
             if self.hparams[name] is None:
-                self.hparams[name] = packed.get(name, otherwise)
-        check_options(self.hparams)
+                self.hparams[name] = default
+        check_data_options(self.hparams)
+        self.source.check_options(self.hparams)
         if self.store is None:
-            check_photograph_options(self.hparams)
             self.channel_set = resolve_channels("all" if channels is None else channels)
         else:
-            check_store_options(self.hparams)
             self.channel_set = choose_channels(self.store, channels)
         self.decoder = choose_decoder(decoder)
         if source == "coefficients" and self.decoder != "turbojpeg":
             raise UserError("--data.source coefficients needs libjpeg-turbo; dctnet doctor says how to install it")
         self.bad_files = BadFileLog()
-        self.raises_bad_files = True  # unless somebody else sees to it that all ranks stop at one
+        self.raises_bad_files = True  # False if a callback stops all ranks together
         self._datasets: dict[str, PhotoDataset | PackedDataset] = {}
-        self._files: dict[str, folders.Files] = {}
-        self._classes: list[str] | None = None
-        self._photographs = PhotoSource(self.hparams, rank_zero_warn)
-
-    @property
-    def skipped(self) -> dict[str, str]:
-        """Path and reason of the files left out so far."""
-        return self.bad_files.left_out
-
-    @property
-    def by_pixels(self) -> dict[str, str]:
-        """The same of those read by pixels where coefficients were asked for."""
-        return dict(self.bad_files.of_kind("by_pixels"))
 
     @property
     def size(self) -> int:
@@ -147,141 +125,78 @@ class FrequencyDataModule(pl.LightningDataModule):
 
     @property
     def root(self) -> Path:
-        """The folder that holds the splits, fetched first if ``download`` asks for it."""
-        return self._photographs.root
+        """The folder with the splits; downloaded first if ``download`` is given."""
+        return self.source.root
 
     @property
     def class_names(self) -> list[str]:
-        """Names of the classes; the place in this list is the target."""
-        if self._classes is None:
-            self._classes = list(self._photographs.classes() if self.store is None else self.store.classes)
-        return self._classes
+        """Class names; a target is an index into this list."""
+        return self.source.class_names
 
     @class_names.setter
     def class_names(self, names: list[str]) -> None:
-        """Sets a trained network's classes, in its order, whatever folders there are."""
-        self._classes = list(names)
+        """Sets the classes of a trained network, in its order."""
+        self.source.class_names = list(names)
 
-    def files(self, split: Split) -> folders.Files:
-        """The files of a split, with targets.
+    def files(self, split: str) -> Files:
+        """Files of ``train``, ``val``, ``test`` or ``predict`` with their targets, listed once.
 
         Raises:
-            UserError: The root has no such split, a class of it is unknown, or it holds no file.
+            UserError: The root has no such split, the split has an unknown class, or it has no files.
         """
-        if split not in self._files:
-            list_split = functools.partial(self._photographs.list, classes=self.class_names)
-            self._files[split] = list_split(split) if self.store is None else self._list_packed(split)
-        return self._files[split]
-
-    def _list_packed(self, split: Split) -> folders.Files:
-        assert self.store is not None
-        dataset = self._packed(split, train=split == "train")
-        if unknown := sorted(set(self.store.classes) - set(self.class_names)):
-            count = len(self.class_names)
-            raise UserError(f"{self.store.root}: class {unknown[0]!r} is not among the {count} of training")
-        places = [self.class_names.index(name) for name in self.store.classes]
-        dataset.targets = tuple(places[target] for target in dataset.targets)
-        left_out = pick_split(self.store, split).skipped
-        if left_out:
-            root = printable(str(self.store.root))
-            rank_zero_warn(f"{root}: {len(left_out)} files of {split} were left out when it was packed")
-            self.bad_files.add("packing", left_out)
-        self._datasets[split] = dataset
-        return folders.Files(dataset.paths, dataset.targets)
-
-    def _packed(self, split: Split, train: bool) -> PackedDataset:
-        options = self.hparams
-        evaluation = evaluation_scale(options["image_size"], options["crop_fraction"])
-        return PackedDataset(
-            self.store, split, self.channel_set, self.size, train, evaluation, options["residency"], options["seed"]  # type: ignore[arg-type]
-        )  # fmt: skip
+        return self.source.files(split)
 
     def setup(self, stage: str) -> None:
-        """Lists the files that the stage needs, so that a missing folder stops the run before it starts."""
+        """Lists the files of a stage, so that a missing folder is an error before the run starts."""
         for split in _STAGES.get(stage, ()):
-            self.files(split)
+            self._dataset(split)
         if self.store is not None:
             scales = ", ".join(map(str, pick_split(self.store, _STAGES.get(stage, ("train",))[0]).scales))
             rank_zero_info(
-                printable(
-                    f"{self.store.root}: packed, {self.channel_set}; crops come from whole images at {scales} px, "
-                )
-                + "--data.min_scale, decoder and num_workers play no part"
+                printable(f"{self.store.root}: packed store, {self.channel_set}; crops from images at {scales} px; ")
+                + "--data.min_scale, decoder and num_workers have no effect"
             )
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled random crops; full batches only."""
         if self.hparams["batch_size"] < 2:
             raise UserError("--data.batch_size must be at least 2 to train: batch statistics need two images")
-        sampler = self._sampler(len(self.files("train")), train=True)
-        loader = self._loader("train", sampler, kind=ResumableLoader)
+        sampler = self._sampler(len(self.files("train")), self.hparams["batch_size"], shuffle=True)
+        loader = self._loader("train", sampler, ResumableLoader)
         if self.trainer is not None:
-            # Lightning tells the epoch only when workers have begun to fetch: too late where a training is resumed.
+            # Lightning sets the epoch after the workers have begun to read, which is too late for a resumed training.
             progress: Any = self.trainer.fit_loop
             sampler.set_epoch(progress.epoch_progress.current.processed)
             loader.trained = lambda: progress.epoch_loop.batch_progress.current.processed
         return loader
 
     def val_dataloader(self) -> DataLoader:
-        """Every validation image once, centre crop."""
-        return self._eval_loader("val", self.files("val"))
+        """Center crop of every validation image."""
+        return self._eval_loader("val")
 
     def test_dataloader(self) -> DataLoader:
-        """Every test image once, centre crop."""
-        return self._eval_loader("test", self.files("test"))
-
-    def predict_files(self) -> folders.Files:
-        """The files to predict: a single file, or all below the root, labelled or not."""
-        if self.store is not None:
-            raise UserError(
-                f"{self.store.root}: a packed store; dctnet predict reads photographs, dctnet validate a store"
-            )
-        root = Path(self.hparams["root"])
-        paths = [str(root)] if root.is_file() else folders.list_files(root)
-        if not paths:
-            folders.class_folders(root)  # names the nearest folder if this one does not exist
-            raise UserError(f"{root}: no file in it")
-        return folders.Files(tuple(paths), (-1,) * len(paths))
+        """Center crop of every test image."""
+        return self._eval_loader("test")
 
     def predict_dataloader(self) -> DataLoader:
-        """Every file once, centre crop; targets are −1."""
-        return self._eval_loader("predict", self.predict_files())
+        """Center crop of every file below the root, or of the root if that is a file; targets are −1."""
+        return self._eval_loader("predict")
 
-    def _eval_loader(self, split: str, files: folders.Files) -> DataLoader:
-        world = self._rank()[1]
-        if len(files) < world:
-            raise UserError(f"{len(files)} images cannot be shared out among {world} processes: --trainer.devices 1")
-        return self._loader(split, self._sampler(len(files), train=False), files)
+    def _eval_loader(self, split: str) -> DataLoader:
+        count, world = len(self.files(split)), self._rank()[1]
+        if count < world:
+            raise UserError(f"{count} images cannot be divided among {world} processes: --trainer.devices 1")
+        return self._loader(split, self._sampler(count, None, shuffle=False))
 
-    def _dataset(self, split: str, files: folders.Files) -> PhotoDataset | PackedDataset:
-        if split not in self._datasets:
-            self._datasets[split] = PhotoDataset(
-                files, self._reader(split == "train"), self.decoder, self.hparams["seed"]
-            )
-        return self._datasets[split]
-
-    def _reader(self, train: bool) -> Reader:
-        options = self.hparams
-        crop = TrainCrop(options["min_scale"]) if train else CenterCrop(options["crop_fraction"])
-        if options["input"] == "rgb":
-            return RGBReader(crop, self.size)
-        if options["source"] == "coefficients":
-            return CoefficientReader(crop, self.size, self.channel_set)
-        return ChannelReader(crop, self.size, self.channel_set, options["dct"])
-
-    def _sampler(self, length: int, train: bool) -> EpochSampler:
-        rank, world = self._rank()
-        return EpochSampler(
-            length, self.hparams["batch_size"] if train else None, train, self.hparams["seed"], rank, world
-        )
+    def _sampler(self, length: int, batch_size: int | None, shuffle: bool) -> EpochSampler:
+        return EpochSampler(length, batch_size, shuffle, self.hparams["seed"], *self._rank())
 
     def _rank(self) -> tuple[int, int]:
+        """Rank of this process and number of processes."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _loader(
-        self, split: str, sampler: Any, files: folders.Files | None = None, kind: type[DataLoader] = DataLoader
-    ) -> DataLoader:
-        dataset = self._dataset(split, files or self.files(split))  # type: ignore[arg-type]
+    def _loader(self, split: str, sampler: Any, kind: type[DataLoader] = DataLoader) -> DataLoader:
+        dataset = self._dataset(split)
         workers = self.hparams["num_workers"] if self.store is None else 0
         return kind(
             dataset,
@@ -293,8 +208,14 @@ class FrequencyDataModule(pl.LightningDataModule):
             persistent_workers=workers > 0,
         )
 
+    def _dataset(self, split: str) -> PhotoDataset | PackedDataset:
+        if split not in self._datasets:
+            self._datasets[split] = make_dataset(self.source, split, self.channel_set, self.decoder, self.hparams)
+            self.bad_files.add("packing", self.source.left_out(split))
+        return self._datasets[split]
+
     def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Stops at a bad file, or notes it, in the process that trains: a worker could do neither in one line."""
+        """Logs bad files, or raises an error for the first, in the training process: a worker can do neither."""
         if batch["bad"] and self.hparams["on_error"] == "stop" and self.raises_bad_files:
             raise ImageError(*batch["bad"][0]).with_advice()
         self.bad_files.add(batch["split"], batch["bad"])
@@ -303,64 +224,56 @@ class FrequencyDataModule(pl.LightningDataModule):
         return batch
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Turns what was sent into what the network reads, on the device that it has reached."""
+        """Converts the transferred payload to the network's input, on the training device."""
         batch["input"] = self._datasets[batch.pop("split")].to_device(batch.pop("payload"))
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        """What read the pixels, and which files there were: the record in the checkpoint."""
+        """Decoder and fingerprint of the data, for the checkpoint."""
         decoder = describe_decoder(self.decoder) if self.store is None else self.store.content["decoder"]
         return {"decoder": decoder, **self.fingerprint}
 
     @functools.cached_property
     def fingerprint(self) -> dict[str, Any]:
-        """Of train and val, how many images, and a SHA-256 of their names and classes, and of a store's manifest.
-
-        What is in the files is not read: ``dctnet verify`` does that.
-        """
-        found: dict[str, Any] = {}
-        for split in _STAGES["fit"]:
-            files = self.files(split)
-            digest = hashlib.sha256(json.dumps(self.class_names).encode())
-            for path, target in zip(files.paths, files.targets, strict=True):
-                digest.update(json.dumps(["/".join(Path(path).parts[-2:]), target]).encode())
-            if self.store is not None:
-                digest.update(self.store.content["sha256"].encode())
-            found[split] = {"images": len(files), "sha256": digest.hexdigest()}
-        return found
+        """Number of images, and SHA-256 of names and classes, of the training and validation split."""
+        return self.source.fingerprint()
 
     def channel_statistics(self, transform: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each input channel over training images under the training transform.
 
-        Ranks share the images and add up their sums in float64, so that any number of them finds the same figures.
+        The images are divided among the ranks and their sums are added in float64, so that the result does not depend
+        on the number of ranks.
 
         Args:
-            transform: Makes other channels of a batch of the input; the statistics are of those.
+            transform: Converts an input batch to other channels before the statistics.
 
         Returns:
             Mean and standard deviation, float32.
 
         Shape:
-            - output: (K,), (K,), K channels, 3 for RGB, or as many as ``transform`` makes
+            - output: (K,), (K,); K channels of the input, 3 for RGB, or of the output of ``transform``
+
+        Raises:
+            UserError: None of the images can be read.
         """
-        files = self.files("train")
-        rank, world = self._rank()
+        files, (rank, world) = self.files("train"), self._rank()
         count = min(self.hparams["norm_images"], len(files))
-        # Spread over the list, which is sorted by class.
+        # Evenly spaced, because the list is sorted by class.
         chosen = [(_STATISTICS_EPOCH, i * len(files) // count) for i in range(count)][rank::world]
+        loader, transform = self._loader("train", chosen), transform or nn.Identity()
         shape = (1, 3, BLOCK, BLOCK) if self.hparams["input"] == "rgb" else (1, len(self.channel_set), 1, 1)
-        transform = transform or nn.Identity()
-        sums = ChannelSums(transform(torch.zeros(shape)).shape[1])
-        for batch in self._loader("train", chosen):
-            batch = self.on_after_batch_transfer(self.on_before_batch_transfer(batch, 0), 0)
-            if len(batch["target"]):
-                sums.add(transform(batch["input"]))
-        if world > 1:
-            strategy = self.trainer.strategy  # type: ignore[union-attr]
-            sums.sums = strategy.reduce(sums.sums.to(strategy.root_device), reduce_op="sum").cpu()  # NCCL adds on GPUs
-        if not sums.count:
+        batches = (self.on_after_batch_transfer(self.on_before_batch_transfer(batch, 0), 0) for batch in loader)
+        inputs = (transform(batch["input"]) for batch in batches if len(batch["target"]))
+        found = channel_statistics(inputs, transform(torch.zeros(shape)).shape[1], self._add_ranks)
+        if found is None:
             raise UserError(f"{self.root}: none of the first {count} training images can be read")
-        return sums.statistics()
+        return found
+
+    def _add_ranks(self, sums: Tensor) -> Tensor:
+        if self._rank()[1] == 1:
+            return sums
+        strategy = self.trainer.strategy  # type: ignore[union-attr]
+        return strategy.reduce(sums.to(strategy.root_device), reduce_op="sum").cpu()  # NCCL adds on GPUs only
 
 
 def _collate(dataset: PhotoDataset | PackedDataset, split: str, samples: Any) -> dict[str, Any]:

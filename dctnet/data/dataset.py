@@ -1,26 +1,36 @@
-"""Files to samples: decoding in the workers, in an order that does not depend on how many there are."""
+"""Image files to samples and batches; each sample depends on (seed, epoch, index) only, not on the worker."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, DistributedSampler
+from torch.utils.data import Dataset
 
 from dctnet.data.coefficients import CoefficientReader
 from dctnet.data.folders import Files
 from dctnet.data.images.photo import Decoder, ImageError, Photo
+from dctnet.data.packed.manifest import evaluation_scale
+from dctnet.data.packed.reader import PackedDataset
 from dctnet.data.pixels import ChannelReader, RGBReader
+from dctnet.data.sources import PhotoSource, StoreSource
+from dctnet.data.transforms import CenterCrop, TrainCrop
+from dctnet.frequency.channels import ChannelSet
 
 Reader = ChannelReader | CoefficientReader | RGBReader
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What a worker makes of one file: what its reader read, or its path and the reason why there is nothing.
+    """Result of reading one file in a worker.
 
-    ``refused`` is path and reason where libjpeg-turbo was asked and Pillow had to read the file.
+    Args:
+        index: Index of the file in its split.
+        target: Class index.
+        content: Output of the reader's ``sample``, or None after an error.
+        error: Path and reason if the file could not be read.
+        refused: Path and reason if Pillow read a file that libjpeg-turbo refused.
     """
 
     index: int
@@ -31,14 +41,14 @@ class Sample:
 
 
 class PhotoDataset(Dataset[Sample]):
-    """Opens and reads files; a file that fails becomes a sample that says so.
+    """Reads image files; a file that cannot be read gives a sample with the error.
 
     Args:
         files: The files and their targets.
-        reader: What makes tensors of a photograph.
+        reader: Converts an opened photograph to tensors.
         decoder: For JPEG files.
-        seed: With epoch and index it seeds the generator of each sample, so that the same image gets the same crop in
-            whatever process it is decoded.
+        seed: Seeds each sample's generator, together with epoch and index, so that a sample's crop does not depend on
+            the process that reads it.
     """
 
     def __init__(self, files: Files, reader: Reader, decoder: Decoder, seed: int) -> None:
@@ -51,7 +61,7 @@ class PhotoDataset(Dataset[Sample]):
         return len(self.files)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
-        """The sample for an (epoch, index) pair, as :class:`EpochSampler` yields them."""
+        """The sample of an (epoch, index) pair from :class:`~dctnet.data.sampler.EpochSampler`."""
         epoch, index = key
         path, target = self.files.paths[index], self.files.targets[index]
         rng = np.random.default_rng((self.seed, epoch, index))
@@ -64,11 +74,12 @@ class PhotoDataset(Dataset[Sample]):
         return Sample(index, target, content, refused=refused)
 
     def collate(self, samples: list[Sample]) -> dict[str, Any]:
-        """Stacks the samples that could be read; the others stand beside them.
+        """Batches the samples that were read, and lists the others.
 
         Returns:
-            ``payload``, what the reader makes of them, or None if there are none; ``target`` (N,), ``index`` (N,), and
-            ``bad``, a list of (path, reason); ``refused``, the same of those that Pillow had to read.
+            ``payload``: the reader's batch, or None if no sample was read; ``target`` (N,), ``index`` (N,); ``bad``:
+            path and reason of each file that was not read; ``refused``: the same of each file read by Pillow instead of
+            libjpeg-turbo.
         """
         good = [s for s in samples if s.error is None]
         return {
@@ -80,42 +91,41 @@ class PhotoDataset(Dataset[Sample]):
         }
 
     def to_device(self, payload: Any) -> torch.Tensor:
-        """The network's input, on the device that the batch has reached; empty without images."""
+        """The network's input, on the device of the payload; an empty tensor for a batch without images."""
         return torch.empty(0) if payload is None else self.reader.to_device(payload)
 
 
-class EpochSampler(DistributedSampler):
-    """Yields (epoch, index) pairs, dealt to the ranks without padding: no sample twice, none left out.
-
-    The parent pads or drops to give all ranks the same count, which repeats samples and falsifies evaluation. Here only
-    training, which needs equal counts, drops what does not fill a batch on every rank.
+def make_dataset(
+    source: PhotoSource | StoreSource, split: str, channel_set: ChannelSet, decoder: Decoder, options: Mapping[str, Any]
+) -> PhotoDataset | PackedDataset:
+    """The dataset of a split: random crops for ``train``, center crops otherwise.
 
     Args:
-        length: Number of samples.
-        batch_size: Samples a batch on one rank; full batches only, unless there would be none. None: keep all.
-        shuffle: A new order each epoch, else the given one.
-        seed: Seeds the order.
-        rank: This process's place.
-        world_size: Number of processes.
+        source: Photographs or a packed store.
+        split: ``train``, ``val``, ``test`` or ``predict``.
+        channel_set: Channels of the input.
+        decoder: For JPEG files.
+        options: Of the :class:`~dctnet.data.datamodule.FrequencyDataModule`.
+
+    Raises:
+        UserError: The source has no such split, class, channel or scale.
     """
+    files, train, size = source.files(split), split == "train", options["image_size"]
+    if isinstance(source, PhotoSource):
+        return PhotoDataset(files, _make_reader(train, channel_set, options), decoder, options["seed"])
+    scale = evaluation_scale(size, options["crop_fraction"])
+    dataset = PackedDataset(
+        source.manifest, split, channel_set, size, train, scale, options["residency"], options["seed"]
+    )
+    dataset.targets = files.targets  # indices into source.class_names, which may be a trained network's classes
+    return dataset
 
-    def __init__(
-        self, length: int, batch_size: int | None, shuffle: bool, seed: int, rank: int = 0, world_size: int = 1
-    ) -> None:
-        super().__init__(range(length), world_size, rank, shuffle=shuffle, seed=seed)  # type: ignore[arg-type]
-        self.length = length
-        self.begun = (-1, 0)  # an epoch, and how many of this rank's samples it leaves out because they have been had
-        if batch_size is not None:
-            step = batch_size * world_size
-            self.length = length // step * step if length >= step else length // world_size * world_size
 
-    def __len__(self) -> int:
-        return len(range(self.rank, self.length, self.num_replicas))
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        total = len(self.dataset)  # type: ignore[arg-type]
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(total) if self.shuffle else np.arange(total)
-        epoch, had = self.begun
-        start = had if epoch == self.epoch else 0
-        for index in order[: self.length][self.rank :: self.num_replicas][start:]:
-            yield self.epoch, int(index)
+def _make_reader(train: bool, channel_set: ChannelSet, options: Mapping[str, Any]) -> Reader:
+    size = options["image_size"]
+    crop = TrainCrop(options["min_scale"]) if train else CenterCrop(options["crop_fraction"])
+    if options["input"] == "rgb":
+        return RGBReader(crop, size)
+    if options["source"] == "coefficients":
+        return CoefficientReader(crop, size, channel_set)
+    return ChannelReader(crop, size, channel_set, options["dct"])

@@ -1,6 +1,5 @@
 """Folders of class folders: which files belong to which split and class."""
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -10,7 +9,6 @@ from pathlib import Path
 
 from dctnet.errors import UserError, did_you_mean, did_you_mean_path, first_line, no_folder
 
-SPLITS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
 # The file of checksums that ``dctnet manifest`` writes into a data set; not one of its files, wherever it lies.
 CHECKSUMS = "SHA256SUMS"
 
@@ -29,11 +27,6 @@ class Files:
 
     def __len__(self) -> int:
         return len(self.paths)
-
-
-def split_folder(root: Path, split: str) -> Path | None:
-    """The folder of a split (``val/`` or ``validation/`` for ``val``), or None where the root has none."""
-    return next((root / name for name in SPLITS[split] if (root / name).is_dir()), None)
 
 
 def class_folders(folder: Path) -> list[str]:
@@ -100,6 +93,20 @@ def list_classes(folder: Path, classes: Sequence[str]) -> Files:
     return Files(tuple(paths), tuple(targets))
 
 
+def list_unlabelled(root: Path) -> Files:
+    """A single file, or all files below a folder; targets are −1.
+
+    Raises:
+        UserError: The path does not exist (the message names the nearest one), or the folder has no files.
+    """
+    if not root.is_file() and not root.is_dir():
+        raise no_folder(root)
+    paths = [str(root)] if root.is_file() else list_files(root)
+    if not paths:
+        raise UserError(f"{root}: no file in it")
+    return Files(tuple(paths), (-1,) * len(paths))
+
+
 def choose_classes(present: Sequence[str], wanted: str | Sequence[str] | None, where: Path) -> list[str]:
     """The classes to use out of those present.
 
@@ -135,50 +142,3 @@ def _read_class_list(spec: str) -> list[str]:
     if not names or len(set(names)) < len(names):
         raise UserError(f"{spec}: wanted a file of distinct class names, one a line; got {len(names)} lines")
     return names
-
-
-def _rank(path: str, root: Path) -> float:
-    """A number in 0…1 that depends on the path relative to the root and on nothing else."""
-    relative = Path(path).relative_to(root).as_posix()
-    return int.from_bytes(hashlib.sha256(relative.encode("utf-8", "surrogateescape")).digest()[:8], "big") / 2**64
-
-
-def hold_out(files: Files, root: Path, fraction: float) -> tuple[Files, Files]:
-    """Splits files into training and validation, class by class, by a hash of the relative path.
-
-    A file's side does not change when others are added, with one exception: a class of two files or more has at least
-    one on each side, so in a class so small that its share comes to none or all, that one file may change sides.
-
-    Args:
-        files: All files.
-        root: What paths are relative to.
-        fraction: Share for validation, 0…1.
-    """
-    held: set[int] = set()
-    for _, members in _by_class(files):
-        ranked = sorted(members, key=lambda i: _rank(files.paths[i], root))
-        count = sum(_rank(files.paths[i], root) < fraction for i in ranked)
-        if len(ranked) > 1:
-            count = min(max(count, 1), len(ranked) - 1)
-        held.update(ranked[:count])
-    keep = [i for i in range(len(files)) if i not in held]
-    return _pick(files, keep), _pick(files, sorted(held))
-
-
-def cap_per_class(files: Files, root: Path, count: int) -> Files:
-    """At most ``count`` files a class, those whose path hashes come first."""
-    kept: list[int] = []
-    for _, members in _by_class(files):
-        kept += sorted(members, key=lambda i: _rank(files.paths[i], root))[:count]
-    return _pick(files, sorted(kept))
-
-
-def _by_class(files: Files) -> list[tuple[int, list[int]]]:
-    groups: dict[int, list[int]] = {}
-    for place, target in enumerate(files.targets):
-        groups.setdefault(target, []).append(place)
-    return sorted(groups.items())
-
-
-def _pick(files: Files, places: Sequence[int]) -> Files:
-    return Files(tuple(files.paths[i] for i in places), tuple(files.targets[i] for i in places))

@@ -1,44 +1,88 @@
-"""The training loader, which can go on in the middle of an epoch; and what to tell when a loader's process dies."""
+"""Sample order, resuming within an epoch, and errors of DataLoader workers."""
 
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from torch.utils.data import DataLoader
+import numpy as np
+from torch.utils.data import DataLoader, DistributedSampler
 
-from dctnet.data.dataset import EpochSampler
 from dctnet.errors import UserError
 
 
-class ResumableLoader(DataLoader):
-    """A loader whose place in the epoch travels with the checkpoint, under the interface that Lightning asks for.
+class EpochSampler(DistributedSampler):
+    """Yields (epoch, index) pairs, divided among the ranks without padding, so that no sample is repeated.
 
-    What was fetched beforehand has not been trained on; so the place is asked of the training, not counted here.
+    The parent class pads or drops samples to give every rank the same number. Padding repeats samples, which falsifies
+    an evaluation; here only training, which needs equal numbers, drops the samples that fill no batch on every rank.
+
+    Args:
+        length: Number of samples.
+        batch_size: Samples per batch on one rank; incomplete batches are dropped, unless no batch is complete. None
+            keeps all samples.
+        shuffle: Whether each epoch has a new random order.
+        seed: Seed of the order.
+        rank: Rank of this process.
+        world_size: Number of processes.
+
+    Attributes:
+        resume_at: An epoch, and how many of this rank's samples to skip in it because they have been trained on.
+    """
+
+    def __init__(
+        self, length: int, batch_size: int | None, shuffle: bool, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        super().__init__(range(length), world_size, rank, shuffle=shuffle, seed=seed)  # type: ignore[arg-type]
+        self.length = length
+        self.resume_at = (-1, 0)
+        if batch_size is not None:
+            step = batch_size * world_size
+            self.length = length // step * step if length >= step else length // world_size * world_size
+
+    def __len__(self) -> int:
+        return len(range(self.rank, self.length, self.num_replicas))
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        total = len(self.dataset)  # type: ignore[arg-type]
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(total) if self.shuffle else np.arange(total)
+        epoch, samples = self.resume_at
+        start = samples if epoch == self.epoch else 0
+        for index in order[: self.length][self.rank :: self.num_replicas][start:]:
+            yield self.epoch, int(index)
+
+
+class ResumableLoader(DataLoader):
+    """A DataLoader that resumes within an epoch, through the ``state_dict`` that Lightning puts into checkpoints.
+
+    Workers read ahead, so the state is the number of batches trained on, not the number of batches read.
 
     Args:
         *args: As for a DataLoader; the sampler is an :class:`EpochSampler`.
-        **kwargs: The same.
+        **kwargs: As for a DataLoader.
+
+    Attributes:
+        trained: Returns the number of batches of the current epoch that have been trained on.
     """
 
     sampler: EpochSampler
     trained: Callable[[], int] = staticmethod(lambda: 0)
 
     def state_dict(self) -> dict[str, Any]:
-        """The epoch, and how many of its batches have been trained on."""
+        """The epoch, and the number of its batches that have been trained on."""
         return {"epoch": self.sampler.epoch, "batches": self.trained()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Leaves these batches of that epoch out."""
+        """Skips the batches of that epoch that have been trained on."""
         assert self.batch_size is not None
-        self.sampler.begun = state["epoch"], state["batches"] * self.batch_size
+        self.sampler.resume_at = state["epoch"], state["batches"] * self.batch_size
 
 
 @contextlib.contextmanager
 def translate_worker_errors() -> Iterator[None]:
-    """Tells in one line that a loader's process has died; torch raises its error anywhere in the process that trains.
+    """Converts crashes of DataLoader workers to UserError; torch raises them at any place in the main process.
 
     Raises:
-        UserError: One has died.
+        UserError: A worker process has died.
     """
     try:
         yield
@@ -46,6 +90,6 @@ def translate_worker_errors() -> Iterator[None]:
         if "DataLoader worker" not in str(error):
             raise
         raise UserError(
-            f"a process that reads images has died: {str(error).splitlines()[0].strip(' .')}. If memory ran out (dmesg "
-            "says so), a smaller --data.num_workers or --data.batch_size needs less; a training goes on from last.ckpt"
+            f"a DataLoader worker has died: {str(error).splitlines()[0].strip(' .')}. If memory ran out (see dmesg), "
+            "reduce --data.num_workers or --data.batch_size; training can be resumed from last.ckpt"
         ) from error

@@ -245,7 +245,7 @@ def test_manifest_elsewhere(own_photos, tmp_path, capsys):
 def test_training_and_predicting_see_what_they_saw_before(own_photos):
     def seen():
         data = FrequencyDataModule(str(own_photos))
-        return data.class_names, data.files("train"), data.files("val"), data.predict_files()
+        return data.class_names, data.files("train"), data.files("val"), data.files("predict")
 
     before = seen()
     manifest(str(own_photos))

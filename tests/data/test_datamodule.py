@@ -7,7 +7,6 @@ from PIL import Image
 
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.images.photo import ImageError
-from dctnet.data.sources import PhotoSource
 from dctnet.errors import UserError
 from dctnet.frequency.channels import PlanesToChannels, named_channels
 from tests.conftest import DECODERS, needs_turbojpeg
@@ -64,7 +63,7 @@ def test_statistics_are_those_of_the_training_crops(photos, options):
     data = module(photos, norm_images=12, **options)
     mean, std = data.channel_statistics()
     # The slow way: the same samples, one by one, in one big tensor.
-    dataset = data._dataset("train", data.files("train"))
+    dataset = data._dataset("train")
     samples = [dataset[2**31 - 1, i * 36 // 12] for i in range(12)]
     values = dataset.to_device(dataset.collate(samples)["payload"]).double().transpose(0, 1).flatten(1)
     assert torch.allclose(mean.double(), values.mean(1), atol=1e-3)
@@ -83,14 +82,6 @@ def test_statistics_of_channels_that_never_vary(tmp_path):
     assert std.tolist() == pytest.approx([0, 0, 0], abs=1e-3)
 
 
-def test_one_folder_of_classes_needs_a_fraction(photos):
-    with pytest.raises(UserError, match="--data.val_fraction"):
-        module(photos / "train").files("val")
-    data = module(photos / "train", val_fraction=0.25)
-    assert len(data.files("train")) + len(data.files("val")) == 36
-    assert not set(data.files("train").paths) & set(data.files("val").paths)
-
-
 def test_training_on_single_images_is_refused(photos):
     with pytest.raises(UserError, match="at least 2 to train"):
         module(photos, batch_size=1).train_dataloader()
@@ -102,15 +93,6 @@ def test_missing_split_and_unknown_class_are_told(own_photos):
     (own_photos / "val" / "violet").mkdir()
     with pytest.raises(UserError, match="'violet' is not among the 3"):
         module(own_photos).setup("fit")
-
-
-def test_classes_chosen_by_name_leave_the_others_out(photos, tmp_path):
-    listing = tmp_path / "two.txt"
-    listing.write_text("red\nblue\n")
-    data = module(photos, classes=str(listing), per_class=5)
-    assert data.class_names == ["red", "blue"]
-    assert len(data.files("train")) == 10
-    assert len(data.files("val")) == 10
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
@@ -132,8 +114,8 @@ def test_bad_file_can_be_left_out_and_is_counted(own_photos):
     batches = deliver(data, data.val_dataloader())
     assert sum(len(b["target"]) for b in batches) == 8
     assert sum(len(b["bad"]) for b in batches) == 1
-    assert list(data.skipped) == [str(bad)]
-    assert "cannot identify" in data.skipped[str(bad)]
+    assert list(data.bad_files.left_out) == [str(bad)]
+    assert "cannot identify" in data.bad_files.left_out[str(bad)]
 
 
 @needs_turbojpeg
@@ -149,17 +131,17 @@ def test_photographs_that_no_coefficients_come_from_are_counted(own_photos, num_
     data = module(own_photos, source="coefficients", num_workers=num_workers)
     batches = deliver(data, data.val_dataloader())
     assert sum(len(b["target"]) for b in batches) == 9
-    assert {str(p): reason for p, reason in pixels.items()}.items() <= data.by_pixels.items()
-    assert data.by_pixels.keys() - {str(p) for p in pixels} == {str(damaged)}
-    assert "extraneous bytes" in data.by_pixels[str(damaged)]
-    assert not data.skipped
+    assert {str(p): reason for p, reason in pixels.items()}.items() <= data.bad_files.of_kind("by_pixels").items()
+    assert data.bad_files.of_kind("by_pixels").keys() - {str(p) for p in pixels} == {str(damaged)}
+    assert "extraneous bytes" in data.bad_files.of_kind("by_pixels")[str(damaged)]
+    assert not data.bad_files.left_out
 
 
 @needs_turbojpeg
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"input": "rgb"}, "gives channels; --model.input rgb needs --data.source pixels"),
+        ({"input": "rgb"}, "reads channels; --model.input rgb needs --data.source pixels"),
         ({"decoder": "pillow"}, "needs libjpeg-turbo"),
     ],
 )
@@ -182,37 +164,7 @@ def test_path_with_a_colon_is_listed_whole(own_photos, tmp_path):
         path.write_bytes(b"")
     data = module(root, on_error="skip")
     deliver(data, data.val_dataloader())
-    assert sorted(data.skipped) == [str(path) for path in bad]
-
-
-def test_class_that_validation_lacks_and_fraction_that_is_not_used_are_told(own_photos):
-    import shutil
-
-    shutil.rmtree(own_photos / "val" / "red")
-    with pytest.warns(UserWarning, match="no folder for 1 of the classes, such as 'red'"):
-        module(own_photos).files("val")
-    with pytest.warns(UserWarning, match="val_fraction 0.2 is not used"):
-        module(own_photos, val_fraction=0.2).files("train")
-
-
-def test_warning_of_a_folder_s_name_is_one_line(own_photos):
-    root = own_photos.rename(own_photos.with_name("a\nforged\x1b[31m"))
-    told: list[str] = []
-    options = {"root": root, "download": None, "classes": ["red", "none"], "val_fraction": 0.2, "per_class": None}
-    PhotoSource(options, told.append).list("val", ["red", "none"])
-    spelt = f"{own_photos.parent}/a\\nforged\\x1b[31m"
-    assert told == [
-        f"{spelt} has splits of its own: --data.val_fraction 0.2 is not used",
-        f"{spelt}/val: no folder for 1 of the classes, such as 'none'",
-    ]
-
-
-def test_prediction_needs_no_classes(photos, tmp_path):
-    paint = next((photos / "val" / "red").iterdir())
-    assert module(paint).predict_files().paths == (str(paint),)
-    assert len(module(photos).predict_files()) == 51
-    with pytest.raises(UserError, match="no such folder"):
-        module(tmp_path / "none").predict_files()
+    assert sorted(data.bad_files.left_out) == [str(path) for path in bad]
 
 
 @pytest.mark.parametrize(
@@ -228,7 +180,7 @@ def test_prediction_needs_no_classes(photos, tmp_path):
         ({"num_workers": 10**400}, "--data.num_workers must be a number of at most 63 bits"),
         ({"batch_size": None}, "--data.batch_size must not be null"),
         ({"min_scale": None}, "--data.min_scale must not be null"),
-        ({"min_scale": float("nan")}, "--data.min_scale must be above 0"),
+        ({"min_scale": float("nan")}, "--data.min_scale must be finite, got nan"),
         ({"batch_size": 0}, "--data.batch_size must be at least 1"),
         ({"num_workers": -1}, "--data.num_workers"),
         ({"val_fraction": 1.0}, "--data.val_fraction"),
@@ -236,7 +188,7 @@ def test_prediction_needs_no_classes(photos, tmp_path):
         ({"crop_fraction": 1.5}, "--data.crop_fraction"),
         ({"per_class": 0}, "--data.per_class"),
         ({"seed": -1}, "--data.seed"),
-        ({"max_bad_fraction": 1.1}, "--data.max_bad_fraction must be 0…1 or null, got 1.1"),
+        ({"max_bad_fraction": 1.1}, "--data.max_bad_fraction must be at least 0 and at most 1, or null, got 1.1"),
         ({"max_bad_fraction": -0.1}, "--data.max_bad_fraction"),
         ({"channels": "mask.jsn"}, "mask.jsn: cannot be read"),
         ({"channels": "squre-24"}, "square-24"),

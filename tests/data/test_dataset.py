@@ -5,9 +5,10 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from dctnet.data.dataset import EpochSampler, PhotoDataset
+from dctnet.data.dataset import PhotoDataset
 from dctnet.data.folders import list_classes
 from dctnet.data.pixels import ChannelReader
+from dctnet.data.sampler import EpochSampler
 from dctnet.data.transforms import TrainCrop
 from dctnet.frequency.channels import named_channels
 from tests.conftest import DECODERS

@@ -58,54 +58,6 @@ def test_links_to_folders_are_followed_but_not_round_in_circles(tree, links, ref
             folders.list_files(tree, follow=True)
 
 
-def test_validation_is_another_name_for_val(tmp_path):
-    assert folders.split_folder(tmp_path, "val") is None
-    (tmp_path / "validation").mkdir()
-    assert folders.split_folder(tmp_path, "val") == tmp_path / "validation"
-
-
-def test_hold_out_is_a_partition_by_class(tree):
-    files = everything(tree)
-    train, val = folders.hold_out(files, tree, 0.25)
-    assert sorted(train.paths + val.paths) == sorted(files.paths)
-    for target in (0, 1):
-        assert 3 <= val.targets.count(target) <= 18
-    assert train.targets.count(2) == 1
-
-
-def test_hold_out_does_not_move_files_when_others_are_added(tree):
-    before = set(folders.hold_out(everything(tree), tree, 0.25)[1].paths)
-    for number in range(40, 90):
-        (tree / "ant" / f"{number}.jpg").touch()
-    after = set(folders.hold_out(everything(tree), tree, 0.25)[1].paths)
-    assert before < after
-
-
-def test_hold_out_does_not_depend_on_where_the_root_is(tree, tmp_path_factory):
-    elsewhere = tmp_path_factory.mktemp("other") / "moved"
-    names = {Path(p).relative_to(tree) for p in folders.hold_out(everything(tree), tree, 0.25)[1].paths}
-    tree.rename(elsewhere)
-    assert {
-        Path(p).relative_to(elsewhere) for p in folders.hold_out(everything(elsewhere), elsewhere, 0.25)[1].paths
-    } == names
-
-
-def test_each_class_of_two_has_one_on_each_side(tmp_path):
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        for number in range(2):
-            (tmp_path / name / f"{number}.jpg").touch()
-    for fraction in (0.01, 0.99):
-        train, val = folders.hold_out(everything(tmp_path), tmp_path, fraction)
-        assert sorted(train.targets) == sorted(val.targets) == [0, 1]
-
-
-def test_cap_takes_at_most_so_many_of_each(tree):
-    capped = folders.cap_per_class(everything(tree), tree, 5)
-    assert [capped.targets.count(t) for t in range(3)] == [5, 5, 1]
-    assert set(capped.paths) < set(folders.cap_per_class(everything(tree), tree, 6).paths)
-
-
 def test_class_list_from_a_file_keeps_its_order(tree):
     listing = tree / "list.txt"
     listing.write_text("cat\nant\n\n")

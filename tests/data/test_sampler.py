@@ -19,7 +19,7 @@ class Deadly(Dataset):
 
 
 def test_death_of_a_loader_process_is_told_in_one_line():
-    message = r"^a process that reads images has died: DataLoader worker .*\. If memory ran out .* from last\.ckpt$"
+    message = r"^a DataLoader worker has died: DataLoader worker .*\. If memory ran out .* from last\.ckpt$"
     with pytest.raises(UserError, match=message), translate_worker_errors():
         list(DataLoader(Deadly(), num_workers=1))
 

@@ -86,12 +86,12 @@ def make_plan(
 ) -> dict[str, Any]:
     """What is to be packed, down to the shards, from the files' headers; the steps are still to be chosen."""
     root = source.root
-    present = [s for s in folders.SPLITS if folders.split_folder(root, s)] or ["train", "val"]
+    present = source.source.splits_present
     channels = rank_channels(source.channel_set, keep_probability(data.channels))
     block_bytes = len(channels) * np.dtype(dtype).itemsize
     splits: dict[str, Any] = {}
     for split in present:
-        images, skipped = _measure(source.files(split), root, scales[split], data.on_error, split)  # type: ignore[arg-type]
+        images, skipped = _measure(source.files(split), root, scales[split], data.on_error, split)
         sizes = [sum(rows * columns for rows, columns in blocks) * block_bytes for _, _, blocks, _ in images]
         shards = _fill(sizes, shard_bytes)
         splits[split] = {"scales": scales[split], "images": images, "shards": shards, "skipped": skipped}

@@ -69,7 +69,7 @@ class BenchmarkContext:
                 f"evaluated it has {images[0]}, {self.data.root} has {images[1]}"
             )
         packed, there = len(store.files("train")), len(self.data.files("train"))
-        if packed + len(store.skipped) != there:
+        if packed + len(store.source.left_out("train")) != there:
             raise UserError(f"--store {self.grid.store} holds {packed} training images, {self.data.root} has {there}")
 
     def _store_options(self) -> dict[str, Any]:

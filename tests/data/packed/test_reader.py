@@ -119,8 +119,7 @@ def test_training_crops_are_windows_of_what_is_stored(store, channels):
 
 def test_every_place_and_scale_is_drawn_as_often(store):
     data = module(store)
-    data.files("train")
-    dataset, count = data._datasets["train"], len(data.files("train"))
+    dataset, count = data._dataset("train"), len(data.files("train"))
     draws = [dataset._draw(epoch, np.arange(count)) for epoch in range(200)]
     scale, top, left, flip = (np.concatenate(part) for part in zip(*draws, strict=True))
     assert np.allclose(np.bincount(scale) / len(scale), 1 / 3, atol=0.02)
@@ -159,7 +158,7 @@ def test_batches_do_not_depend_on_where_the_store_is_read_from(store, residency,
 
 def test_store_follows_to_another_device(store):
     data = module(store, residency="device")
-    dataset = data._dataset("train", data.files("train"))
+    dataset = data._dataset("train")
     batch = dataset.__getitems__([(0, 0), (0, 1)])
     before = dataset.to_device(batch["payload"])
     # Statistics are taken on the CPU, before the trainer has moved to its device; meta stands for one.
@@ -313,11 +312,11 @@ def test_crop_fraction_that_the_message_gives_works(store):
 
 def test_prediction_needs_photographs(store):
     with pytest.raises(UserError, match="dctnet predict reads photographs, dctnet validate a store"):
-        module(store).predict_files()
+        module(store).files("predict")
 
 
 def test_order_of_channels_belongs_to_stores(photos):
-    with pytest.raises(UserError, match="first-5 is for packed stores"):
+    with pytest.raises(UserError, match="first-5 needs a packed store"):
         module(photos, channels="first-5")
 
 

@@ -198,7 +198,7 @@ def test_skipped_files_are_listed_and_counted(own_photos, tmp_path, pack_small):
     data = FrequencyDataModule(str(out))
     with pytest.warns(UserWarning, match="2 files of train were left out"):
         assert len(data.files("train")) == 16
-    assert "train/green/1.jpg" in data.skipped
+    assert "train/green/1.jpg" in dict(data.source.left_out("train"))
     assert not {"train/blue/2.jpg", "train/green/1.jpg"} & set(data.files("train").paths)
 
 
