@@ -9,7 +9,8 @@ from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.images.photo import ImageError
 from dctnet.data.sources import PhotoSource
 from dctnet.errors import UserError
-from dctnet.frequency.channels import PlanesToChannels, named_channels
+from dctnet.frequency.channels import PlanesToChannels
+from dctnet.frequency.selections import named_channels
 from tests.conftest import DECODERS, needs_turbojpeg
 
 

@@ -9,7 +9,7 @@ from dctnet.data.dataset import EpochSampler, PhotoDataset
 from dctnet.data.folders import list_classes
 from dctnet.data.pixels import ChannelReader
 from dctnet.data.transforms import TrainCrop
-from dctnet.frequency.channels import named_channels
+from dctnet.frequency.selections import named_channels
 from tests.conftest import DECODERS
 
 
