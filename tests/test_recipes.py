@@ -14,8 +14,8 @@ import torch
 import yaml
 
 from dctnet.cli import main
-from dctnet.frequency.channels import named_channels
 from dctnet.frequency.maskfile import read_mask, write_mask
+from dctnet.frequency.selections import named_channels
 from dctnet.training.module import FrequencyClassifier
 from tests.conftest import paint
 

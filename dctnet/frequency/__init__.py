@@ -1,1 +1,1 @@
-"""What a frequency channel is: the block DCT, colour conversion, and named channel sets."""
+"""Frequency channels: block DCT, color conversion, resampling in the DCT domain, channel sets and mask files."""

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from dctnet.errors import UserError
 
-# Luma weights of ITU-R BT.601, to the digits that T.871 gives.
+# Luma weights of ITU-R BT.601, with the digits of T.871.
 _RED, _GREEN, _BLUE = 0.299, 0.587, 0.114
 
 
@@ -23,7 +23,7 @@ def rgb_to_ycbcr(image: Tensor) -> Tensor:
         image: R, G, B, 0 … 255, floating point.
 
     Returns:
-        Y, Cb, Cr, 0 … 255, neither rounded nor clamped; a grey image has Cb = Cr = 128.
+        Y, Cb, Cr, 0 … 255, neither rounded nor clamped; grey has Cb = Cr = 128.
 
     Shape:
         - image: (..., 3, H, W)
@@ -51,7 +51,7 @@ def ycbcr_to_rgb(planes: Tensor) -> Tensor:
         planes: Y, Cb, Cr, 0 … 255, floating point.
 
     Returns:
-        R, G, B, clamped to 0 … 255 (YCbCr reaches colours that RGB does not have), not rounded.
+        R, G, B, clamped to 0 … 255 because YCbCr has colours outside of RGB; not rounded.
 
     Shape:
         - planes: (..., 3, H, W)

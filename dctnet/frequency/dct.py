@@ -1,4 +1,4 @@
-"""Planes to 8×8 block-DCT coefficients and back."""
+"""The 8×8 block DCT of planes, and mirrored images in the DCT domain."""
 
 import functools
 import itertools
@@ -14,15 +14,14 @@ BLOCK = 8
 
 
 def dct_matrix(dtype: torch.dtype = torch.float64, device: torch.device | None = None) -> Tensor:
-    """The orthonormal DCT-II of 8 samples as a matrix, a frequency a row; its transpose is its inverse.
+    """The orthonormal DCT-II of 8 samples as a matrix, one row per frequency; its transpose is its inverse.
 
     Shape:
         - output: (8, 8)
 
     Source: ITU-T T.81 (1992), A.3.3, whose factors ½·C(u) are the orthonormal ones.
     """
-    # In float64 whatever the result's dtype, so that the cosines are right to the last bit; on the CPU, because not
-    # every device has float64.
+    # Computed in float64 for correctly rounded cosines, and on the CPU because some devices lack float64.
     k = torch.arange(BLOCK, dtype=torch.float64)
     matrix = torch.cos(torch.pi / BLOCK * k[:, None] * (k[None, :] + 0.5)) * (2 / BLOCK) ** 0.5
     matrix[0] /= 2**0.5
@@ -31,20 +30,20 @@ def dct_matrix(dtype: torch.dtype = torch.float64, device: torch.device | None =
 
 @functools.lru_cache(maxsize=64)
 def basis_rows(dtype: torch.dtype, device: torch.device, frequencies: tuple[int, ...]) -> Tensor:
-    """The rows of :func:`dct_matrix` for some frequencies of one axis, kept: a batch asks for the last one's."""
-    # Outside inference mode, whose tensors cannot be trained with.
+    """The rows of :func:`dct_matrix` for some frequencies of one axis; cached."""
+    # Tensors created in inference mode could not be used in training later.
     with torch.inference_mode(False), torch.no_grad():
         return dct_matrix()[list(frequencies)].to(device, dtype)
 
 
 @dataclass(frozen=True)
 class Axes:
-    """What a separable transform computes along each axis to have some 2-D frequencies.
+    """The 1-D frequencies that a separable transform computes along each axis for a list of 2-D frequencies.
 
     Args:
         vertical: The distinct v, ascending.
         horizontal: The distinct u, ascending.
-        places: Where each wanted frequency lies in the row-major grid of those two.
+        places: Index of each 2-D frequency in the row-major grid of vertical × horizontal.
     """
 
     vertical: tuple[int, ...]
@@ -53,16 +52,16 @@ class Axes:
 
     @property
     def is_grid(self) -> bool:
-        """Whether the wanted frequencies are the whole grid, in its order."""
+        """Whether the 2-D frequencies are the whole grid, in row-major order."""
         return self.places == tuple(range(len(self.vertical) * len(self.horizontal)))
 
 
 @functools.lru_cache(maxsize=64)
 def split_axes(frequencies: tuple[int, ...]) -> Axes:
-    """The axes of some frequencies 8·v + u.
+    """The axes of a list of frequencies 8·v + u.
 
     Raises:
-        UserError: A frequency lies outside 0…63. Names what was received.
+        UserError: A frequency is outside 0…63.
     """
     if any(not 0 <= f < BLOCK**2 for f in frequencies):
         raise UserError(f"frequencies must be in 0…63 (8·v + u), got {list(frequencies)}")
@@ -72,7 +71,7 @@ def split_axes(frequencies: tuple[int, ...]) -> Axes:
 
 
 def _working_dtype(dtype: torch.dtype) -> torch.dtype:
-    # bfloat16 keeps 8 bits, a DC coefficient needs 12: sum in float32 and round once, at the end.
+    # bfloat16 has 8 bits and a DC coefficient needs 12: sum in float32 and round once at the end.
     return dtype if dtype == torch.float64 else torch.float32
 
 
@@ -81,18 +80,18 @@ def block_dct(planes: Tensor, frequencies: Sequence[int] | None = None) -> Tenso
 
     Args:
         planes: Level-shifted samples, −128 … 127.
-        frequencies: The frequencies wanted, as 8·v + u in the order wanted; rows and columns of frequencies that none
-            of them lies in are not computed. None: all 64.
+        frequencies: The frequencies to compute, 8·v + u, in the order of the output. Rows and columns of frequencies
+            without any of them are skipped. None: all 64.
 
     Returns:
-        Coefficients in the unit of the samples and in their dtype; DC is 8 × the block mean.
+        Coefficients in the unit and dtype of the samples; DC is 8 × the block mean.
 
     Shape:
         - planes: (..., H, W), H and W multiples of 8
         - output: (..., F, H/8, W/8), F = 64 (row-major: index 8·v + u) or the number of frequencies
 
     Raises:
-        UserError: H or W is not a multiple of 8, or a frequency lies outside 0…63. Names what was received.
+        UserError: H or W is not a multiple of 8, or a frequency is outside 0…63.
 
     Source: ITU-T T.81 (1992), A.3.3.
     """
@@ -111,44 +110,16 @@ def block_dct(planes: Tensor, frequencies: Sequence[int] | None = None) -> Tenso
     return wanted.to(planes.dtype)
 
 
-def block_idct(coefficients: Tensor) -> Tensor:
-    """Inverse of :func:`block_dct` over all 64 frequencies.
-
-    Args:
-        coefficients: Orthonormal DCT-II coefficients, row-major: index 8·v + u.
-
-    Returns:
-        Level-shifted samples, in the dtype of the coefficients.
-
-    Shape:
-        - coefficients: (..., 64, H/8, W/8)
-        - output: (..., H, W)
-
-    Raises:
-        UserError: There are not 64 coefficients a block. Names the shape received.
-
-    Source: ITU-T T.81 (1992), A.3.3.
-    """
-    if coefficients.shape[-3] != BLOCK**2:
-        raise UserError(f"coefficients must have shape (..., 64, H/8, W/8), got {tuple(coefficients.shape)}")
-    work = coefficients.to(_working_dtype(coefficients.dtype))
-    matrix = dct_matrix(work.dtype, work.device)
-    with torch.autocast(coefficients.device.type, enabled=False):
-        grid = work.unflatten(-3, (BLOCK, BLOCK)).movedim((-4, -3), (-3, -1))
-        planes = (matrix.mT @ (grid @ matrix).flatten(-2)).flatten(-3, -2)
-    return planes.to(coefficients.dtype)
-
-
 def flip_blocks(coefficients: Tensor, frequencies: Sequence[int], flip: Tensor) -> Tensor:
-    """Mirrors images left and right, exactly: columns of blocks change places, odd horizontal frequencies their sign.
+    """Mirrors images left to right, exactly: reverses the columns of blocks and negates odd horizontal frequencies.
 
     Args:
-        coefficients: Block-DCT coefficients, of any dtype with a sign.
-        frequencies: The frequency, 8·v + u, of each channel; indices 64·component + 8·v + u serve as well.
-        flip: Which images to mirror.
+        coefficients: Block-DCT coefficients, of any signed dtype.
+        frequencies: The frequency of each channel, 8·v + u, or its index, 64·component + 8·v + u.
+        flip: The images to mirror.
 
     Returns:
-        The coefficients of the images, mirrored where asked; the same tensor if none is.
+        A copy with those images mirrored; the input itself if there are none.
 
     Shape:
         - coefficients: (N, F, H/8, W/8)

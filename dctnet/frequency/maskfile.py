@@ -1,16 +1,17 @@
-"""Mask files: a ChannelSet on disk, read as if an enemy had written it."""
+"""Mask files: a ChannelSet as JSON. Reading treats the file as untrusted input and checks every value."""
 
 import json
 import os
-import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from dctnet.errors import UserError, did_you_mean_path
-from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS, ChannelSet, named_channels
+from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS, ChannelSet
 from dctnet.frequency.dct import BLOCK
+from dctnet.frequency.selections import named_channels
 from dctnet.io.atomic import atomic_write
+from dctnet.io.files import open_regular
 
 _LAYOUT = {
     "format": "dctnet-mask",
@@ -20,12 +21,11 @@ _LAYOUT = {
     "index": "64*component + 8*v + u",
 }
 _KEYS = {*_LAYOUT, "channels", "keep_probability", "source"}
-# Twenty times the largest honest file.
-_MAX_BYTES = 1 << 18
+_MAX_BYTES = 1 << 18  # twenty times the largest valid file
 
 
 class MaskFileError(UserError):
-    """A mask file that cannot be trusted; the message is one line: file, place, what came, what would be right."""
+    """A mask file that cannot be read or written; the message has the file, the place, its value and a valid value."""
 
 
 def write_mask(
@@ -34,17 +34,17 @@ def write_mask(
     keep_probability: Sequence[float] | None = None,
     source: Mapping[str, str | int | float | None] | None = None,
 ) -> None:
-    """Writes a mask file, atomically: a reader sees the old file or the whole new one.
+    """Writes a mask file atomically.
 
     Args:
         path: Where to write.
         channel_set: The channels kept.
-        keep_probability: How likely a gate keeps each of the 192 channels, 0…1, mean over the images that it was
-            asked about; None where no gate was asked.
-        source: Where the mask comes from, for the reader: versions, checkpoint hash, data.
+        keep_probability: Keep probability of each of the 192 channels under a gate, 0…1, averaged over images; None
+            without a gate.
+        source: Provenance: versions, checkpoint hash, data.
 
     Raises:
-        MaskFileError: What would be written could not be read back, or the disk does not take it.
+        MaskFileError: The content could not be read back, or the file cannot be written.
     """
     content = {
         **_LAYOUT,
@@ -52,10 +52,10 @@ def write_mask(
         "keep_probability": None if keep_probability is None else [round(float(p), 6) for p in keep_probability],
         "source": dict(source or {}),
     }
-    _check(str(path), content)
+    _check(path, content)
     lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in content.items()]
     try:
-        atomic_write(Path(path), ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+        atomic_write(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
     except OSError as error:
         raise MaskFileError(f"{path}: cannot be written: {error.strerror}") from error
 
@@ -64,44 +64,34 @@ def read_mask(path: str | Path) -> tuple[ChannelSet, list[float] | None]:
     """Reads and checks a mask file.
 
     Args:
-        path: A file that :func:`write_mask` or another program wrote.
+        path: A file written by :func:`write_mask` or another program.
 
     Returns:
         The channels, named by the path, and the 192 keep probabilities or None.
 
     Raises:
-        MaskFileError: The file is missing, too large, no JSON, or breaks the format in any place.
+        MaskFileError: The file is missing, not a regular file, too large, not JSON, or breaks the format.
     """
     try:
-        status = os.stat(path)
-        size = status.st_size
-        # To open a pipe is to wait for ever; of a folder, open says what it is.
-        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-            raise MaskFileError(f"{path}: a pipe, socket or device; a mask is a file")
-        if size > _MAX_BYTES:
-            raise MaskFileError(f"{path}: {size} bytes; a mask file has at most {_MAX_BYTES}")
-        with open(path, "rb") as file:
+        with open_regular(path, _MAX_BYTES) as file:
             raw = file.read(_MAX_BYTES + 1)
         content = json.loads(raw, parse_constant=_refuse_constant, object_pairs_hook=_unique)
     except OSError as error:
         hint = did_you_mean_path(path) if isinstance(error, FileNotFoundError) else ""
         raise MaskFileError(f"{path}: cannot be read: {error.strerror}.{hint}") from error
-    except MaskFileError:
-        raise
     except (ValueError, RecursionError) as error:
         raise MaskFileError(f"{path}: not a mask file: {str(error)[:200]}") from error
-    _check(str(path), content)
-    return ChannelSet(str(path), tuple(content["channels"])), content["keep_probability"]
+    return _check(path, content), content["keep_probability"]
 
 
 def resolve_channels(spec: str | Sequence[int]) -> ChannelSet:
-    """The channels that an option asks for.
+    """Converts the value of an option to a channel set.
 
     Args:
-        spec: A name (see :func:`~dctnet.frequency.channels.named_channels`), the path of a mask file, or indices.
+        spec: A name (see :func:`~dctnet.frequency.selections.named_channels`), the path of a mask file, or indices.
 
     Raises:
-        UserError: No such name or file, or what it holds is no channel set. Says what would be right.
+        UserError: Unknown name, missing file, or invalid channels.
     """
     if not isinstance(spec, str):
         return ChannelSet("listed", tuple(spec))
@@ -109,12 +99,12 @@ def resolve_channels(spec: str | Sequence[int]) -> ChannelSet:
 
 
 def keep_probability(spec: str | Sequence[int]) -> list[float] | None:
-    """How likely a gate keeps each of the 192 channels, where an option names a mask file that says so."""
+    """The keep probabilities of the 192 channels, if ``spec`` is the path of a mask file that has them."""
     return read_mask(spec)[1] if isinstance(spec, str) and _is_path(spec) else None
 
 
 def _is_path(spec: str) -> bool:
-    return "." in spec or os.sep in spec  # no name has either
+    return "." in spec or os.sep in spec  # names contain neither
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -123,54 +113,46 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys = [key for key, _ in pairs]
-    repeated = next((key for key in keys if keys.count(key) > 1), None)
-    if repeated is not None:
-        raise ValueError(f"the key {repeated!r} stands twice")
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ValueError(f"duplicate key {key!r}")
     return dict(pairs)
 
 
-def _check(path: str, content: Any) -> None:
-    """Checks parsed JSON against the format; raises MaskFileError at the first fault."""
+def _check(path: str | Path, content: Any) -> ChannelSet:
+    """Raises MaskFileError for the first place that breaks the format."""
+    for place, value, is_valid, wanted in _places(path, content):
+        if not is_valid:
+            raise MaskFileError(f"{path}: {place} is {repr(value)[:80]}, must be {wanted}")
+    try:
+        return ChannelSet(str(path), tuple(content["channels"]))
+    except UserError as error:
+        raise MaskFileError(str(error)) from error
 
-    def fail(place: str, got: Any, wanted: str) -> NoReturn:
-        raise MaskFileError(f"{path}: {place} is {repr(got)[:80]}, must be {wanted}")
 
-    if not isinstance(content, dict):
-        fail("the content", content, "a JSON object")
+def _places(path: str | Path, content: Any) -> Iterator[tuple[str, Any, bool, str]]:
+    """Yields each place with its value, whether it is valid, and a description of valid values.
+
+    A place is only reached if all previous ones are valid.
+    """
+    yield "the content", content, isinstance(content, dict), "a JSON object"
     for key in sorted(_KEYS - content.keys()):
         raise MaskFileError(f"{path}: {key!r} is missing")
     for key in content.keys() - _KEYS:
         raise MaskFileError(f"{path}: unknown key {key[:80]!r}; known: {', '.join(sorted(_KEYS))}")
-    for key, value in _LAYOUT.items():
-        # The type too: True equals 1.
-        if content[key] != value or type(content[key]) is not type(value):
-            fail(repr(key), content[key], repr(value))
-    _check_channels(path, content["channels"], fail)
-    _check_probabilities(content["keep_probability"], fail)
-    if not isinstance(content["source"], dict):
-        fail("'source'", content["source"], "an object")
-    for key, value in content["source"].items():
-        if not (value is None or type(value) in (str, int, float)):
-            fail(f"source[{key[:40]!r}]", value, "text, a number or null")
-
-
-def _check_channels(path: str, channels: Any, fail: Any) -> None:
-    if not isinstance(channels, list) or not 1 <= len(channels) <= NUM_CHANNELS:
-        fail("'channels'", channels, "a list of 1…192 indices")
-    for place, index in enumerate(channels):
-        if type(index) is not int:
-            fail(f"channels[{place}]", index, "a whole number")
-    try:
-        ChannelSet(path, tuple(channels))
-    except ValueError as error:
-        raise MaskFileError(str(error)) from error
-
-
-def _check_probabilities(values: Any, fail: Any) -> None:
-    if values is None:
-        return
-    if not isinstance(values, list) or len(values) != NUM_CHANNELS:
-        fail("'keep_probability'", values, "null or a list of 192 numbers")
-    for place, value in enumerate(values):
-        if type(value) not in (int, float) or not 0 <= value <= 1:
-            fail(f"keep_probability[{place}]", value, "a number in 0…1")
+    for key, wanted in _LAYOUT.items():
+        yield repr(key), content[key], repr(content[key]) == repr(wanted), repr(wanted)  # == would take True for 1
+    channels, probabilities, source = content["channels"], content["keep_probability"], content["source"]
+    is_list = isinstance(channels, list) and 1 <= len(channels) <= NUM_CHANNELS
+    yield "'channels'", channels, is_list, "a list of 1…192 indices"
+    for number, index in enumerate(channels):
+        yield f"channels[{number}]", index, type(index) is int, "a whole number"
+    is_list = isinstance(probabilities, list) and len(probabilities) == NUM_CHANNELS
+    yield "'keep_probability'", probabilities, probabilities is None or is_list, "null or a list of 192 numbers"
+    for number, value in enumerate(probabilities or []):
+        is_share = type(value) in (int, float) and 0 <= value <= 1
+        yield f"keep_probability[{number}]", value, is_share, "a number in 0…1"
+    yield "'source'", source, isinstance(source, dict), "an object"
+    for key, value in source.items():
+        is_plain = value is None or type(value) in (str, int, float)
+        yield f"source[{key[:40]!r}]", value, is_plain, "text, a number or null"

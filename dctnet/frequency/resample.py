@@ -1,4 +1,4 @@
-"""Crop, resize, flip and block DCT as one linear map, of which only the kept frequencies are computed."""
+"""Crop, resize, flip and block DCT as one linear map, computed for the kept frequencies only."""
 
 import math
 from collections.abc import Sequence
@@ -18,23 +18,23 @@ def resampled_dct(
     sizes: Tensor | None = None,
     flip: Tensor | None = None,
 ) -> Tensor:
-    """Block DCT of boxes resized to a grid of blocks, without making the resized pixels.
+    """Block DCT of boxes resized to a grid of blocks, without computing the resized pixels.
 
-    Each output block depends on a few rows and columns of samples around it: their antialiased bilinear weights (those
-    of Pillow and torchvision) times the rows of the DCT is one small matrix a block and axis. Nothing is rounded on the
-    way, so against resize, round to 8 bits, transform the result differs by that rounding: at most 4 a coefficient
-    (half a level in all 64 samples), 0.3 in standard deviation.
+    Each output block depends on a few rows and columns of samples around it. Along each axis, the antialiased bilinear
+    weights of these samples (as in Pillow and torchvision) and the DCT are combined into one small matrix per block.
+    Nothing is rounded in between. Resizing to 8-bit pixels first would change a coefficient by at most 4 (half a level
+    in all 64 samples), with a standard deviation of 0.3.
 
     Args:
         planes: Samples, 0 … 255.
-        boxes: Left, top, right, bottom of each plane's box, in samples; need not be whole numbers.
-        blocks: Rows and columns of blocks that the box becomes.
-        frequencies: The frequencies wanted, 8·v + u, in the order wanted.
-        sizes: Height and width of each plane, where planes of several sizes were padded to one.
-        flip: Which to mirror left and right, before the DCT.
+        boxes: Left, top, right, bottom of each plane's box, in samples; may be fractions.
+        blocks: Rows and columns of blocks of the output.
+        frequencies: The frequencies to compute, 8·v + u, in the order of the output.
+        sizes: Height and width of each plane without padding. Default: all planes have the full size.
+        flip: The planes to mirror left to right before the DCT.
 
     Returns:
-        Coefficients of the level-shifted samples (−128), as :func:`~dctnet.frequency.dct.block_dct` scales them.
+        Coefficients of the level-shifted samples (−128), in the scale of :func:`~dctnet.frequency.dct.block_dct`.
 
     Shape:
         - planes: (N, H, W), uint8 or floating point
@@ -44,7 +44,7 @@ def resampled_dct(
         - output: (N, F, rows, columns), float32
 
     Raises:
-        UserError: ``planes`` has other dimensions, or a frequency lies outside 0…63.
+        UserError: ``planes`` has other dimensions, or a frequency is outside 0…63.
     """
     if planes.ndim != 3:
         raise UserError(f"planes must have shape (N, H, W), got {tuple(planes.shape)}")
@@ -74,15 +74,15 @@ def resampled_dct(
 
 
 def _touched(planes: Tensor, top: Tensor, tall: int, left: Tensor, wide: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The part of the planes that any box touches, and the places of first taps in it."""
+    """The part of the planes under the taps of any box, and the positions of the first taps in it."""
     (y, bottom), (x, right) = ((int(end) for end in first.aminmax()) for first in (top, left))
     return planes[:, y : bottom + tall, x : right + wide], top - y, left - x
 
 
 def _taps(planes: Tensor, first: Tensor, taps: int) -> Tensor:
-    """The rows of planes (N, H, W) under each block's taps: (N·blocks, taps, W), float32, from first (N, blocks)."""
+    """The rows of planes (N, H, W) under the taps of each block, from its first (N, blocks): (N·blocks, taps, W)."""
     count, height, width = planes.shape
-    # A tap beyond the plane has no weight, but must lie somewhere.
+    # Taps beyond the plane have weight 0, but need a valid index.
     places = (first.unsqueeze(-1) + torch.arange(taps, device=planes.device)).clamp_(max=height - 1)
     if count > 1:
         places += torch.arange(0, count * height, height, device=planes.device)[:, None, None]
@@ -90,15 +90,15 @@ def _taps(planes: Tensor, first: Tensor, taps: int) -> Tensor:
 
 
 def _weights(edges: Tensor, lengths: Tensor, blocks: int) -> tuple[Tensor, Tensor]:
-    """What each output sample takes from the samples under its block's taps, on some axes.
+    """Weights of the input samples (taps) of each block for each of its 8 output samples, along some axes.
 
     Args:
-        edges: Where each box begins and ends, (N, 2, axes).
-        lengths: Samples on each axis, (N or 1, axes).
-        blocks: Blocks that the box becomes.
+        edges: Start and end of each box, (N, 2, axes).
+        lengths: Samples along each axis, (N or 1, axes).
+        blocks: Blocks of the output.
 
     Returns:
-        Weights (N, axes, blocks, 8, taps), and the place (N, axes, blocks) of the first tap.
+        Weights (N, axes, blocks, 8, taps), and the position (N, axes, blocks) of the first tap.
     """
     start, stop = edges.unbind(1)
     scale = (stop - start) / (blocks * BLOCK)
@@ -109,7 +109,7 @@ def _weights(edges: Tensor, lengths: Tensor, blocks: int) -> tuple[Tensor, Tenso
     first = (
         (centre - (support[..., None] - 0.5)).floor_().clamp_(min=0).minimum((lengths - taps).clamp(min=0)[..., None])
     )
-    # Counted from each block's first tap the numbers are small, and float32 is exact enough.
+    # Relative to the first tap of each block the numbers are small enough for float32.
     step, reach = scale.float()[..., None, None, None], (-1 / support).float()[..., None, None, None]
     samples = torch.arange(BLOCK, device=edges.device)[:, None] * step
     distance = (centre - first).float()[..., None, None] + samples - torch.arange(0.5, taps, device=edges.device)

@@ -1,4 +1,4 @@
-"""Upsampling in the DCT domain: subsampled chroma to luma's grid of blocks, without pixels in between."""
+"""Upsampling in the DCT domain: subsampled chroma to the block grid of luma, without computing pixels."""
 
 import functools
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from dctnet.frequency.dct import BLOCK, basis_rows, dct_matrix, split_axes
 
 @functools.lru_cache(maxsize=64)
 def _matrices(factor: int, frequencies: tuple[int, ...]) -> Tensor:
-    """From the coefficients of three neighbouring blocks to some frequencies of the blocks that the middle one becomes.
+    """The 1-D upsampling of a block and its two neighbours, as a matrix between coefficients.
 
     Returns:
-        A matrix (8, 3 · factor · F): what a block's coefficients give to those of the next one, of its own place and of
-        the one before, float32.
+        A matrix (8, 3 · factor · F), float32: the contributions of a block's coefficients to the F frequencies of the
+        ``factor`` output blocks of the next block, of the block itself, and of the previous block.
     """
-    # Linear interpolation between the centres of samples, those of the neighbours included.
+    # Linear interpolation between sample centres, across block borders.
     outputs = (torch.arange(factor * BLOCK, dtype=torch.float64) + 0.5) / factor - 0.5
     samples = torch.arange(-BLOCK, 2 * BLOCK, dtype=torch.float64)
     weights = (1 - (outputs[:, None] - samples).abs()).clamp(min=0).view(factor, BLOCK, 3 * BLOCK)
@@ -28,25 +28,25 @@ def _matrices(factor: int, frequencies: tuple[int, ...]) -> Tensor:
 
 
 def _add_neighbours(given: Tensor, axis: int, blocks: int, count: int) -> Tensor:
-    """Adds up the three parts along an axis, each taken one block further along another axis."""
-    behind, own, before = given.chunk(3, axis)
-    return behind.narrow(blocks, 0, count) + own.narrow(blocks, 1, count) + before.narrow(blocks, 2, count)
+    """Sums the contributions of previous, same and next block, stored along ``axis``, for each inner block."""
+    to_next, own, to_previous = given.chunk(3, axis)
+    return to_next.narrow(blocks, 0, count) + own.narrow(blocks, 1, count) + to_previous.narrow(blocks, 2, count)
 
 
 def upsample_blocks(coefficients: Tensor, factors: tuple[int, int], frequencies: Sequence[int]) -> Tensor:
-    """Coefficients of planes enlarged by linear interpolation, as libjpeg's and Pillow's, from those of the planes.
+    """Upsamples planes by linear interpolation, as libjpeg and Pillow do, from coefficients to coefficients.
 
-    Interpolation and DCT are linear, so the coefficients of an enlarged block are a matrix times those of the block and
-    its neighbours; along each axis one after the other. The result is that of pixels neither rounded nor clamped.
+    Interpolation and DCT are linear, so the coefficients of an upsampled block are a matrix times those of the block
+    and its neighbours, along one axis after the other. The result is that of pixels neither rounded nor clamped.
 
     Args:
-        coefficients: All 64 of each block, float32, v before u, with one block more on every side than is wanted:
-            :func:`mirror_edges` makes those that an image does not have.
-        factors: By how much to enlarge, down and across: whole numbers.
-        frequencies: The frequencies wanted, 8·v + u, in the order wanted.
+        coefficients: All 64 of each block, 8·v + u, float32, with one additional block on every side;
+            :func:`mirror_edges` fills those beyond the image.
+        factors: Vertical and horizontal factor, whole numbers.
+        frequencies: The frequencies to compute, 8·v + u, in the order of the output.
 
     Returns:
-        The wanted frequencies, as :func:`~dctnet.frequency.dct.block_dct` scales them.
+        Coefficients in the scale of :func:`~dctnet.frequency.dct.block_dct`.
 
     Shape:
         - coefficients: (N, rows + 2, columns + 2, 64)
@@ -55,12 +55,12 @@ def upsample_blocks(coefficients: Tensor, factors: tuple[int, int], frequencies:
     axes = split_axes(tuple(frequencies))
     count, rows, columns = coefficients.shape[0], coefficients.shape[1] - 2, coefficients.shape[2] - 2
     (down, across), (vertical, horizontal) = factors, (len(axes.vertical), len(axes.horizontal))
-    # What each block gives to the one behind it, to itself and to the one before it, added up: first v down a column of
-    # blocks, all columns in one product, (N, rows, down · v, columns + 2, u), ...
+    # Contributions of each block to the next, itself and the previous one, summed: first v along the columns of blocks,
+    # (N, rows, down · v, columns + 2, u), in one product ...
     grid = coefficients.unflatten(-1, (BLOCK, BLOCK)).transpose(2, 3).flatten(3)
     given = _matrices(down, axes.vertical).mT @ grid
     tall = _add_neighbours(given, 2, 1, rows).unflatten(3, (columns + 2, BLOCK))
-    # ... then u along a row.
+    # ... then u along the rows.
     given = tall @ _matrices(across, axes.horizontal)
     whole = _add_neighbours(given, 4, 3, columns).view(count, rows, down, vertical, columns, across, horizontal)
     whole = whole.permute(0, 3, 6, 1, 2, 4, 5)
@@ -69,14 +69,15 @@ def upsample_blocks(coefficients: Tensor, factors: tuple[int, int], frequencies:
 
 
 def mirror_edges(coefficients: Tensor, before: tuple[bool, bool], after: tuple[bool, bool]) -> None:
-    """Fills the outermost blocks by mirrored ones, in place, so that interpolation there repeats the outermost samples.
+    """Mirrors edge blocks into the additional blocks around an image, in place.
 
-    A mirrored block has the same coefficients, those of odd frequency across the mirror with the other sign.
+    Interpolation between a block and its mirror image repeats the outermost samples. A mirrored block has the same
+    coefficients, with the odd frequencies across the mirror negated.
 
     Args:
-        coefficients: Blocks of an image with room for what it does not have.
-        before: Whether the first row, and the first column, is to be filled.
-        after: Whether the last row, and the last column.
+        coefficients: Blocks of an image, with additional blocks to fill.
+        before: Whether to fill the first row, and the first column.
+        after: Whether to fill the last row, and the last column.
 
     Shape:
         - coefficients: (N, rows, columns, 64)

@@ -1,1 +1,1 @@
-"""Files, read and written safely: atomic writes, strict YAML, canonical JSON, torch files."""
+"""Reading and writing of files: atomic writes, regular files, strict YAML, canonical JSON, torch files."""

@@ -1,4 +1,4 @@
-"""Files that torch saved, read as if an enemy had written them."""
+"""Loading of files saved by torch, as untrusted input: no code is run, and memory is bounded by the file's size."""
 
 import pickle
 import pickletools
@@ -11,20 +11,21 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
-# All that tensors in dicts and lists need. Weights-only loading allows more, such as a bytearray of any length.
-_NAMES = re.compile(r"collections OrderedDict|torch \w+Storage|torch Size|torch\._utils _rebuild_(tensor_v2|parameter)")
-# A file of torch's before 1.6 is five of them, then what the tensors hold.
-_PICKLES_OF_OLD = 5
+# The globals of a pickle with tensors in dicts and lists. Weights-only loading allows more of them, such as bytearray,
+# which can allocate any amount of memory.
+_GLOBALS = re.compile(
+    r"collections OrderedDict|torch \w+Storage|torch Size|torch\._utils _rebuild_(tensor_v2|parameter)"
+)
+# Before torch 1.6 a file was not a zip archive but this number of pickles, followed by the storages.
+_LEGACY_PICKLES = 5
 
 
 def load_torch_file(path: str | Path) -> Any:
-    """What :func:`torch.save` wrote: tensors and plain values, under weights-only loading.
-
-    What is read takes no more memory than some times the file's size.
+    """Loads tensors and plain values saved by :func:`torch.save`, with weights-only loading.
 
     Raises:
-        UnpicklingError: It names something else, is compressed, or has tensors larger than what they hold.
-        Exception: Nearly anything that torch raises on a file that is not its own.
+        UnpicklingError: The file contains other objects, is compressed, or has tensors larger than their storage.
+        Exception: Many types, raised by torch for files that it did not write.
     """
     with open(path, "rb") as file:
         if file.read(4) == b"PK\x03\x04":
@@ -32,38 +33,39 @@ def load_torch_file(path: str | Path) -> Any:
                 _check_archive(archive, file.seek(0, 2))
         else:
             file.seek(0)
-            for _ in range(_PICKLES_OF_OLD):
-                _check_names(file)
+            for _ in range(_LEGACY_PICKLES):
+                _check_globals(file)
     content = torch.load(path, map_location="cpu", weights_only=True)
     for value in _walk(content):
+        # With strides of 0 a few bytes can be a tensor of any shape, which the first copy would allocate.
         if isinstance(value, Tensor) and value.numel() * value.element_size() > value.untyped_storage().nbytes():
-            raise pickle.UnpicklingError(f"a tensor of shape {tuple(value.shape)} is larger than what is stored of it")
+            raise pickle.UnpicklingError(f"a tensor of shape {tuple(value.shape)} is larger than its storage")
     return content
 
 
 def _check_archive(archive: zipfile.ZipFile, size: int) -> None:
+    """Checks what torch does not: compression and overlapping entries (zip bombs), checksums, and globals."""
     entries = archive.infolist()
-    # Compressed, or one part under many names, a small file could fill all memory.
     if any(e.compress_type != zipfile.ZIP_STORED for e in entries) or sum(e.file_size for e in entries) > size:
-        raise pickle.UnpicklingError("its parts are compressed or lie over each other, which torch does not do")
+        raise pickle.UnpicklingError("compressed or overlapping entries, which torch does not write")
     if damaged := archive.testzip():
-        raise pickle.UnpicklingError(f"damaged: the checksum of {damaged} does not fit")
+        raise pickle.UnpicklingError(f"damaged: wrong checksum of {damaged}")
     for entry in entries:
         if entry.filename.endswith(".pkl"):
             with archive.open(entry) as file:
-                _check_names(file)
+                _check_globals(file)
 
 
-def _check_names(file: IO[bytes]) -> None:
-    """Refuses a pickle that names what no tensor needs."""
+def _check_globals(file: IO[bytes]) -> None:
+    """Reads one pickle without executing it, and rejects globals that tensors do not need."""
     for code, argument, _ in pickletools.genops(file):
-        if code.name in ("INST", "STACK_GLOBAL") or (code.name == "GLOBAL" and not _NAMES.fullmatch(str(argument))):
-            name = str(argument or "something made up while loading").replace(" ", ".")
-            raise pickle.UnpicklingError(f"it names {name[:80]!r}; wanted tensors and plain values")
+        if code.name in ("INST", "STACK_GLOBAL") or (code.name == "GLOBAL" and not _GLOBALS.fullmatch(str(argument))):
+            name = str(argument or "a computed name").replace(" ", ".")
+            raise pickle.UnpicklingError(f"it names {name[:80]!r}; only tensors and plain values are loaded")
 
 
 def _walk(content: Any) -> Iterator[Any]:
-    """Every value once, however often it is referred to: a few hundred bytes can say 'ten of these' a hundred times."""
+    """Yields each nested value once: with shared references a few hundred bytes can nest 10¹⁰⁰ of them."""
     waiting, seen = [content], set()
     while waiting:
         value = waiting.pop()

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from dctnet.frequency.channels import PlanesToChannels, named_channels
+from dctnet.frequency.channels import PlanesToChannels
 from dctnet.frequency.color import rgb_to_ycbcr
 from dctnet.frequency.dct import BLOCK
+from dctnet.frequency.selections import named_channels
 
 
 def rgb_channels(rgb: Tensor) -> Tensor:

@@ -18,7 +18,8 @@ from dctnet.data.packed.plan import PackData
 from dctnet.data.packed.shard import image_coefficients
 from dctnet.data.packed.writer import pack
 from dctnet.data.transforms import CenterCrop
-from dctnet.frequency.channels import PlanesToChannels, named_channels
+from dctnet.frequency.channels import PlanesToChannels
+from dctnet.frequency.selections import named_channels
 from tests.pictures import see
 
 SIDE = 16

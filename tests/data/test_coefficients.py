@@ -17,8 +17,9 @@ from dctnet.data.images import turbojpeg
 from dctnet.data.images.markers import JpegError
 from dctnet.data.images.photo import ImageError, Photo
 from dctnet.data.transforms import CenterCrop, TrainCrop
-from dctnet.frequency.channels import ChannelSet, PlanesToChannels, named_channels
+from dctnet.frequency.channels import ChannelSet, PlanesToChannels
 from dctnet.frequency.dct import block_dct, block_idct
+from dctnet.frequency.selections import named_channels
 from tests.conftest import needs_turbojpeg
 from tests.pictures import SAMPLINGS, encode_jpeg, insert_orientation, waves
 

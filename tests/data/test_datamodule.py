@@ -8,7 +8,8 @@ from PIL import Image
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.images.photo import ImageError
 from dctnet.errors import UserError
-from dctnet.frequency.channels import PlanesToChannels, named_channels
+from dctnet.frequency.channels import PlanesToChannels
+from dctnet.frequency.selections import named_channels
 from tests.conftest import DECODERS, needs_turbojpeg
 
 

@@ -10,7 +10,7 @@ from dctnet.data.folders import list_classes
 from dctnet.data.pixels import ChannelReader
 from dctnet.data.sampler import EpochSampler
 from dctnet.data.transforms import TrainCrop
-from dctnet.frequency.channels import named_channels
+from dctnet.frequency.selections import named_channels
 from tests.conftest import DECODERS
 
 

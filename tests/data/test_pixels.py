@@ -9,8 +9,9 @@ from dctnet.data import pixels as readers
 from dctnet.data.images.photo import Photo, Plane
 from dctnet.data.pixels import ChannelReader, RGBReader, choose_denominator, chroma_share, cut
 from dctnet.data.transforms import CenterCrop, TrainCrop
-from dctnet.frequency.channels import ChannelSet, PlanesToChannels, named_channels
+from dctnet.frequency.channels import ChannelSet, PlanesToChannels
 from dctnet.frequency.dct import block_idct
+from dctnet.frequency.selections import named_channels
 from tests.conftest import DECODERS, needs_turbojpeg
 from tests.pictures import SAMPLINGS, encode_jpeg, see, waves
 

@@ -12,8 +12,9 @@ from dctnet.data.pixels import ChannelReader
 from dctnet.data.planted import DISTRACTORS, TRUTH, _class_codes, _paint, make_planted
 from dctnet.data.transforms import CenterCrop
 from dctnet.errors import UserError
-from dctnet.frequency.channels import PlanesToChannels, named_channels
+from dctnet.frequency.channels import PlanesToChannels
 from dctnet.frequency.maskfile import read_mask
+from dctnet.frequency.selections import named_channels
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from PIL import Image
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.preprocess import Preprocess
 from dctnet.errors import UserError
-from dctnet.frequency.channels import named_channels
+from dctnet.frequency.selections import named_channels
 from tests.conftest import DECODERS, needs_turbojpeg
 from tests.pictures import waves
 

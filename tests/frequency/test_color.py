@@ -1,4 +1,4 @@
-"""JFIF conversion against Pillow's, both ways."""
+"""JFIF color conversion against Pillow, in both directions."""
 
 import numpy as np
 import pytest
@@ -21,11 +21,11 @@ def planes(array: np.ndarray) -> torch.Tensor:
 def test_agrees_with_pillow_to_one_level():
     rgb = every_colour()
     pillow = planes(np.asarray(Image.fromarray(rgb, mode="RGB").convert("YCbCr")))
-    # Pillow rounds down from 16-bit fixed point.
+    # Pillow rounds down 16-bit fixed-point numbers.
     assert (rgb_to_ycbcr(planes(rgb)) - pillow).abs().max() <= 1.0
 
 
-def test_back_agrees_with_pillow_to_one_level():
+def test_inverse_agrees_with_pillow_to_one_level():
     ycbcr = every_colour()
     pillow = planes(np.asarray(Image.fromarray(ycbcr, mode="YCbCr").convert("RGB")))
     assert (ycbcr_to_rgb(planes(ycbcr)) - pillow).abs().max() <= 1.0
@@ -39,6 +39,6 @@ def test_round_trip_and_grey():
 
 
 @pytest.mark.parametrize("image", [torch.zeros(3, 2, 2, dtype=torch.uint8), torch.zeros(4, 2, 2)])
-def test_wrong_tensor_is_named(image):
+def test_other_dtypes_and_channel_counts_are_rejected(image):
     with pytest.raises(UserError, match="got"):
         rgb_to_ycbcr(image)

@@ -1,4 +1,4 @@
-"""Mask files: written whole, read with suspicion."""
+"""Mask files are written atomically and read as untrusted input."""
 
 import errno
 import json
@@ -7,8 +7,9 @@ import os
 import pytest
 
 from dctnet.errors import UserError
-from dctnet.frequency.channels import ChannelSet, named_channels
+from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.maskfile import MaskFileError, read_mask, resolve_channels, write_mask
+from dctnet.frequency.selections import named_channels
 
 
 @pytest.fixture
@@ -18,13 +19,13 @@ def mask(tmp_path):
     return path
 
 
-def test_what_is_written_is_read(mask):
+def test_mask_is_read_as_written(mask):
     kept, probability = read_mask(mask)
     assert kept.indices == (0, 1, 64)
     assert probability == pytest.approx([i / 191 for i in range(192)], abs=1e-6)
 
 
-def test_format_is_the_documented_one(mask):
+def test_format_is_as_documented(mask):
     content = json.loads(mask.read_text())
     assert content["format"] == "dctnet-mask"
     assert content["version"] == 1
@@ -33,7 +34,7 @@ def test_format_is_the_documented_one(mask):
     assert content["block_size"] == 8
 
 
-def test_no_probability_is_null(tmp_path):
+def test_missing_probability_is_null(tmp_path):
     write_mask(tmp_path / "m.json", named_channels("dc"))
     assert read_mask(tmp_path / "m.json")[1] is None
 
@@ -79,7 +80,7 @@ def changed(mask, **changes):
         ({"extra": 1}, "unknown key 'extra'"),
     ],
 )
-def test_each_broken_place_is_named(mask, changes, message):
+def test_error_names_the_broken_place_and_a_valid_value(mask, changes, message):
     with pytest.raises(MaskFileError, match=message) as caught:
         read_mask(changed(mask, **changes))
     assert str(mask) in str(caught.value)
@@ -89,7 +90,7 @@ def test_each_broken_place_is_named(mask, changes, message):
 @pytest.mark.parametrize(
     "raw", [b"", b"not json", b"[]", b"\xff\xfe\x00", b"[" * 100_000, b'{"format": 1, "format": 2}', b"9" * 5000]
 )
-def test_what_is_no_mask_is_refused_in_one_line(tmp_path, raw):
+def test_other_files_are_rejected_in_one_line(tmp_path, raw):
     path = tmp_path / "bad.json"
     path.write_bytes(raw)
     with pytest.raises(MaskFileError) as caught:
@@ -100,51 +101,51 @@ def test_what_is_no_mask_is_refused_in_one_line(tmp_path, raw):
 def test_huge_file_is_not_parsed(tmp_path):
     path = tmp_path / "huge.json"
     path.write_bytes(b" " * (1 << 20))
-    with pytest.raises(MaskFileError, match="1048576 bytes"):
+    with pytest.raises(MaskFileError, match="1,048,576 bytes; at most 262,144 are read"):
         read_mask(path)
 
 
-def test_missing_file_and_folder_are_named(tmp_path):
+def test_missing_file_and_folder_are_rejected(tmp_path):
     with pytest.raises(MaskFileError, match="No such file"):
         read_mask(tmp_path / "none.json")
     with pytest.raises(MaskFileError, match="directory"):
         read_mask(tmp_path)
 
 
-def test_pipe_and_device_are_refused_without_being_opened(tmp_path):
+def test_pipe_and_device_are_rejected_without_opening_them(tmp_path):
     os.mkfifo(tmp_path / "pipe.json")
     for path in (tmp_path / "pipe.json", "/dev/zero"):
-        with pytest.raises(MaskFileError, match="a pipe, socket or device; a mask is a file"):
+        with pytest.raises(MaskFileError, match="a pipe, socket or device, not a file"):
             read_mask(path)
 
 
-def test_nothing_unreadable_is_written(tmp_path):
+def test_invalid_content_is_not_written(tmp_path):
     with pytest.raises(MaskFileError):
         write_mask(tmp_path / "m.json", named_channels("dc"), [2.0] * 192)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_full_disk_leaves_the_old_mask_and_nothing_else(mask, monkeypatch):
+def test_full_disk_keeps_the_old_mask(mask, monkeypatch):
     before = mask.read_bytes()
 
     def full(handle):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "fsync", full)  # which a file must pass before it gets its name
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(MaskFileError, match="mask.json: cannot be written: No space left on device") as caught:
         write_mask(mask, named_channels("dc"))
     assert "\n" not in str(caught.value)
     assert [(path.name, path.read_bytes()) for path in mask.parent.iterdir()] == [("mask.json", before)]
 
 
-def test_folder_in_place_of_the_mask_is_told(tmp_path):
+def test_folder_at_the_path_of_the_mask_is_an_error(tmp_path):
     (tmp_path / "m.json").mkdir()
     with pytest.raises(MaskFileError, match="m.json: cannot be written: Is a directory"):
         write_mask(tmp_path / "m.json", named_channels("dc"))
     assert list(tmp_path.iterdir()) == [tmp_path / "m.json"]
 
 
-def test_spec_may_be_name_file_or_list(mask):
+def test_spec_is_a_name_a_file_or_a_list(mask):
     assert resolve_channels("square-24") == named_channels("square-24")
     assert resolve_channels(str(mask)).indices == (0, 1, 64)
     assert resolve_channels([1, 2]).indices == (1, 2)

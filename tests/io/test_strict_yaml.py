@@ -1,4 +1,4 @@
-"""A key that stands twice is refused wherever YAML is read; what stands once is read as it ever was."""
+"""Duplicate keys are rejected wherever YAML is read; everything else is read as PyYAML reads it."""
 
 import subprocess
 import sys
@@ -21,19 +21,19 @@ TWICE = "model:\n  lr: 0.02\ndata: {root: x}\nmodel:\n  lr: 0.5\n"
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (TWICE, "the key 'model' stands in lines 1 and 4"),
-        ("a: {lr: 0.02, lr: 0.5}", "the key 'a.lr' stands twice in line 1"),
-        ('a: {lr: 0.02, "lr": 0.5}', "the key 'a.lr' stands twice in line 1"),
-        ("- 1\n- b: 1\n  c: {}\n  b: 1", "the key '1.b' stands in lines 2 and 4"),
-        ("a: &a {b: 1}\nc: {<<: *a, b: 2, b: 3}", "the key 'c.b' stands twice in line 2"),
-        ("a: &a {b: 1}\nc:\n  <<: *a\n  <<: *a", "the key 'c.<<' stands in lines 3 and 4"),
-        ('{"a": {"b": 1, "b": 1}}', "the key 'a.b' stands twice in line 1"),
+        (TWICE, "duplicate key 'model' (lines 1 and 4)"),
+        ("a: {lr: 0.02, lr: 0.5}", "duplicate key 'a.lr' (line 1)"),
+        ('a: {lr: 0.02, "lr": 0.5}', "duplicate key 'a.lr' (line 1)"),
+        ("- 1\n- b: 1\n  c: {}\n  b: 1", "duplicate key '1.b' (lines 2 and 4)"),
+        ("a: &a {b: 1}\nc: {<<: *a, b: 2, b: 3}", "duplicate key 'c.b' (line 2)"),
+        ("a: &a {b: 1}\nc:\n  <<: *a\n  <<: *a", "duplicate key 'c.<<' (lines 3 and 4)"),
+        ('{"a": {"b": 1, "b": 1}}', "duplicate key 'a.b' (line 1)"),
     ],
 )
-def test_a_repeated_key_is_named_with_its_lines(text, words):
+def test_error_has_the_duplicate_key_and_its_lines(text, words):
     with pytest.raises(UserError) as error:
         load_yaml(text, "c.yaml")
-    assert str(error.value) == f"c.yaml: {words}, and only the last would count; keep one"
+    assert str(error.value) == f"c.yaml: {words}; only the last would be used, keep one"
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_repeated_key_is_named_with_its_lines(text, words):
         "",
     ],
 )
-def test_what_stands_once_in_each_mapping_is_read(text):
+def test_unique_keys_are_read_as_by_pyyaml(text):
     assert repr(load_yaml(text, "c.yaml")) == repr(yaml.safe_load(text))
 
 
@@ -56,30 +56,30 @@ CONFIGS = [*sorted((ROOT / "configs").glob("*.yaml")), ROOT / "docs" / "benchmar
 
 
 @pytest.mark.parametrize("text", [*VALUES, *(path.read_text() for path in CONFIGS)])
-def test_values_are_those_that_jsonargparse_reads(text):
+def test_values_are_read_as_by_jsonargparse(text):
     read, before = jsonargparse.get_loader(parsing.YAML)(text), jsonargparse.get_loader("yaml")(text)
-    assert repr(read) == repr(before)  # and the kinds of numbers
+    assert repr(read) == repr(before)  # repr() tells numbers of different types apart
 
 
 @pytest.mark.parametrize("verb", ["fit", "validate", "benchmark"])
 @pytest.mark.parametrize("name", ["c.yaml", "c.json"])
-def test_no_verb_takes_a_configuration_with_one(verb, name, tmp_path, capsys, monkeypatch):
+def test_each_verb_rejects_a_config_with_duplicate_keys(verb, name, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("dctnet.cli.fit._from_checkpoint", lambda _: {})
     (tmp_path / name).write_text(TWICE if name == "c.yaml" else '{"model":\n {"lr": 1,\n "lr": 2}}')
-    words = "the key 'model' stands in lines 1 and 4" if name == "c.yaml" else "'model.lr' stands in lines 2 and 3"
+    words = "duplicate key 'model' (lines 1 and 4)" if name == "c.yaml" else "'model.lr' (lines 2 and 3)"
     line = fails(capsys, verb, "--config", tmp_path / name)
     assert str(tmp_path / name) in line
     assert words in line
 
 
-def test_neither_in_a_file_that_a_configuration_names(tmp_path, capsys):
+def test_duplicate_key_in_a_nested_config_is_rejected(tmp_path, capsys):
     (tmp_path / "model.yaml").write_text("lr: 0.02\ngate: none\nlr: 0.5\n")
     (tmp_path / "outer.yaml").write_text("model: model.yaml\n")
     line = fails(capsys, "fit", "--config", tmp_path / "outer.yaml")
-    assert "model.yaml: the key 'lr' stands in lines 1 and 3" in line
+    assert "model.yaml: duplicate key 'lr' (lines 1 and 3)" in line
     (tmp_path / "c.yaml").write_text(TWICE)
     (tmp_path / "outer.yaml").write_text("config: c.yaml\n")
-    assert "c.yaml: the key 'model' stands in" in fails(capsys, "fit", "--config", tmp_path / "outer.yaml")
+    assert "c.yaml: duplicate key 'model' (lines" in fails(capsys, "fit", "--config", tmp_path / "outer.yaml")
 
 
 @pytest.mark.parametrize(
@@ -91,15 +91,15 @@ def test_neither_in_a_file_that_a_configuration_names(tmp_path, capsys):
         ["benchmark", "--ranking.model", "{gate: static, gate: dynamic}"],
     ],
 )
-def test_neither_in_the_value_of_an_option(args, capsys):
+def test_duplicate_key_in_the_value_of_an_option_is_rejected(args, capsys):
     line = fails(capsys, *args)
-    assert f"'{args[-1]}': the key '" in line
-    assert "stands twice in line 1" in line
+    assert f"'{args[-1]}': duplicate key '" in line
+    assert "(line 1)" in line
 
 
-def test_neither_in_what_a_benchmark_wrote_and_somebody_changed(tmp_path):
+def test_duplicate_key_in_the_config_of_a_benchmark_is_rejected(tmp_path):
     (tmp_path / "grid.yaml").write_text(TWICE)
-    with pytest.raises(UserError, match=r"grid.yaml: the key 'model' stands in lines 1 and 4"):
+    with pytest.raises(UserError, match=r"grid.yaml: duplicate key 'model' \(lines 1 and 4\)"):
         read_yaml(tmp_path / "grid.yaml")
 
 

@@ -41,7 +41,7 @@ from dctnet.data.coefficients import CoefficientReader
 from dctnet.data.images.photo import ImageError, Photo
 from dctnet.data.transforms import CenterCrop
 from dctnet.errors import UserError
-from dctnet.frequency.channels import named_channels
+from dctnet.frequency.selections import named_channels
 
 READERS = ("pillow", "turbojpeg", "coefficients", "checksums")
 KINDS = ("flip", "truncate", "splice")

@@ -21,7 +21,8 @@ from dctnet.data import readers
 from dctnet.data.folders import list_files
 from dctnet.data.images.photo import Photo
 from dctnet.data.transforms import CenterCrop
-from dctnet.frequency.channels import ChannelSet, named_channels
+from dctnet.frequency.channels import ChannelSet
+from dctnet.frequency.selections import named_channels
 
 WIDTH, HEIGHT, COUNT, ROUNDS = 4000, 3000, 6, 5
 

@@ -7,8 +7,8 @@ import torch
 
 from dctnet.data.images import turbojpeg
 from dctnet.errors import UserError
-from dctnet.frequency.channels import named_channels
 from dctnet.frequency.maskfile import write_mask
+from dctnet.frequency.selections import named_channels
 from dctnet.studies.throughput.pipelines import make_pipelines
 from dctnet.studies.throughput.study import throughput
 

@@ -19,9 +19,9 @@ from dctnet.data.images.photo import ImageError, describe_decoder, image_size
 from dctnet.data.packed.manifest import evaluation_scale
 from dctnet.data.packed.shard import ShardTask, Source, grid
 from dctnet.errors import UserError
-from dctnet.frequency.channels import rank_channels
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import keep_probability
+from dctnet.frequency.selections import rank_channels
 from dctnet.io.canonical_json import dump_json
 
 # A strip of pixels, its short side enlarged to a scale, could fill a disk by itself.

@@ -8,8 +8,9 @@ from typing import Any
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.packed.manifest import read_manifest
 from dctnet.errors import UserError
-from dctnet.frequency.channels import NUM_CHANNELS, ChannelSet, named_channels, rank_channels
+from dctnet.frequency.channels import NUM_CHANNELS, ChannelSet
 from dctnet.frequency.maskfile import read_mask, write_mask
+from dctnet.frequency.selections import named_channels, rank_channels
 from dctnet.studies.accuracy.costs import Costs
 from dctnet.studies.accuracy.grid import PIXELS, Grid, Run, plan, ranking_runs
 from dctnet.studies.accuracy.images import first_difference, list_images

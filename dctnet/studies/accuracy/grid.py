@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dctnet.errors import UserError
-from dctnet.frequency.channels import NUM_CHANNELS, named_channels
+from dctnet.frequency.channels import NUM_CHANNELS
+from dctnet.frequency.selections import named_channels
 
 # Ways of choosing channels, in the order of the report's legend, and the networks that read pixels.
 WAYS = ("learned", "energy", "square", "triangle", "zigzag", "random")

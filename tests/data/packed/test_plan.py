@@ -8,8 +8,9 @@ from dctnet.data.images.photo import ImageError
 from dctnet.data.packed.plan import PackData, choose_scales, fingerprint, grid, make_plan, make_tasks
 from dctnet.data.packed.shard import shard_size
 from dctnet.errors import UserError
-from dctnet.frequency.channels import named_channels, zigzag_order
+from dctnet.frequency.channels import zigzag_order
 from dctnet.frequency.maskfile import write_mask
+from dctnet.frequency.selections import named_channels
 
 
 def plan_of(root, shard_bytes=10_000, dtype="int8", **options):

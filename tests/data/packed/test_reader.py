@@ -9,8 +9,8 @@ from dctnet.data.packed.index import read_index
 from dctnet.data.packed.manifest import index_file, read_manifest, shard_file
 from dctnet.data.packed.schema import StoreError
 from dctnet.errors import UserError
-from dctnet.frequency.channels import named_channels
 from dctnet.frequency.dct import flip_blocks
+from dctnet.frequency.selections import named_channels
 
 SIDE = 4  # blocks of a crop of 32 pixels
 

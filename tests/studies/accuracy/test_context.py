@@ -10,8 +10,9 @@ from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.packed.plan import PackData
 from dctnet.data.packed.writer import pack
 from dctnet.errors import UserError
-from dctnet.frequency.channels import ChannelSet, named_channels
+from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.maskfile import write_mask
+from dctnet.frequency.selections import named_channels
 from dctnet.studies.accuracy.context import BenchmarkContext
 from dctnet.studies.accuracy.costs import Costs
 from dctnet.studies.accuracy.grid import Arms, Grid, Ranking, Run, plan
