@@ -1,71 +1,48 @@
-"""Every shipped recipe parses, and its header is a document."""
+"""Every shipped recipe parses, its header gives command and cost, and a misspelt key is refused."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from dctnet.cli import main
+from dctnet.frequency.maskfile import read_mask
+from tests.commands import run
 from tests.stress import misspelt_keys
+from tests.stress.misspelt_keys import CONFIGS, KINDS, check, verb_of
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
-
-
-def verb(config):
-    return "benchmark" if config.stem.startswith("benchmark_") else "fit"
+each_recipe = pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 
 
-def test_there_are_recipes():
-    assert len(CONFIGS) >= 6
-
-
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda p: p.stem)
-def test_recipe_parses_completely(config, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["dctnet"])
+@each_recipe
+def test_recipe_parses_completely(config, capsys):
     with pytest.raises(SystemExit) as done:
-        main([verb(config), "--config", str(config), "--print_config"])
+        run(verb_of(config), "--config", config, "--print_config")
     assert done.value.code == 0
     assert f"name: {config.stem}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda p: p.stem)
+@each_recipe
 def test_header_gives_command_and_cost(config):
     header = "".join(line for line in config.read_text().splitlines(keepends=True) if line.startswith("#"))
-    assert f"dctnet {verb(config)} --config configs/{config.name}" in header
+    assert f"dctnet {verb_of(config)} --config configs/{config.name}" in header
     assert "Cost:" in header
     assert "Reached:" in header or "Not run:" in header
 
 
 def test_masks_beside_the_recipes_can_be_read():
-    from dctnet.frequency.maskfile import read_mask
-
-    for mask in CONFIGS[0].parent.glob("*.json"):
-        assert len(read_mask(mask)[0]) > 0
-
-
-@pytest.mark.parametrize(("place", "config"), list(enumerate(CONFIGS)), ids=lambda p: getattr(p, "stem", None))
-def test_a_misspelt_key_is_refused_and_the_right_one_named(place, config, tmp_path):
-    # One of each recipe's; all of them are in the campaign.
-    tried = [case for case in misspelt_keys.cases(config, seed=1) if case[0] == misspelt_keys.KINDS[place % 4]]
-    kind, where, wrong = tried[7 * place % len(tried)]
-    assert misspelt_keys.check(config, kind, where, wrong, tmp_path)[0] == "named"
+    masks = list(Path(CONFIGS[0].parent).glob("*.json"))
+    assert masks
+    assert all(len(read_mask(mask)[0]) > 0 for mask in masks)
 
 
-def test_what_the_campaign_counts_as_accepted_is(tmp_path):
-    for stem in ("quickstart", "benchmark_quickstart"):
-        config = next(config for config in CONFIGS if config.stem == stem)
-        assert misspelt_keys.check(config, "drop", ("data",), "data", tmp_path)[0] == "accepted"
+@each_recipe
+def test_a_misspelt_key_is_refused_and_the_right_one_named(config, tmp_path):
+    # One key of each recipe; tests.stress.misspelt_keys tries all.
+    place = CONFIGS.index(config)
+    cases = [case for case in misspelt_keys.cases(config, seed=1) if case[0] == KINDS[place % 4]]
+    assert check(config, *cases[7 * place % len(cases)], tmp_path)[0] == "named"
 
 
-@pytest.mark.parametrize(
-    ("args", "named"),
-    [
-        (["fit", "--trainer.max_epoch", "3", "--data.root", "x"], "Did you mean 'trainer.max_epochs'?"),
-        (["benchmark", "--trainer.max_epoch", "3"], "Did you mean 'trainer.max_epochs'?"),
-        (["export-mask", "x.ckpt", "--kee", "3"], "Did you mean 'keep'?"),
-    ],
-)
-def test_an_abbreviation_is_a_misspelling(args, named, capsys, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["dctnet"])
-    assert main(args) == 2
-    assert named in capsys.readouterr().err
+@pytest.mark.parametrize("stem", ["quickstart", "benchmark_quickstart"])
+def test_an_unchanged_key_is_accepted(stem, tmp_path):
+    (config,) = [config for config in CONFIGS if config.stem == stem]
+    assert check(config, "drop", ("data",), "data", tmp_path)[0] == "accepted"

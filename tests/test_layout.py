@@ -19,7 +19,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 
 def imported(path: Path) -> set[str]:
-    """Full names of the modules that a file imports, wherever in it."""
+    """Full names of the modules that a file imports, at its top or within functions."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -32,20 +32,20 @@ def imported(path: Path) -> set[str]:
 
 def test_imports_follow_the_flow():
     for path in FILES:
-        room = path.relative_to(ROOT).parts[0]
-        for name in imported(path) if room in MAY_IMPORT else ():
+        package = path.relative_to(ROOT).parts[0]
+        for name in imported(path) if package in MAY_IMPORT else ():
             parts = name.split(".")
             if parts[0] == "dctnet" and len(parts) > 1 and parts[1] in MAY_IMPORT:
-                assert parts[1] in MAY_IMPORT[room], f"{path} imports {name}"
+                assert parts[1] in MAY_IMPORT[package], f"{path} imports {name}"
 
 
-@pytest.mark.parametrize("room", ["io", "frequency"])
-def test_the_lowest_rooms_need_torch_alone(room):
+@pytest.mark.parametrize("package", ["io", "frequency"])
+def test_the_lowest_packages_need_only_torch(package):
     heavy = {"torchvision", "pytorch_lightning", "scipy", "numpy", "PIL"}
-    for path in (ROOT / room).glob("*.py"):
+    for path in (ROOT / package).glob("*.py"):
         assert not {name.split(".")[0] for name in imported(path)} & heavy, path
 
 
-def test_lightning_is_imported_only_where_it_drives():
+def test_below_training_only_the_datamodule_imports_lightning():
     users = {path.relative_to(ROOT) for path in FILES if any(n.startswith("pytorch_lightning") for n in imported(path))}
     assert {str(u) for u in users if u.parts[0] in ("io", "frequency", "data", "model")} == {"data/datamodule.py"}

@@ -12,7 +12,7 @@ from dctnet.data.download import downloaded
 from dctnet.data.packed.manifest import is_store
 from dctnet.data.preprocess import Preprocess
 from dctnet.errors import UserError, did_you_mean_path, first_line
-from dctnet.frequency.channels import named_channels
+from dctnet.frequency.selections import named_channels
 from dctnet.io.safe_torch import load_torch_file
 from dctnet.model.network import FrequencyNet
 from dctnet.training.checkpoint_schema import check_content, schema_error, upgrade

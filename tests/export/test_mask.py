@@ -1,5 +1,6 @@
-"""Selection of a mask's channels, and the heat map."""
+"""Which channels a mask holds, its heat map, and the verb export-mask."""
 
+import json
 import os
 
 import numpy as np
@@ -10,15 +11,20 @@ from dctnet.errors import UserError
 from dctnet.export.heatmap import draw_heat_map
 from dctnet.export.mask import choose_kept, export_mask
 from dctnet.frequency.channels import ChannelSet
+from dctnet.frequency.maskfile import read_mask
+from tests.commands import CKPT, fails, run
+from tests.conftest import make_photos
+
+pytestmark = pytest.mark.usefixtures("small_backbones")
 
 PROBABILITY = [0.9 if i in (3, 70, 150) else 0.6 if i == 5 else 0.01 for i in range(192)]
 
 
-def test_without_a_budget_probabilities_above_one_half_are_kept():
+def test_a_mask_holds_the_channels_with_a_keep_probability_above_one_half():
     assert choose_kept(PROBABILITY, range(192), None).indices == (3, 5, 70, 150)
 
 
-def test_keep_takes_the_most_probable_channels():
+def test_keep_takes_the_likeliest_of_the_offered_channels():
     assert choose_kept(PROBABILITY, range(192), 3).indices == (3, 70, 150)
     assert choose_kept(PROBABILITY, range(64), 2).indices == (3, 5)
     assert len(choose_kept(PROBABILITY, range(192), 192)) == 192
@@ -30,12 +36,12 @@ def test_keep_out_of_range_is_refused(keep):
         choose_kept(PROBABILITY, range(64), keep)
 
 
-def test_gate_that_keeps_nothing_is_refused():
+def test_a_gate_that_keeps_no_channel_is_refused():
     with pytest.raises(UserError, match="--keep K"):
         choose_kept([0.1] * 192, range(192), None)
 
 
-def test_heat_map_outlines_the_kept_channels_only(tmp_path):
+def test_the_heat_map_outlines_only_the_kept_channels(tmp_path):
     orange = (213, 94, 0)
     counts = []
     for kept in ((3,), (3, 70, 150)):
@@ -58,7 +64,7 @@ def test_heat_map_outlines_the_kept_channels_only(tmp_path):
         ("", "exists and is no regular file"),
     ],
 )
-def test_invalid_out_is_refused_before_the_checkpoint_is_read(tmp_path, out, message):
+def test_an_output_that_is_not_a_new_or_regular_file_is_refused_before_the_checkpoint_is_read(tmp_path, out, message):
     os.mkfifo(tmp_path / "pipe.json")
     (tmp_path / "device.json").symlink_to("/dev/null")
     for name in ("folder", "taken.png"):
@@ -67,3 +73,28 @@ def test_invalid_out_is_refused_before_the_checkpoint_is_read(tmp_path, out, mes
     with pytest.raises(UserError, match=message):
         export_mask(str(tmp_path / "none.ckpt"), str(tmp_path / out) if out else "")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_export_counts_again_and_keeps_k_channels(gated_run, tmp_path):
+    out = tmp_path / "m.json"
+    assert run("export-mask", gated_run / CKPT, "--out", out, "--keep", 3) == 0
+    three, probability = read_mask(out)
+    six, fitted = read_mask(gated_run / "out/tiny/version_0/mask.json")
+    assert set(three.indices) < set(six.indices)
+    assert probability == pytest.approx(fitted, abs=1e-5)
+    assert out.with_suffix(".png").is_file()
+
+
+def test_export_without_a_number_keeps_the_budget_of_the_fit(gated_run, tmp_path):
+    assert run("export-mask", gated_run / CKPT, "--out", tmp_path / "m.json") == 0
+    expected = read_mask(gated_run / "out/tiny/version_0/mask.json")[0].indices
+    assert read_mask(tmp_path / "m.json")[0].indices == expected
+
+
+def test_export_reads_another_data_set_and_refuses_a_bad_file(gated_run, tmp_path, capsys):
+    photos = make_photos(tmp_path / "photos", 1, 1)
+    export = ["export-mask", gated_run / CKPT, "--out", tmp_path / "m.json", "--data.root", photos]
+    assert run(*export) == 0
+    assert json.loads((tmp_path / "m.json").read_text())["source"]["images"] == 3
+    (photos / "val/red/0.jpg").write_bytes(b"")
+    assert str(photos / "val/red/0.jpg") in fails(capsys, *export)

@@ -12,7 +12,7 @@ from dctnet.cli import parsing
 from dctnet.errors import UserError
 from dctnet.io.strict_yaml import load_yaml
 from dctnet.studies.accuracy.provenance import read_yaml
-from tests.cli.test_cli import fails
+from tests.commands import fails
 
 ROOT = Path(__file__).parents[2]
 TWICE = "model:\n  lr: 0.02\ndata: {root: x}\nmodel:\n  lr: 0.5\n"

@@ -40,6 +40,11 @@ class Accepted(Exception):
     """The options have been taken."""
 
 
+def verb_of(config: Path) -> str:
+    """The verb that a recipe is for."""
+    return "benchmark" if config.stem.startswith("benchmark_") else "fit"
+
+
 def keys_of(options: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Where each key stands: names, and numbers in lists."""
     entries = options.items() if isinstance(options, dict) else enumerate(options) if isinstance(options, list) else ()
@@ -121,8 +126,7 @@ def cases(config: Path, seed: int) -> Iterator[tuple[str, tuple[Any, ...], str]]
 
 def check(config: Path, kind: str, place: tuple[Any, ...], wrong: str, folder: Path) -> tuple[str, str]:
     """Gives a misspelt recipe, or a misspelt option beside the recipe, to the command line."""
-    verb = "benchmark" if config.stem.startswith("benchmark_") else "fit"
-    options = yaml.safe_load(config.read_text())
+    verb, options = verb_of(config), yaml.safe_load(config.read_text())
     if kind == "option":
         dotted = ".".join(map(str, (*place[:-1], wrong)))
         return answer([verb, "--config", str(config), f"--{dotted}", "1"], place[-1], wrong)
@@ -140,7 +144,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for seed in given.seeds:
             for config in CONFIGS:
-                assert answer([*_whole(config)], "", "")[0] == "accepted", f"{config} itself is refused"
+                assert answer([verb_of(config), "--config", str(config)], "", "")[0] == "accepted", (
+                    f"{config} itself is refused"
+                )
                 for kind, place, wrong in cases(config, seed):
                     outcome, said = check(config, kind, place, wrong, Path(folder))
                     counts[kind][outcome] += 1
@@ -153,10 +159,6 @@ def main() -> int:
     for kind, count in [*counts.items(), ("all", total)]:
         print(f"{kind:<8}{count.total():>8}" + "".join(f"{count[outcome]:>11}" for outcome in outcomes))
     return int(any(total[outcome] for outcome in ("accepted", "traceback", "lines")))
-
-
-def _whole(config: Path) -> list[str]:
-    return ["benchmark" if config.stem.startswith("benchmark_") else "fit", "--config", str(config)]
 
 
 if __name__ == "__main__":

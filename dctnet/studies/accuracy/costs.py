@@ -66,5 +66,7 @@ class Costs:
         if key not in self._counted:
             with torch.device("meta"):  # shapes alone: no network is built
                 options = {**model, "weights": None, "compile": False}
-                self._counted[key] = FrequencyClassifier(self.classes, list(range(channels)), size, **options).network.cost()
+                self._counted[key] = FrequencyClassifier(
+                    self.classes, list(range(channels)), size, **options
+                ).network.cost()
         return self._counted[key]

@@ -34,7 +34,7 @@ class PredictionsCSV(pl.Callback):
         if trainer.world_size > 1:
             raise UserError(f"predict writes one file from one device; got {trainer.world_size}: --trainer.devices 1")
         data: FrequencyDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        self._paths, self._classes = data.predict_files().paths, pl_module.hparams["classes"]
+        self._paths, self._classes = data.files("predict").paths, pl_module.hparams["classes"]
         self._file = open(self._partial, "w", newline="", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
         self._rows = csv.writer(self._file)
         self._rows.writerow(("path", "label", "probability", "top5"))

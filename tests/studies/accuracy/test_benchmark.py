@@ -14,7 +14,7 @@ import yaml
 from dctnet.cli import main
 from dctnet.studies.accuracy.progress import epochs_done
 from dctnet.studies.rows import read_rows
-from tests.cli.test_cli import fails
+from tests.commands import fails
 from tests.conftest import make_photos
 
 GRID = {

@@ -1,0 +1,88 @@
+"""Mistakes in commands and configurations: status 2, one line, the nearest right name."""
+
+import pytest
+import yaml
+
+from tests.commands import CKPT, fails
+from tests.conftest import GATED
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["fitt"], "no verb 'fitt'. Did you mean 'fit'?"),
+        (["fit", "--model.gaet", "static", "--data.root", "x"], "Did you mean 'model.gate'"),
+        (["fit", "--modl.gate", "static"], "Did you mean 'model.gate'"),
+        (["fit", "--model.gate", "statc", "--data.root", "x"], "Did you mean 'static'"),
+        (["fit", "--data.root", "x", "--model.keep", "many"], "--model.keep many: wanted int or null"),
+        (["fit", "--trainer.maxepochs", "3"], "Did you mean 'trainer.max_epochs'"),
+        (["fit", "--trainer.max_epoch", "3", "--data.root", "x"], "Did you mean 'trainer.max_epochs'?"),
+        (["benchmark", "--trainer.max_epoch", "3"], "Did you mean 'trainer.max_epochs'?"),
+        (["fit", "--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["fit", "--config", "/dev/null/x.yaml"], "x.yaml"),
+        (["fit"], "data.root"),
+        (["fit", "--data.root", "x", "--data.channels", "squar-24"], "Did you mean 'square-24'"),
+        (["fit", "--data.root", "x", "--data.channels", "none.json"], "none.json"),
+        (["fit", "--data.root", "/no/such/folder"], "/no/such/folder"),
+        (["fit", "--data.root", "x", "--seed_everything", "-1"], "--seed_everything must be"),
+        (["validate"], "--ckpt_path is missing"),
+        (["predict", "--ckpt_path", "none.ckpt", "--data.root", "x"], "none.ckpt: no such checkpoint"),
+        (["export-mask", "none.ckpt"], "none.ckpt: no such checkpoint"),
+        (["export-mask", "none.ckpt", "--kee", "3"], "Did you mean 'keep'"),
+        (["export-mask"], "ckpt"),
+        (["make-planted", "x", "--train_per_class", "many"], "many"),
+        (["make-planted", "x", "--seed", "-1"], "seed must not be negative"),
+        (["make-planted", "/proc/nope"], "/proc/nope: cannot be made"),
+    ],
+)
+def test_mistakes_get_one_line(capsys, args, message):
+    assert message in fails(capsys, *args)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "nearest"),
+    [("data", "imagesize", "data.image_size"), ("model", "sparsity", "sparsity_weight"), (None, "trainr", "trainer")],
+)
+def test_a_misspelt_key_of_a_file_gets_the_nearest(capsys, tmp_path, section, key, nearest):
+    config = {**GATED, "data": dict(GATED["data"]), "model": dict(GATED["model"])}
+    (config[section] if section else config)[key] = 1
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
+    assert nearest in fails(capsys, "fit", "--config", tmp_path / "c.yaml", "--data.root", "x")
+
+
+@pytest.mark.parametrize(("section", "name"), [("model", "lr"), ("data", "batch_size")])
+def test_null_in_a_file_is_refused_by_name(photos, capsys, tmp_path, section, name):
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump({section: {name: None}}))
+    line = fails(capsys, "fit", "--config", tmp_path / "c.yaml", "--data.root", photos, "--out_dir", tmp_path)
+    assert line.startswith(f"dctnet: --{section}.{name} must not be null; ")
+
+
+def test_a_configuration_that_is_not_text_is_refused(capsys, tmp_path):
+    (tmp_path / "c.yaml").write_bytes(b"\xff\xfe\x00\x01")
+    assert "cannot be read" in fails(capsys, "fit", "--config", tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--ckpt_path", "nowhere.ckpt"],
+        ["--trainer.accelerator", "gpuu"],
+        ["--trainer.strategy", "dpp"],
+        ["--trainer.devices", "0"],
+    ],
+)
+def test_a_run_that_cannot_start_is_refused(gated_run, capsys, tmp_path, options):
+    config = ["--config", gated_run / "tiny.yaml", "--data.root", gated_run / "photos", "--out_dir", tmp_path]
+    assert fails(capsys, "fit", *config, *options)
+
+
+def test_predictions_into_a_missing_folder_are_refused(gated_run, small_backbones, capsys, tmp_path):
+    args = ["predict", "--ckpt_path", gated_run / CKPT, "--data.root", gated_run / "photos"]
+    assert "cannot write there" in fails(capsys, *args, "--out", tmp_path / "none" / "p.csv")
+
+
+def test_packing_mistakes_get_one_line(photos, capsys, tmp_path):
+    pack = ["pack", photos, tmp_path / "x"]
+    assert "squire-24" in fails(capsys, *pack, "--data.channels", "squire-24")
+    assert "multiples of 8" in fails(capsys, *pack, "--scales", "[100]")
+    assert "no option" in fails(capsys, *pack, "--data.chanels", "dc")
