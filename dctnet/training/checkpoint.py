@@ -73,7 +73,7 @@ def load(path: str | Path) -> FrequencyNet:
     names = inspect.signature(FrequencyNet).parameters.keys() & model.keys()
     network = FrequencyNet(**{name: model[name] for name in names})
     weights = content["state_dict"]
-    with translate_state_dict_errors():
+    with translate_state_dict_errors(path):
         own = {k.removeprefix("network."): v for k, v in weights.items() if k.startswith("network.")}
         network.load_state_dict(own)
     network.preprocess = Preprocess(
@@ -104,7 +104,7 @@ def load_classifier(path: str | Path, **data_options: Any) -> tuple[FrequencyCla
     data.class_names = model_options["classes"]
     # Already in the weights; the file or the network connection may be gone.
     model = FrequencyClassifier(**{**model_options, "weights": None})
-    with translate_state_dict_errors():
+    with translate_state_dict_errors(path):
         model.load_state_dict(content["state_dict"])
     return model, data
 
@@ -132,8 +132,11 @@ def adapt_data_options(options: dict[str, Any], model: dict[str, Any], root: str
 
 
 @contextlib.contextmanager
-def translate_state_dict_errors() -> Iterator[None]:
+def translate_state_dict_errors(path: str | Path = "the checkpoint") -> Iterator[None]:
     """Converts torch's report of weights that do not fit a network to one line.
+
+    Args:
+        path: The checkpoint, for the message.
 
     Raises:
         UserError: The weights do not fit.
@@ -144,4 +147,4 @@ def translate_state_dict_errors() -> Iterator[None]:
         if "Error(s) in loading state_dict" not in str(error):
             raise
         first = " ".join(str(error).splitlines()[1:2]).strip()[:160]
-        raise UserError(f"the checkpoint's weights do not fit the network of its options: {first}") from error
+        raise UserError(f"{path}: its weights do not fit the network of its options: {first}") from error
