@@ -154,6 +154,8 @@ class FrequencyClassifier(pl.LightningModule):
         """Fits the normalisation unless the checkpoint brought it, and logs the network's cost."""
         if not self.network.normalisation.fitted:
             data = self.trainer.datamodule  # type: ignore[attr-defined]
+            if data is None:
+                raise UserError("fit network.normalisation to your data before trainer.fit, or pass a data module")
             self.network.normalisation.fit(*data.channel_statistics())
             if self.hparams["stem"] == "patchify_dct":
                 channels = ChannelNorm(NUM_CHANNELS)

@@ -72,6 +72,17 @@ def test_real_resnet_is_trained(photos, tmp_path, monkeypatch):
     assert not torch.equal(model.network.entry.weight, before)
 
 
+def test_trains_with_plain_loaders_once_the_normalisation_is_fitted(tmp_path):
+    samples = [{"input": torch.randn(24, 4, 4), "target": number % 3} for number in range(18)]
+    loader = torch.utils.data.DataLoader(samples, batch_size=6)
+    with pytest.raises(UserError, match="fit network.normalisation to your data"):
+        trainer(tmp_path, max_epochs=1).fit(classifier(), loader)
+    model, run = classifier(gate="static", keep=8), trainer(tmp_path, max_epochs=1)
+    model.network.normalisation.fit(torch.zeros(24), torch.ones(24))
+    run.fit(model, loader)
+    assert run.global_step == 3
+
+
 def test_normalised_channels_have_mean_0_and_deviation_1(photos, tmp_path):
     run, model, source = trainer(tmp_path, max_epochs=1), classifier(), data(photos)
     run.fit(model, source)
