@@ -12,10 +12,8 @@ from dctnet.data.coefficients import CoefficientReader
 from dctnet.data.dataset import PhotoDataset
 from dctnet.data.folders import Files
 from dctnet.data.images.photo import ImageError, Photo
-from dctnet.data.packed.index import read_index
 from dctnet.data.packed.manifest import read_manifest
-from dctnet.data.packed.plan import PackData
-from dctnet.data.packed.shard import image_coefficients
+from dctnet.data.packed.shard import image_coefficients, read_index
 from dctnet.data.packed.writer import pack
 from dctnet.data.transforms import CenterCrop
 from dctnet.frequency.channels import PlanesToChannels
@@ -82,8 +80,8 @@ def pack_all(folder: Path, out: Path, compare: bool = True) -> Iterator[tuple[st
         each entry of the folder.
     """
     names = {path.name for path in (folder / "train" / "a").iterdir() if not path.name.startswith(".")}
-    data = PackData(channels="square-6", image_size=SIDE, min_scale=1.0, crop_fraction=1.0, on_error="skip")
-    pack(str(folder), str(out), data, workers=1)
+    options = {"channels": "square-6", "image_size": SIDE, "min_scale": 1.0, "crop_fraction": 1.0, "on_error": "skip"}
+    pack(str(folder), str(out), **options, workers=1)
     manifest = read_manifest(out)
     for path, reason in manifest.splits["train"].skipped:
         names.remove(Path(path).name)

@@ -1,10 +1,9 @@
-"""What a packing is to make, down to the shards, known before the first of them is written."""
+"""The plan of a packing: channels, scales, images and shards, complete before the first shard is written."""
 
 import hashlib
 import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -13,18 +12,18 @@ import numpy as np
 from tqdm import tqdm
 
 from dctnet import __version__
-from dctnet.data import folders
-from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.data.images.photo import ImageError, describe_decoder, image_size
-from dctnet.data.packed.manifest import evaluation_scale
-from dctnet.data.packed.shard import ShardTask, Source, grid
+from dctnet.data.folders import SPLITS, Files
+from dctnet.data.images.photo import Decoder, ImageError, describe_decoder, image_size
+from dctnet.data.packed.manifest import MANIFEST, PLAN, evaluation_scale, read_json, read_manifest
+from dctnet.data.packed.quantization import choose_quantization_steps, sample_coefficients
+from dctnet.data.packed.shard import PlannedImage, ShardTask, grid
+from dctnet.data.sources import PhotoSource
 from dctnet.errors import UserError
 from dctnet.frequency.dct import BLOCK
-from dctnet.frequency.maskfile import keep_probability
-from dctnet.frequency.selections import rank_channels
-from dctnet.io.canonical_json import dump_json
+from dctnet.io.atomic import atomic_write
+from dctnet.io.canonical_json import dump_json, parse_json
 
-# A strip of pixels, its short side enlarged to a scale, could fill a disk by itself.
+# Limit for the longer side by the shorter: a strip a few pixels high, enlarged to a scale, could fill a disk.
 MAX_ASPECT = 16
 _TRANSFORM = (
     "whole image, sides to the nearest multiple of 8 with the short one at the scale, antialiased bilinear; YCbCr "
@@ -32,94 +31,94 @@ _TRANSFORM = (
 )
 
 
-@dataclass(frozen=True)
-class PackData:
-    """What to pack, and for which crops.
+def choose_scales(
+    image_size: int, crop_fraction: float, min_scale: float, scales: Sequence[int] | None
+) -> dict[str, tuple[int, ...]]:
+    """Chooses the scales of each split: the short sides in pixels at which its images are stored.
+
+    A random crop of fixed size covers a share of the image's area that falls with the square of the scale. The four
+    default scales spread that share evenly between ``min_scale`` and 1, as RandomResizedCrop does.
 
     Args:
-        channels: A name (``square-24``, ``all``, …), a mask file, or a list of indices. Of a mask file with keep
-            probabilities the likeliest comes first in the store, otherwise the lowest frequency.
-        image_size: Side of the crops that training will take, in pixels.
-        crop_fraction: Evaluation square as a share of the short side; evaluation images are packed at image_size /
-            crop_fraction.
-        min_scale: Smallest share of the area that a training crop is to take; it sets the largest scale.
-        val_fraction: Share held out for validation from a root without splits.
-        classes: As for ``fit``.
-        per_class: Cap on training images a class.
-        decoder: For JPEG files.
-        on_error: What a file that cannot be used does: ``stop`` the packing, or be left out and listed (``skip``).
-    """
-
-    channels: str | list[int] = "all"
-    image_size: int = 224
-    crop_fraction: float = 0.875
-    min_scale: float = 0.35
-    val_fraction: float = 0.0
-    classes: str | list[str] | None = None
-    per_class: int | None = None
-    decoder: Literal["auto", "turbojpeg", "pillow"] = "auto"
-    on_error: Literal["stop", "skip"] = "stop"
-
-
-def choose_scales(data: PackData, asked: Sequence[int] | None) -> dict[str, tuple[int, ...]]:
-    """The scales of each split.
-
-    A random crop of a fixed size from an image at a short side s takes a share of the area that falls with s²; four
-    scales spread that share evenly between 1 and ``min_scale``, as RandomResizedCrop does.
+        image_size: Side of the crops in pixels.
+        crop_fraction: Evaluation square as a share of the short side.
+        min_scale: Smallest share of the area that a training crop covers.
+        scales: Scales of the training images. Default: see above.
 
     Raises:
-        UserError: A scale is no multiple of 8 or smaller than the crop.
+        UserError: A scale is not a multiple of 8 or is smaller than the crop.
     """
-    size = data.image_size
-    if asked is None:
-        shares = [data.min_scale + (1 - data.min_scale) * (k + 0.5) / 4 for k in range(4)]
-        asked = sorted({max(size, round(size / share**0.5 / BLOCK) * BLOCK) for share in shares})
-    bad = [s for s in asked if s < size or s % BLOCK]
-    if bad or not asked:
-        raise UserError(f"--scales must be multiples of {BLOCK}, at least the crop's {size}; got {bad or 'none'}")
-    evaluation = evaluation_scale(size, data.crop_fraction)
-    return {"train": tuple(sorted(set(asked))), "val": (evaluation,), "test": (evaluation,)}
+    if scales is None:
+        shares = [min_scale + (1 - min_scale) * (k + 0.5) / 4 for k in range(4)]
+        scales = [max(image_size, round(image_size / share**0.5 / BLOCK) * BLOCK) for share in shares]
+    bad = [s for s in scales if s < image_size or s % BLOCK]
+    if bad or not scales:
+        raise UserError(
+            f"--scales must be multiples of {BLOCK}, at least the crop's {image_size}; got {bad or 'no scale'}"
+        )
+    evaluation = evaluation_scale(image_size, crop_fraction)
+    return {"train": tuple(sorted(set(scales))), "val": (evaluation,), "test": (evaluation,)}
 
 
 def make_plan(
-    source: FrequencyDataModule, data: PackData, scales: dict[str, tuple[int, ...]], dtype: str, shard_bytes: int
+    source: PhotoSource,
+    channels: list[int],
+    image_size: int,
+    crop_fraction: float,
+    scales: dict[str, tuple[int, ...]],
+    dtype: str,
+    shard_bytes: int,
+    decoder: Decoder,
+    on_error: Literal["stop", "skip"],
 ) -> dict[str, Any]:
-    """What is to be packed, down to the shards, from the files' headers; the steps are still to be chosen."""
-    root = source.root
-    present = source.source.splits_present
-    channels = rank_channels(source.channel_set, keep_probability(data.channels))
+    """Plans a packing from the headers of the image files; the quantization steps are still missing.
+
+    Args:
+        source: The photographs.
+        channels: Channel indices in the order of storage.
+        image_size: Side of the crops in pixels.
+        crop_fraction: Evaluation square as a share of the short side.
+        scales: As from :func:`choose_scales`.
+        dtype: ``int8`` or ``int16``.
+        shard_bytes: Largest size of a shard with more than one image.
+        decoder: Decoder of JPEG files.
+        on_error: ``stop`` or ``skip``.
+
+    Raises:
+        ImageError: A file cannot be used, and ``on_error`` is ``stop``.
+    """
     block_bytes = len(channels) * np.dtype(dtype).itemsize
     splits: dict[str, Any] = {}
-    for split in present:
-        images, skipped = _measure(source.files(split), root, scales[split], data.on_error, split)
+    for split in source.splits_present or ("train", "val"):
+        images, skipped = _measure(source.files(split), source.root, scales[split], on_error, split)
         sizes = [sum(rows * columns for rows, columns in blocks) * block_bytes for _, _, blocks, _ in images]
-        shards = _fill(sizes, shard_bytes)
+        shards = _fill_shards(sizes, shard_bytes)
         splits[split] = {"scales": scales[split], "images": images, "shards": shards, "skipped": skipped}
     return {
         "channels": channels,
         "dtype": dtype,
-        "image_size": data.image_size,
-        "crop_fraction": data.crop_fraction,
+        "image_size": image_size,
+        "crop_fraction": crop_fraction,
         "transform": _TRANSFORM,
-        "decoder": describe_decoder(source.decoder),
+        "decoder": describe_decoder(decoder),
         "made_with": {"dctnet": __version__, **{p: version(p) for p in ("torch", "numpy", "pillow")}},
-        "source": root.name,
+        "source": source.root.name,
         "classes": source.class_names,
         "splits": splits,
     }
 
 
 def _measure(
-    files: folders.Files, root: Path, scales: tuple[int, ...], on_error: str, split: str
+    files: Files, root: Path, scales: tuple[int, ...], on_error: str, split: str
 ) -> tuple[list[Any], list[tuple[str, str]]]:
-    """Path, target, blocks at each scale and bytes of each file; and path and reason of those left out."""
+    """Path, target, blocks at each scale and bytes of each file; and path and reason of the skipped files."""
     images, skipped = [], []
     listed = list(zip(files.paths, files.targets, strict=True))
     for path, target in tqdm(listed, desc=f"sizes of {split}", unit="img"):
         try:
             width, height = image_size(path)
             if max(width, height) > MAX_ASPECT * min(width, height):
-                raise ImageError(path, f"{width}×{height} pixels: whole images are packed up to {MAX_ASPECT} to one")
+                raise ImageError(path, f"{width}×{height} pixels: the aspect ratio of packed images is at most 16:1")
         except ImageError as error:
             if on_error == "stop":
                 raise error.with_advice() from error
@@ -130,36 +129,92 @@ def _measure(
     return images, skipped
 
 
-def _fill(sizes: list[int], shard_bytes: int) -> list[int]:
-    """The place of the first image of each shard, when shards are filled one after the other."""
+def _fill_shards(sizes: list[int], shard_bytes: int) -> list[int]:
+    """Fills shards one after the other; returns the position of the first image of each."""
     first, filled = [0], 0
-    for place, size in enumerate(sizes):
+    for position, size in enumerate(sizes):
         if filled and filled + size > shard_bytes:
-            first.append(place)
+            first.append(position)
             filled = 0
         filled += size
     return first
 
 
 def fingerprint(plan: dict[str, Any]) -> str:
-    """A hash of what was asked for and of the files it was asked of; the steps follow from them."""
+    """A hash of options and files of a plan. The quantization steps follow from them and are left out."""
     return hashlib.sha256(dump_json({k: v for k, v in plan.items() if k not in ("plan", "steps", "error")})).hexdigest()
 
 
-def make_tasks(plan: dict[str, Any], source: FrequencyDataModule) -> list[ShardTask]:
-    """The shards of a settled plan."""
+def resume_or_create_plan(plan: dict[str, Any], folder: Path, root: Path, decoder: Decoder) -> dict[str, Any]:
+    """Completes a plan with the steps of an earlier packing in the folder, or chooses steps and writes the plan there.
+
+    Args:
+        plan: As from :func:`make_plan`.
+        folder: The store's folder.
+        root: The folder of the photographs.
+        decoder: Decoder of JPEG files.
+
+    Raises:
+        UserError: The folder has a store of other options or photographs, or other files; or no photograph can be read.
+    """
+    plan = parse_json(dump_json({**plan, "plan": fingerprint(plan)}))
+    if earlier := _read_earlier_plan(folder):
+        if earlier.get("plan") != plan["plan"]:
+            # The splits in a manifest have another form than in a plan. The fingerprint covers them.
+            changed = [key for key in plan if key not in ("plan", "splits") and earlier.get(key) != plan[key]]
+            what = ", ".join(changed) or "the photographs, scales or shards"
+            raise UserError(f"{folder}: packed with other options or files, {what}; choose another folder")
+        return {**plan, "steps": earlier["steps"], "error": earlier["error"]}
+    if any(folder.iterdir()):
+        raise UserError(f"{folder}: has other files and is not a packed store; choose another folder")
+    split = next((plan["splits"][name] for name in SPLITS if plan["splits"].get(name, {}).get("images")), None)
+    if split is None:
+        raise UserError(f"{root}: none of the files can be read")
+    samples = sample_coefficients(split, plan["channels"], root, decoder)
+    steps, error = choose_quantization_steps(samples, np.iinfo(plan["dtype"]).max)
+    plan = {**plan, "steps": steps.tolist(), "error": error}
+    atomic_write(folder / PLAN, dump_json(plan))
+    return plan
+
+
+def _read_earlier_plan(folder: Path) -> dict[str, Any] | None:
+    """The content of a folder's manifest or else plan, if there is one."""
+    if (folder / MANIFEST).is_file():
+        return read_manifest(folder, files=False).content
+    if not (folder / PLAN).is_file():
+        return None
+    plan = read_json(folder / PLAN, max_bytes=None)  # one file for all images
+    if not isinstance(plan, dict):
+        raise UserError(f"{folder / PLAN}: not written by dctnet pack; choose another folder")
+    return plan
+
+
+def make_tasks(plan: dict[str, Any], root: Path, decoder: Decoder, on_error: str) -> list[ShardTask]:
+    """The shards of a complete plan.
+
+    Args:
+        plan: As from :func:`resume_or_create_plan`.
+        root: The folder of the photographs.
+        decoder: Decoder of JPEG files.
+        on_error: ``stop`` or ``skip``.
+    """
     tasks = []
     for name, split in plan["splits"].items():
-        images = split["images"]
+        images = [
+            PlannedImage(str(root / path), target, tuple((rows, columns) for rows, columns in blocks))
+            for path, target, blocks, _ in split["images"]
+        ]
         for number, (start, stop) in enumerate(itertools.pairwise([*split["shards"], len(images)])):
-            sources = tuple(
-                Source(str(source.root / path), target, tuple((r, c) for r, c in blocks))
-                for path, target, blocks, _ in images[start:stop]
-            )
             tasks.append(
                 ShardTask(
-                    f"{name}-{number:05d}", sources, str(source.root), tuple(plan["channels"]), tuple(plan["steps"]),
-                    plan["dtype"], source.decoder, source.hparams["on_error"],
+                    name=f"{name}-{number:05d}",
+                    images=tuple(images[start:stop]),
+                    root=str(root),
+                    channels=tuple(plan["channels"]),
+                    steps=tuple(plan["steps"]),
+                    dtype=plan["dtype"],
+                    decoder=decoder,
+                    on_error=on_error,
                 )
-            )  # fmt: skip
-    return [task for task in tasks if task.sources]
+            )
+    return [task for task in tasks if task.images]

@@ -1,4 +1,4 @@
-"""What one unit of each channel's integers stands for, chosen from the data."""
+"""The quantization step of each channel, chosen from a sample of the data."""
 
 import contextlib
 from pathlib import Path
@@ -11,46 +11,48 @@ from dctnet.data.images.photo import Decoder, ImageError, Photo
 from dctnet.data.packed.shard import image_coefficients, one_thread
 from dctnet.errors import UserError
 
-# The steps are chosen on this many training images, and as many blocks of each of their scales.
+# The sample: this many training images, and about as many blocks of each image at each scale.
 _SAMPLE_IMAGES, _SAMPLE_BLOCKS = 200, 256
 
 
 def choose_quantization_steps(samples: np.ndarray, levels: int) -> tuple[np.ndarray, dict[str, list[float]]]:
-    """For each channel the step with the least mean squared error, rounding and clipping together.
+    """Chooses for each channel the step with the least mean squared error of rounding and clipping together.
 
     Args:
         samples: Coefficients (K, N).
         levels: The largest integer: 127 or 32767.
 
     Returns:
-        Steps (K,), and the error that they cause on these samples: ``relative_rms`` to the channel's own standard
-        deviation, and ``clipped``, the share beyond the range.
+        Steps (K,), and the error on these samples: ``relative_rms``, relative to the channel's standard deviation, and
+        ``clipped``, the share of values beyond the range.
     """
     steps, rms, clipped = [], [], []
     for values in samples.astype(np.float64):
         largest = max(float(np.abs(values).max()), 1e-3)
-        best: tuple[float, float, float] | None = None
+        candidates = []
         for shrink in range(12):
             step = float(np.float32(largest * 0.8**shrink / levels))
             whole = np.rint(values / step)
             error = float(np.mean((np.clip(whole, -levels, levels) * step - values) ** 2))
-            if best is None or error < best[0]:
-                best = error, step, float(np.mean(np.abs(whole) > levels))
-        assert best is not None
-        steps.append(best[1])
-        rms.append(round(best[0] ** 0.5 / max(float(values.std()), 1e-3), 6))
-        clipped.append(round(best[2], 8))
+            candidates.append((error, step, float(np.mean(np.abs(whole) > levels))))
+        error, step, share = min(candidates, key=lambda candidate: candidate[0])
+        steps.append(step)
+        rms.append(round(error**0.5 / max(float(values.std()), 1e-3), 6))
+        clipped.append(round(share, 8))
     return np.array(steps), {"relative_rms": rms, "clipped": clipped}
 
 
 def sample_coefficients(split: dict[str, Any], channels: list[int], root: Path, decoder: Decoder) -> np.ndarray:
-    """Coefficients (K, N) of some blocks of some images of a split, at all its scales.
+    """Reads the coefficients of some blocks of some images of a split, at all its scales.
 
     Args:
-        split: As the plan has it.
+        split: The split in the plan.
         channels: Channel indices in the order of storage.
-        root: What the paths in the plan are relative to.
-        decoder: For JPEG files.
+        root: The folder to which the paths in the plan are relative.
+        decoder: Decoder of JPEG files.
+
+    Returns:
+        Coefficients (K, N).
 
     Raises:
         UserError: None of the images can be read.
@@ -60,7 +62,7 @@ def sample_coefficients(split: dict[str, Any], channels: list[int], root: Path, 
     with one_thread():
         for i in tqdm(range(count), desc="choosing steps", unit="img"):
             path, _, blocks, _ = images[i * len(images) // count]
-            with contextlib.suppress(ImageError):  # whoever packs it says so
+            with contextlib.suppress(ImageError):  # reported when its shard is written
                 photo = Photo(root / path, decoder)
                 for shape in blocks:
                     values = image_coefficients(photo, shape, channels).flatten(1)

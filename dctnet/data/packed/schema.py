@@ -1,115 +1,182 @@
-"""What stands in a store's manifest of each split and in an index of each image, checked field by field."""
+"""Schemas of the JSON files of a packed store, and the function that checks content against them.
+
+The content is untrusted input: every value is checked before it is used.
+"""
 
 import re
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple, Union
 
-from dctnet.errors import UserError, first_line
+from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS
 from dctnet.frequency.dct import BLOCK
-from dctnet.io.canonical_json import parse_json
-
-MANIFEST, PLAN = "manifest.json", "plan.json"
-# Of a manifest or an index, which has some 200 an image. A plan is our own, and has as much for all images together.
-MAX_BYTES = 1 << 28
 
 
-class StoreError(UserError):
-    """A packed store that cannot be trusted or cannot serve; one line: file, place, what came, what would be right."""
+class Rule(NamedTuple):
+    """A condition on one value.
 
-
-def read_bytes(path: Path) -> bytes:
-    """A whole file.
-
-    Raises:
-        OSError: It is missing or cannot be read.
-        ValueError: It is longer than such a file can be.
+    Args:
+        wanted: The condition in words, for messages.
+        holds: Returns whether a value meets it.
     """
-    if (size := path.stat().st_size) > MAX_BYTES and path.name != PLAN:
-        raise ValueError(f"{size:,} bytes; such a file has at most {MAX_BYTES:,}")
-    return path.read_bytes()
+
+    wanted: str
+    holds: Callable[[Any], bool]
 
 
-def read_json(path: Path) -> Any:
-    """A file that :func:`~dctnet.io.canonical_json.dump_json` wrote.
+class ListOf(NamedTuple):
+    """A list whose items all have the same schema."""
 
-    Raises:
-        StoreError: It is missing or no JSON.
+    item: "Schema"
+
+
+class MapOf(NamedTuple):
+    """An object with any keys, whose values all have the same schema."""
+
+    value: "Schema"
+
+
+# A dict is an object with exactly these keys.
+Schema = Union[Rule, ListOf, MapOf, dict[str, "Schema"]]
+
+
+def find_fault(content: Any, schema: Schema) -> str | None:
+    """Finds the first value that does not match a schema.
+
+    Returns:
+        Place, value and condition, such as ``splits.train.shards[0].size is -1, must be …``; None if all values match.
     """
-    try:
-        return parse_json(read_bytes(path))
-    except FileNotFoundError as error:
-        raise StoreError(f"{path}: missing; not a packed store, or one whose packing did not end") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise StoreError(f"{path}: cannot be read: {first_line(error)}") from error
+    fault = _find_fault(content, schema)
+    return fault and fault.lstrip(" .:")
 
 
-_LONGEST = 4096
-_Check = Callable[[Any], bool]
+def _find_fault(content: Any, schema: Schema) -> str | None:
+    if isinstance(schema, Rule):
+        return None if schema.holds(content) else _describe(content, schema.wanted)
+    if isinstance(schema, ListOf):
+        if not isinstance(content, list):
+            return _describe(content, "a list")
+        return next((f"[{i}]{fault}" for i, item in enumerate(content) if (fault := _find_fault(item, schema[0]))), None)
+    if not isinstance(content, dict):
+        return _describe(content, "an object")
+    if isinstance(schema, MapOf):
+        schema = dict.fromkeys(content, schema.value)
+    for key in schema:
+        if key not in content:
+            return f": missing key {key!r}"
+        if fault := _find_fault(content[key], schema[key]):
+            return f".{key[:40]}{fault}"
+    unknown = next((key for key in content if key not in schema), None)
+    return None if unknown is None else f": unknown key {unknown[:40]!r}"
+
+
+def _describe(value: Any, wanted: str) -> str:
+    return f" is {repr(value)[:80]}, must be {wanted}"
+
+
+def _exactly(value: Any) -> Rule:
+    # Compares the type too, because True == 1.
+    return Rule(repr(value), lambda found: type(found) is type(value) and found == value)
 
 
 def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**63
 
 
-def _is_digest(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+def _is_channels(value: Any) -> bool:
+    if not isinstance(value, list) or not all(type(c) is int and 0 <= c < NUM_CHANNELS for c in value):
+        return False
+    return 0 < len(value) == len(set(value))
 
 
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= _LONGEST
+def _is_positive_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(type(v) in (int, float) and 0 < v <= sys.float_info.max for v in value)
+
+
+def _is_scales(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 0 and all(_is_count(s) and s and s % BLOCK == 0 for s in value)
+
+
+_STRING = Rule("a string", lambda value: isinstance(value, str))
+_NAME = Rule("a string of 1…4096 characters", lambda value: isinstance(value, str) and 0 < len(value) <= 4096)
+_OBJECT = Rule("an object", lambda value: isinstance(value, dict))
+_COUNT = Rule("a whole number of at most 63 bits", _is_count)
+_DIGEST = Rule(
+    "64 hexadecimal digits", lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+)
+_SHARD_NAME = Rule(
+    "a name such as train-00000",
+    lambda value: isinstance(value, str) and re.fullmatch(r"(train|val|test)-[0-9]{5,9}", value) is not None,
+)
+_SKIPPED = ListOf(
+    Rule("a pair of path and reason", lambda v: isinstance(v, list) and [type(part) for part in v] == [str, str])
+)
+
+HEADER = {
+    "format": "dctnet-store",
+    "version": 1,
+    "block_size": BLOCK,
+    "components": list(COMPONENTS),
+    "index": "64*component + 8*v + u",
+}
+HEADER_SCHEMA: dict[str, Schema] = {
+    **{key: _exactly(value) for key, value in HEADER.items()},
+    "version": _exactly(1)._replace(wanted="1; pack again with this version of dctnet, or use the other version"),
+}
+_SHARD: dict[str, Schema] = {
+    "name": _SHARD_NAME,
+    "size": _COUNT,
+    "sha256": _DIGEST,
+    "index_sha256": _DIGEST,
+    "images": _COUNT,
+}
+_SPLIT: dict[str, Schema] = {
+    "scales": Rule(f"a list of multiples of {BLOCK}", _is_scales),
+    "shards": ListOf(_SHARD),
+    "skipped": _SKIPPED,
+}
+MANIFEST_SCHEMA: dict[str, Schema] = {
+    **HEADER_SCHEMA,
+    "channels": Rule(f"a list of distinct channel indices 0…{NUM_CHANNELS - 1}", _is_channels),
+    "steps": Rule("a list of positive numbers", _is_positive_numbers),
+    "dtype": Rule("int8 or int16", lambda value: value in ("int8", "int16")),
+    "error": _OBJECT,
+    "image_size": Rule(
+        f"pixels, a multiple of {BLOCK}", lambda v: type(v) is int and 0 < v < 2**31 and v % BLOCK == 0
+    ),
+    "crop_fraction": Rule(
+        "a number above 0 and at most 1", lambda value: type(value) in (int, float) and 0 < value <= 1
+    ),
+    "transform": _STRING,
+    "decoder": _STRING,
+    "made_with": _OBJECT,
+    "source": _STRING,
+    "plan": _STRING,
+    "classes": ListOf(_NAME),
+    "splits": MapOf(_SPLIT),
+    "sha256": _STRING,
+}
+
+
+def index_schema(num_scales: int, num_classes: int) -> dict[str, Schema]:
+    """The schema of a shard's index.
+
+    Args:
+        num_scales: Scales at which each image of the split is stored.
+        num_classes: Classes of the store.
+    """
+
+    def is_blocks(value: Any) -> bool:
+        return isinstance(value, list) and len(value) == num_scales and all(map(_is_grid, value))
+
+    image: dict[str, Schema] = {
+        "path": _NAME,
+        "sha256": _DIGEST,
+        "target": Rule(f"a class index below {num_classes}", lambda value: _is_count(value) and value < num_classes),
+        "blocks": Rule(f"rows and columns of blocks at {num_scales} scales", is_blocks),
+    }
+    return {"images": ListOf(image), "skipped": _SKIPPED, "size": _COUNT, "sha256": _DIGEST}
 
 
 def _is_grid(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(_is_count(side) and side for side in value)
-
-
-_SHARD: dict[str, _Check] = {
-    "name": _is_name, "size": _is_count, "sha256": _is_digest, "index_sha256": _is_digest, "images": _is_count,
-}  # fmt: skip
-
-
-def fault_of_split(split: Any) -> str | None:
-    """What is wrong with a split as the manifest has it: scales, shards, and path and reason of each file left out."""
-    if not isinstance(split, dict) or not all(isinstance(split.get(key), list) for key in ("scales", "shards")):
-        return "it must have scales and shards"
-    if not split["scales"] or any(not _is_count(s) or not s or s % BLOCK for s in split["scales"]):
-        return f"scales must be multiples of {BLOCK}"
-    for place, shard in enumerate(split["shards"]):
-        if fault := _fault(shard, _SHARD):
-            return f"shard {place}: {fault}"
-    if not is_left_out(split.get("skipped")):
-        return "skipped must be pairs of path and reason"
-    return None
-
-
-def is_left_out(pairs: Any) -> bool:
-    """Whether this is path and reason of each file left out."""
-    return isinstance(pairs, list) and all(isinstance(p, list) and [type(v) for v in p] == [str] * 2 for p in pairs)
-
-
-def fault_of_images(images: Any, scales: int, classes: int) -> str | None:
-    """What is wrong with the images of an index.
-
-    Args:
-        images: As they stand in it.
-        scales: At how many scales each is stored.
-        classes: How many there are.
-    """
-    entry: dict[str, _Check] = {
-        "path": _is_name,
-        "sha256": _is_digest,
-        "target": lambda value: _is_count(value) and value < classes,
-        "blocks": lambda value: isinstance(value, list) and len(value) == scales and all(map(_is_grid, value)),
-    }
-    if not isinstance(images, list):
-        return "images must be a list"
-    return next(
-        (f"image {place}: {fault}" for place, image in enumerate(images) if (fault := _fault(image, entry))), None
-    )
-
-
-def _fault(entry: Any, checks: Mapping[str, _Check]) -> str | None:
-    if not isinstance(entry, dict) or entry.keys() != checks.keys():
-        return f"must have {', '.join(checks)}"
-    return next((f"{key} is {repr(entry[key])[:60]}" for key, check in checks.items() if not check(entry[key])), None)

@@ -1,14 +1,13 @@
-"""Checks every byte of a packed store."""
+"""The verb ``verify``: checks every byte of a packed store."""
 
-import hashlib
 from pathlib import Path
 
 from tqdm import tqdm
 
-from dctnet.data.packed.index import read_index
-from dctnet.data.packed.manifest import Shard, read_manifest, shard_file
-from dctnet.data.packed.schema import StoreError
-from dctnet.errors import printable
+from dctnet.data.packed.manifest import MANIFEST, Shard, StoreError, is_store, read_manifest, shard_file
+from dctnet.data.packed.shard import read_index
+from dctnet.errors import no_folder, printable
+from dctnet.io.files import file_sha256
 
 
 def verify_store(store: str) -> None:
@@ -18,33 +17,36 @@ def verify_store(store: str) -> None:
         store: The store's folder.
 
     Raises:
-        StoreError: The first file that is missing, cut short or changed.
+        UserError: The folder does not exist or is not a packed store.
+        StoreError: A file is missing, truncated or changed. Names the first.
     """
+    if not Path(store).is_dir():
+        raise no_folder(store)
+    if not is_store(store):
+        raise StoreError(
+            f"{store}: not a packed store, {MANIFEST} is missing; "
+            "photographs are verified by sha256sum --check with a list of checksums"
+        )
     manifest = read_manifest(store)
     shards = [shard for split in manifest.splits.values() for shard in split.shards]
     with tqdm(total=sum(s.size for s in shards), desc="verifying", unit="B", unit_scale=True) as bar:
         for shard in shards:
             read_index(manifest, shard)
-            check_shard(manifest.root, shard)
+            if not is_intact(manifest.root, shard):
+                raise changed_error(manifest.root, shard)
             bar.update(shard.size)
     images = sum(s.images for s in shards)
-    print(f"{printable(store)}: every byte of {len(shards)} shards, {images:,} images is as it was packed")
+    print(f"{printable(store)}: {len(shards)} shards, {images:,} images: every byte matches its checksum")
 
 
 def is_intact(root: Path, shard: Shard) -> bool:
-    """Whether a shard's coefficients are what was packed, byte for byte."""
-    with open(shard_file(root, shard), "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256
+    """Returns whether a shard's coefficients have the checksum given in the manifest."""
+    return file_sha256(shard_file(root, shard)) == shard.sha256
 
 
-def check_shard(root: Path, shard: Shard) -> None:
-    """Hashes one shard.
-
-    Raises:
-        StoreError: It is not what was packed.
-    """
-    if not is_intact(root, shard):
-        path = shard_file(root, shard)
-        raise StoreError(
-            f"{path}: changed since it was packed: its SHA-256 is not the manifest's, {shard.sha256[:12]}…"
-        )
+def changed_error(root: Path, shard: Shard) -> StoreError:
+    """The error for a shard whose coefficients do not have the checksum given in the manifest."""
+    return StoreError(
+        f"{shard_file(root, shard)}: changed since it was packed: its SHA-256 is not the one in the manifest, "
+        f"{shard.sha256[:12]}…"
+    )

@@ -1,304 +1,237 @@
-"""Photographs to a packed store, shard by shard, so that a kill loses at most the shards being written."""
+"""The verb ``pack``: photographs to a packed store, shard by shard; a stopped packing can be resumed."""
 
 import contextlib
-import dataclasses
 import errno
 import hashlib
-import multiprocessing
 import os
 import re
 import shutil
-import signal
-import threading
 import time
+import warnings
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import torch
-from tqdm import tqdm
-
-from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.data.packed.manifest import Shard, read_manifest, seal
-from dctnet.data.packed.plan import PackData, choose_scales, fingerprint, make_plan, make_tasks
-from dctnet.data.packed.quantization import choose_quantization_steps, sample_coefficients
-from dctnet.data.packed.schema import MANIFEST, PLAN, fault_of_images, is_left_out, read_json
-from dctnet.data.packed.shard import ShardTask, one_thread, shard_images, shard_size, write_shard
+from dctnet.data.images.photo import choose_decoder
+from dctnet.data.packed.manifest import MANIFEST, PLAN, Shard, dump_manifest, is_store, read_manifest
+from dctnet.data.packed.plan import choose_scales, make_plan, make_tasks, resume_or_create_plan
+from dctnet.data.packed.shard import ShardTask, is_complete, shard_size
 from dctnet.data.packed.verify import is_intact
+from dctnet.data.packed.workers import estimate_seconds, write_shards
+from dctnet.data.sources import PhotoSource
 from dctnet.errors import UserError, first_line, printable
+from dctnet.frequency.channels import rank_channels
+from dctnet.frequency.maskfile import keep_probability, resolve_channels
 from dctnet.io.atomic import atomic_write
-from dctnet.io.canonical_json import dump_json, parse_json
+from dctnet.io.canonical_json import parse_json
 
-# What a kill can leave of our own files, named by atomic_write and write_shard.
-_HALF_WRITTEN = re.compile(r"\.(plan\.json|manifest\.json|(train|val|test)-\d{5}(\.json)?)\.\d+")
+# Parameters of pack() that are --data.NAME on the command line.
+DATA_OPTIONS = (
+    "channels",
+    "image_size",
+    "crop_fraction",
+    "min_scale",
+    "val_fraction",
+    "classes",
+    "per_class",
+    "decoder",
+    "on_error",
+)
 SHARD_BYTES = 256 << 20
+# Temporary files of atomic_open, which remain after a kill.
+_TEMPORARY = re.compile(r"\.(plan\.json|manifest\.json|(train|val|test)-\d{5,}(\.json|\.bin)?)\.\d+")
 
 
 def pack(
     src: str,
     out: str,
-    data: PackData = PackData(),  # noqa: B008 - frozen
+    *,
+    channels: str | list[int] = "all",
+    image_size: int = 224,
+    crop_fraction: float = 0.875,
+    min_scale: float = 0.35,
+    val_fraction: float = 0.0,
+    classes: str | list[str] | None = None,
+    per_class: int | None = None,
+    decoder: Literal["auto", "turbojpeg", "pillow"] = "auto",
+    on_error: Literal["stop", "skip"] = "stop",
     scales: list[int] | None = None,
     dtype: Literal["int8", "int16"] = "int8",
     workers: int | None = None,
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
-    """Packs a data set into its kept channels, to be trained on without decoding; goes on where it was stopped.
+    """Packs the kept channels of a data set, so that training reads them without decoding. Resumes if it was stopped.
 
     Args:
-        src: A folder with train/ and val/, a folder a class; or one folder of classes, with --data.val_fraction.
-        out: The store to make; ``--data.root OUT`` reads it.
-        data: What to pack.
-        scales: Short sides in pixels at which training images are stored, multiples of 8; otherwise four that
-            --data.image_size and --data.min_scale ask for.
-        dtype: Of the stored numbers.
-        workers: Processes; otherwise one for each CPU core.
-        shard_bytes: Size of a shard at most; a single image may be larger.
+        src: A folder with train/ and val/, each with one folder per class; or one folder of classes, with
+            --data.val_fraction.
+        out: The store to write; ``--data.root OUT`` reads it.
+        channels: A name (``square-24``, ``all``, …), a mask file, or a list of indices. The store is ordered by the
+            keep probabilities of a mask file that has them, otherwise by frequency.
+        image_size: Side of the crops for training, in pixels.
+        crop_fraction: Evaluation square as a share of the short side; evaluation images are packed at image_size /
+            crop_fraction.
+        min_scale: Smallest share of the area that a training crop covers; it sets the largest scale.
+        val_fraction: Share held out for validation from a root without splits.
+        classes: As for ``fit``.
+        per_class: Maximum number of training images of each class.
+        decoder: Decoder of JPEG files.
+        on_error: What to do with a file that cannot be used: ``stop`` the packing, or ``skip`` and list it.
+        scales: Short sides in pixels at which training images are stored, multiples of 8. Default: four scales chosen
+            from --data.image_size and --data.min_scale.
+        dtype: Type of the stored numbers.
+        workers: Number of processes. Default: the number of CPU cores.
+        shard_bytes: Largest size of a shard; a single image may be larger.
 
     Raises:
-        UserError: An option that cannot be, a file that cannot be used, no room on the disk, or a store of something
-            else in ``out``.
+        UserError: An option is invalid, a file cannot be used, the disk is full, or ``out`` has a store of other
+            options or photographs.
     """
     started = time.perf_counter()
-    source = FrequencyDataModule(
-        src, data.channels, image_size=data.image_size, val_fraction=data.val_fraction, classes=data.classes,
-        per_class=data.per_class, min_scale=data.min_scale, crop_fraction=data.crop_fraction, decoder=data.decoder,
-        on_error=data.on_error,
-    )  # fmt: skip
-    if source.store is not None:
+    if is_store(src):
         raise UserError(f"{src}: already a packed store; pack from the photographs")
     if (workers is not None and workers < 1) or shard_bytes < 1:
         raise UserError(f"--workers and --shard_bytes must be at least 1, got {workers} and {shard_bytes}")
-    folder = Path(out)
+    folder, reader = Path(out), choose_decoder(decoder)
+    ranked = rank_channels(resolve_channels(channels), keep_probability(channels))
+    source = PhotoSource(
+        src, download=None, classes=classes, val_fraction=val_fraction, per_class=per_class, warn=warnings.warn
+    )
     if folder.resolve().is_relative_to(source.root.resolve()):
-        raise UserError(f"{out}: lies within {src}, of which it would become a class; choose a folder outside")
-    plan = make_plan(source, data, choose_scales(data, scales), dtype, shard_bytes)
-    with _translate_disk_errors(folder), _alone(folder):
-        plan = _settle(plan, source, folder)
-        tasks = make_tasks(plan, source)
-        todo = _missing(folder, tasks)
-        if not todo and (folder / MANIFEST).is_file():
+        raise UserError(f"{out}: lies within {src} and would become one of its classes; choose a folder outside")
+    split_scales = choose_scales(image_size, crop_fraction, min_scale, scales)
+    plan = make_plan(
+        source, ranked, image_size, crop_fraction, split_scales, dtype, shard_bytes, reader, on_error
+    )
+    with _translate_disk_errors(folder), lock_folder(folder):
+        plan = resume_or_create_plan(plan, folder, source.root, reader)
+        tasks = make_tasks(plan, source.root, reader, on_error)
+        missing = _find_missing(folder, tasks)
+        if not missing and (folder / MANIFEST).is_file():
             (folder / PLAN).unlink(missing_ok=True)
             print(printable(f"{out}: already packed, nothing to do; dctnet verify {out} checks it"))
             return
-        workers = min(workers or os.cpu_count() or 1, max(1, len(todo)))
-        _announce(plan, tasks, todo, folder, workers)
-        _run(todo, folder, workers)
-        images = _finish(plan, source, tasks, folder)
+        workers = min(workers or os.cpu_count() or 1, max(1, len(missing)))
+        _print_plan(plan, tasks, missing, workers)
+        _check_free_space(missing, folder)
+        write_shards(missing, folder, workers)
+        images = _finish(plan, tasks, folder, source.root)
     print(printable(f"{out}: {images:,} images, {time.perf_counter() - started:.0f} s"))
 
 
 @contextlib.contextmanager
 def _translate_disk_errors(folder: Path) -> Iterator[None]:
-    """What a disk refuses, in one line that says what is there already."""
+    """Converts OSError to a UserError that says how many shards are complete and how to continue."""
     try:
         yield
     except OSError as error:
-        state = (
-            f"{len(list(folder.glob('*-*.json')))} shards are whole and stay" if folder.is_dir() else "nothing is there"
-        )
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        advice = "make room and run the same command again" if full else "then run the same command again"
-        raise UserError(f"{folder}: {first_line(error)}; {state}; {advice}") from error
-    except BrokenProcessPool as error:
-        advice = "with fewer --workers, if it was for want of memory"
-        raise UserError(f"{folder}: a packing process died; run the same command again, {advice}") from error
+        count = len(list(folder.glob("*-*.json"))) if folder.is_dir() else 0
+        advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "correct this"
+        raise UserError(
+            f"{folder}: {first_line(error)}; {count} shards are complete and kept; {advice} and run the same command again"
+        ) from error
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Makes the folder, keeps a second packing out of it, and clears away what a killed one left half written."""
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Creates a store's folder if needed, locks it, and removes temporary files of a killed packing.
+
+    On systems without such locks (Windows, some network file systems) it does not exclude a second packing.
+
+    Raises:
+        UserError: Another packing has locked the folder, or it is a file.
+    """
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: exists and is no folder")
-    made = not folder.exists()
+        raise UserError(f"{folder}: exists and is not a folder")
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        _lock(handle, folder)
-        for left in folder.iterdir():
-            if _HALF_WRITTEN.fullmatch(left.name) and left.is_file():
-                left.unlink()
+        _lock(descriptor, folder)
+        for entry in folder.iterdir():
+            if _TEMPORARY.fullmatch(entry.name) and entry.is_file():
+                entry.unlink()
         yield
     finally:
-        os.close(handle)
-        if made and not any(folder.iterdir()):
+        os.close(descriptor)
+        if is_new and not any(folder.iterdir()):
             folder.rmdir()
 
 
-def _lock(handle: int, folder: Path) -> None:
-    # Where there is no such lock (Windows, some network file systems) the user has to see to it.
+def _lock(descriptor: int, folder: Path) -> None:
     try:
         import fcntl
 
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise UserError(f"{folder}: another packing is at work there; wait for it or stop it") from error
+        raise UserError(f"{folder}: another packing is running there; wait for it or stop it") from error
     except (ImportError, OSError):
         pass
 
 
-def _missing(folder: Path, tasks: list[ShardTask]) -> list[ShardTask]:
-    """The shards that are still to be made, or made again: of a finished store, those that are not the manifest's."""
+def _find_missing(folder: Path, tasks: list[ShardTask]) -> list[ShardTask]:
+    """The shards that are missing or incomplete; of a store with a manifest also those that do not match it."""
     if not (folder / MANIFEST).is_file():
-        return [task for task in tasks if not _is_whole(folder, task)]
+        return [task for task in tasks if not is_complete(task, folder)]
     shards = {s.name: s for split in read_manifest(folder, files=False).splits.values() for s in split.shards}
-    lost = [task for task in tasks if not _is_whole(folder, task, shards[task.name])]
-    if lost:  # then look at the bytes of the others, too, before they are vouched for anew
-        lost += [task for task in tasks if task not in lost and not is_intact(folder, shards[task.name])]
-    return lost
+    missing = [task for task in tasks if not is_complete(task, folder, shards[task.name])]
+    if missing:  # The manifest will be written again, so the other shards must match it byte for byte.
+        missing += [task for task in tasks if task not in missing and not is_intact(folder, shards[task.name])]
+    return missing
 
 
-def _is_whole(folder: Path, task: ShardTask, shard: Shard | None = None) -> bool:
-    """Whether both files of a shard are there, of the size that the index names; and the index is the manifest's.
-
-    Without a manifest to tell, an index must be one, of this shard's images.
-    """
-    index, content = folder / f"{task.name}.json", folder / f"{task.name}.bin"
-    if not index.is_file() or not content.is_file():
-        return False
-    raw = index.read_bytes()
-    if shard is not None and hashlib.sha256(raw).hexdigest() != shard.index_sha256:
-        return False
-    try:
-        return _is_index(parse_json(raw), task, content.stat().st_size)
-    except (ValueError, RecursionError):  # cut short
-        return False
-
-
-def _is_index(index: Any, task: ShardTask, size: int) -> bool:
-    """Whether an index names this size, and the images of a task, each as it was planned or as left out."""
-    if not isinstance(index, dict) or not isinstance(index.get("sha256"), str) or not is_left_out(index.get("skipped")):
-        return False
-    scales, classes = len(task.sources[0].blocks), 1 + max(source.target for source in task.sources)
-    if index.get("size") != size or fault_of_images(index.get("images"), scales, classes):
-        return False
-    planned = {os.path.relpath(s.path, task.root): [s.target, [*map(list, s.blocks)]] for s in task.sources}
-    found = {image["path"]: [image["target"], image["blocks"]] for image in index["images"]}
-    named = found.keys() | dict(index["skipped"]).keys()
-    return named == planned.keys() and planned == {**planned, **found}
-
-
-def _settle(plan: dict[str, Any], source: FrequencyDataModule, folder: Path) -> dict[str, Any]:
-    """The plan with its steps: that of an earlier packing of the same, or a new one, written down."""
-    for name in (MANIFEST, PLAN):
-        if (folder / name).is_file():
-            begun = read_manifest(folder, files=False).content if name == MANIFEST else read_json(folder / name)
-            if not isinstance(begun, dict):
-                raise UserError(f"{folder / name}: not what dctnet pack writes; choose another folder")
-            now = parse_json(dump_json({**plan, "plan": fingerprint(plan)}))
-            if begun.get("plan") != now["plan"]:
-                # A manifest's splits are written in another way; the fingerprint covers them.
-                told = [key for key in now if key not in ("plan", "splits") and begun.get(key) != now[key]]
-                changed = ", ".join(told) or "the photographs, scales or shards"
-                raise UserError(f"{folder}: packed with other options or files, {changed}; choose another folder")
-            return {**now, "steps": begun["steps"], "error": begun["error"]}
-    if any(folder.iterdir()):
-        raise UserError(f"{folder}: holds other files and no packed store; choose another folder")
-    split = next((s for s in plan["splits"].values() if s["images"]), None)
-    if split is None:
-        raise UserError(f"{source.root}: not one of the files can be read")
-    samples = sample_coefficients(split, plan["channels"], source.root, source.decoder)
-    steps, error = choose_quantization_steps(samples, np.iinfo(plan["dtype"]).max)
-    plan = {**plan, "plan": fingerprint(plan), "steps": steps.tolist(), "error": error}
-    atomic_write(folder / PLAN, dump_json(plan))
-    return parse_json(dump_json(plan))
-
-
-def _announce(plan: dict[str, Any], tasks: list[ShardTask], todo: list[ShardTask], folder: Path, workers: int) -> None:
-    """Says how large it will be and how long it will take; refuses when the disk has no room for it."""
-    size, missing = (sum(map(shard_size, some)) for some in (tasks, todo))
-    free = shutil.disk_usage(folder).free
-    images = sum(len(t.sources) for t in todo)
-    seconds = _estimate(todo, workers) if todo else 0.0
-    done = f"; {len(tasks) - len(todo)} shards are there already" if len(todo) < len(tasks) else ""
+def _print_plan(plan: dict[str, Any], tasks: list[ShardTask], missing: list[ShardTask], workers: int) -> None:
+    size = sum(map(shard_size, tasks))
+    images = sum(len(task.images) for task in missing)
+    seconds = estimate_seconds(missing, workers) if missing else 0.0
+    kept = f"; {len(tasks) - len(missing)} shards are already complete" if len(missing) < len(tasks) else ""
     worst = max(plan["error"]["relative_rms"])
     print(
-        f"{images:,} images to pack into {len(todo)} shards{done}. The store: {size / 1e6:,.1f} MB in all; about "
-        f"{seconds:,.0f} s on {workers} processes. Steps: error at most {100 * worst:.1f} % of a channel's spread",
+        f"{images:,} images to pack into {len(missing)} shards{kept}. Size of the store: {size / 1e6:,.1f} MB; time: about "
+        f"{seconds:,.0f} s with {workers} processes. Quantization error: at most {100 * worst:.1f} % of a channel's "
+        "standard deviation",
         flush=True,
     )
-    if missing > free:
-        raise UserError(
-            f"{folder}: {missing / 1e6:,.0f} MB are still to be written, {free / 1e6:,.0f} MB are free on that disk"
-        )
 
 
-def _estimate(todo: list[ShardTask], workers: int) -> float:
-    """Seconds that the shards will take, by the bytes of a few images of the largest."""
-    largest = max(todo, key=shard_size)
-    some = dataclasses.replace(largest, sources=largest.sources[:: max(1, len(largest.sources) // 16)], on_error="skip")
-    started = time.perf_counter()
-    with one_thread():
-        list(shard_images(some))
-    a_byte = (time.perf_counter() - started) / shard_size(some)
-    # No more processes than shards have work; a process takes some seconds to start.
-    return a_byte * max(sum(map(shard_size, todo)) / workers, shard_size(largest)) + (5 if workers > 1 else 0)
+def _check_free_space(missing: list[ShardTask], folder: Path) -> None:
+    needed, free = sum(map(shard_size, missing)), shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(f"{folder}: {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free on that disk")
 
 
-def _run(todo: list[ShardTask], folder: Path, workers: int) -> None:
-    images = sum(len(t.sources) for t in todo)
-    with tqdm(total=images, desc="packing", unit="img") as bar:
-        if workers == 1:
-            with one_thread():
-                for task in todo:
-                    write_shard(task, folder)
-                    bar.update(len(task.sources))
-            return
-        # Spawned, for a fork would copy locks that torch's threads may hold.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, context, _enter_worker) as pool:
-            running = {pool.submit(write_shard, task, folder): task for task in todo}
-            try:
-                for future in as_completed(running):
-                    future.result()
-                    bar.update(len(running[future].sources))
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-
-
-def _enter_worker() -> None:
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops us
-    # A killed parent cannot: without this its workers would wait for ever.
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _finish(plan: dict[str, Any], source: FrequencyDataModule, tasks: list[ShardTask], folder: Path) -> int:
-    """Writes the manifest and lists what was left out; returns the number of images."""
+def _finish(plan: dict[str, Any], tasks: list[ShardTask], folder: Path, root: Path) -> int:
+    """Writes the manifest and prints the skipped files; returns the number of images."""
     splits: dict[str, Any] = {}
     for name, split in plan["splits"].items():
-        shards, skipped = [], [tuple(s) for s in split["skipped"]]
+        shards, skipped = [], [tuple(pair) for pair in split["skipped"]]
         for task in tasks:
-            if not task.name.startswith(f"{name}-"):
-                continue
-            raw = (folder / f"{task.name}.json").read_bytes()
-            index = parse_json(raw)
-            skipped += [tuple(s) for s in index["skipped"]]
-            shards.append(
-                Shard(task.name, index["size"], index["sha256"], hashlib.sha256(raw).hexdigest(), len(index["images"]))
-            )
+            if task.name.startswith(f"{name}-"):
+                shard, left_out = _summarize_shard(task.name, folder)
+                shards.append(shard)
+                skipped += left_out
         if not sum(shard.images for shard in shards):
-            raise UserError(f"{source.root}: no image of {name} can be read; {len(skipped)} were left out")
+            raise UserError(f"{root}: no image of {name} can be read; {len(skipped)} were skipped")
         splits[name] = {"scales": split["scales"], "shards": [vars(s) for s in shards], "skipped": sorted(skipped)}
-    content = dump_json(seal({**plan, "splits": splits}))
+    content = dump_manifest({**plan, "splits": splits})
     if (folder / MANIFEST).is_file() and (folder / MANIFEST).read_bytes() != content:
-        raise UserError(f"{folder}: what was made again is not what the manifest names: the photographs have changed")
+        raise UserError(f"{folder}: the shards packed again differ from the manifest: the photographs have changed")
     atomic_write(folder / MANIFEST, content)
     (folder / PLAN).unlink(missing_ok=True)
-    left_out = [(name, *s) for name, split in splits.items() for s in split["skipped"]]
-    for name, path, reason in left_out[:20]:
-        print(printable(f"left out of {name}: {path}: {reason}"))
-    if len(left_out) > 20:
-        print(printable(f"… and {len(left_out) - 20} more, all in {folder / MANIFEST}"))
+    _print_skipped([(name, *pair) for name, split in splits.items() for pair in split["skipped"]], folder)
     return sum(shard["images"] for split in splits.values() for shard in split["shards"])
+
+
+def _summarize_shard(name: str, folder: Path) -> tuple[Shard, list[tuple[str, str]]]:
+    """The manifest's entry for a shard, and path and reason of its skipped files."""
+    raw = (folder / f"{name}.json").read_bytes()
+    index = parse_json(raw)
+    shard = Shard(name, index["size"], index["sha256"], hashlib.sha256(raw).hexdigest(), len(index["images"]))
+    return shard, [tuple(pair) for pair in index["skipped"]]
+
+
+def _print_skipped(skipped: list[tuple[str, str, str]], folder: Path) -> None:
+    for name, path, reason in skipped[:20]:
+        print(printable(f"skipped in {name}: {path}: {reason}"))
+    if len(skipped) > 20:
+        print(printable(f"… and {len(skipped) - 20} more; all are listed in {folder / MANIFEST}"))

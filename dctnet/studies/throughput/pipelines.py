@@ -19,7 +19,6 @@ from dctnet.data.images import turbojpeg
 from dctnet.data.images.photo import Photo, choose_decoder
 from dctnet.data.images.pillow import open_image
 from dctnet.data.packed.manifest import Manifest, pick_split, read_manifest, shard_file
-from dctnet.data.packed.plan import PackData
 from dctnet.data.packed.reader import PackedDataset
 from dctnet.data.packed.writer import pack
 from dctnet.data.pixels import ChannelReader
@@ -128,7 +127,7 @@ def _packed_paths(photographs: list[str], channel_set: ChannelSet, size: int, fo
     for number, path in enumerate(photographs):
         (source / f"{number:06d}.jpg").symlink_to(Path(path).absolute())
     with contextlib.redirect_stdout(io.StringIO()):
-        pack(str(folder / "source"), str(store), PackData(list(channel_set.indices), size))
+        pack(str(folder / "source"), str(store), channels=list(channel_set.indices), image_size=size)
     manifest = read_manifest(store)
 
     def serve(store: Manifest, residency: Any, finish: bool = False) -> Pass:

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.data.packed.plan import PackData
 from dctnet.data.packed.writer import pack
 from dctnet.errors import UserError
 from dctnet.frequency.channels import ChannelSet
@@ -142,7 +141,7 @@ def test_rgb_runs_beside_channels_at_stride_1(photos, tmp_path):
 
 
 def test_a_packed_store_feeds_the_arms_whose_channels_it_holds(photos, tmp_path):
-    pack(str(photos), str(tmp_path / "store"), PackData("zigzag-24", 64))
+    pack(str(photos), str(tmp_path / "store"), channels="zigzag-24", image_size=64)
     arms = [{"choose": "zigzag", "channels": [12, 48]}, {"choose": "rgb_matched"}]
     made = bench(photos, tmp_path / "out", arms, store=str(tmp_path / "store"))
     few, many, rgb = (made.fit_options(run)["data"] for run in plan(made.grid))
@@ -168,7 +167,7 @@ def test_a_store_of_other_data_is_refused(photos, tmp_path, packed, of, said):
     if of:
         split, _, _ = of.split("/")
         next((other / split).rglob("*.*")).unlink()
-    pack(str(other), str(tmp_path / "store"), PackData("zigzag-24", **packed))
+    pack(str(other), str(tmp_path / "store"), channels="zigzag-24", **packed)
     with pytest.raises(UserError, match=said):
         bench(photos, tmp_path / "out", [{"choose": "patches"}], store=str(tmp_path / "store"))
 

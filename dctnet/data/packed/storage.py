@@ -1,0 +1,208 @@
+"""The coefficients of a split: mapped from disk, in memory, or on the device; and crops cut from them."""
+
+import hashlib
+import mmap
+import os
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dctnet.data.packed.manifest import Manifest, Shard, StoreError, pick_split, shard_file
+from dctnet.data.packed.verify import changed_error
+
+Residency = Literal["disk", "ram", "device"]
+
+
+@dataclass
+class Layout:
+    """Where the images of a split are stored.
+
+    Args:
+        shard: Position of each image's shard (N,).
+        start: First element of each image at each scale, within its shard (N, S).
+        blocks: Rows and columns of blocks of each image at each scale (N, S, 2).
+    """
+
+    shard: np.ndarray
+    start: np.ndarray
+    blocks: np.ndarray
+
+
+class SplitStorage:
+    """The coefficients of a split. Files are opened or read at first use.
+
+    Args:
+        manifest: Manifest of the store.
+        split: ``train``, ``val`` or ``test``.
+        layout: Where the images are stored, at the scales in use. Adapted to what is kept in memory.
+        prefix: Number of stored channels in use, counted from the first.
+        size: Side of the crops in blocks.
+        residency: ``disk``, ``ram`` or ``device``.
+    """
+
+    def __init__(
+        self, manifest: Manifest, split: str, layout: Layout, prefix: int, size: int, residency: Residency
+    ) -> None:
+        self.manifest, self.split, self.layout = manifest, split, layout
+        self.prefix, self.size, self.residency = prefix, size, residency
+        self._arrays: list[np.ndarray] = []
+        self._maps: list[mmap.mmap | None] = []
+        self._flat: Tensor | None = None
+        self._offsets: np.ndarray | None = None
+
+    def open(self) -> None:
+        """Maps or reads the shards. Later calls do nothing.
+
+        Raises:
+            StoreError: The shards do not fit into memory, or were changed.
+        """
+        if self._offsets is not None:
+            return
+        shards = pick_split(self.manifest, self.split).shards
+        if self.residency == "disk":
+            _raise_file_limit(len(shards))
+            self._maps = [self._map(shard) for shard in shards]
+            dtype = self.manifest.dtype.newbyteorder("<")
+            self._arrays = [np.frombuffer(m, dtype) if m is not None else np.empty(0, dtype) for m in self._maps]
+        else:
+            total, available = sum(s.size for s in shards), physical_memory()
+            if total > available:
+                raise StoreError(
+                    f"{self.manifest.root}: {total / 1e9:.2f} GB of {self.split} do not fit into "
+                    f"{available / 1e9:.2f} GB of memory: --data.residency disk"
+                )
+            self._arrays = [self._compact(i, self._read(shard)) for i, shard in enumerate(shards)]
+        # Offset of each shard in the concatenation of all.
+        self._offsets = np.cumsum([0, *(array.size for array in self._arrays)])[:-1]
+
+    def _map(self, shard: Shard) -> mmap.mmap | None:
+        if not shard.size:  # all of its images were skipped; an empty file cannot be mapped
+            return None
+        with open(shard_file(self.manifest.root, shard), "rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def _read(self, shard: Shard) -> np.ndarray:
+        content = np.fromfile(shard_file(self.manifest.root, shard), self.manifest.dtype.newbyteorder("<"))
+        if hashlib.sha256(content.data).hexdigest() != shard.sha256:
+            raise changed_error(self.manifest.root, shard)
+        return content
+
+    def _compact(self, position: int, content: np.ndarray) -> np.ndarray:
+        """The part of a shard that is in use: the first channels at the layout's scales. Adapts the layout."""
+        images = np.flatnonzero(self.layout.shard == position)
+        sizes = self.layout.blocks[images].prod(-1) * self.prefix
+        if sizes.sum() == content.size:
+            return content
+        compact, end = np.empty(sizes.sum(), content.dtype), 0
+        for image, image_sizes in zip(images, sizes, strict=True):
+            for scale, size in enumerate(image_sizes):
+                start = self.layout.start[image, scale]
+                compact[end : end + size] = content[start : start + size]
+                self.layout.start[image, scale] = end
+                end += size
+        return compact
+
+    def cut(self, images: np.ndarray, scale: np.ndarray, top: np.ndarray, left: np.ndarray) -> np.ndarray:
+        """Cuts crops from the mapped files or from memory.
+
+        Args:
+            images: Positions of the images (N,).
+            scale: Positions of their scales in the layout (N,).
+            top: First row of blocks of each crop (N,).
+            left: First column of blocks of each crop (N,).
+
+        Returns:
+            Integers (N, prefix, size, size).
+        """
+        self.open()
+        batch = np.empty((len(images), self.prefix, self.size, self.size), self.manifest.dtype)
+        blocks = self.layout.blocks[images, scale]
+        lengths = blocks.prod(1) * self.prefix
+        columns = (self.layout.shard[images], self.layout.start[images, scale], lengths, blocks, top, left)
+        places = list(zip(*(column.tolist() for column in columns), strict=True))
+        if self.residency == "disk" and hasattr(mmap, "MADV_WILLNEED"):
+            self._prefetch(places)
+        for crop, (shard, start, length, (rows, width), y, x) in zip(batch, places, strict=True):
+            image = self._arrays[shard][start : start + length].reshape(self.prefix, rows, width)
+            crop[...] = image[:, y : y + self.size, x : x + self.size]
+        return batch
+
+    def _prefetch(self, places: list[tuple[Any, ...]]) -> None:
+        """Announces all reads of a batch to the operating system, so that it reads in parallel."""
+        item, page = self.manifest.dtype.itemsize, mmap.PAGESIZE
+        for shard, start, length, *_ in places:
+            begin, mapped = start * item // page * page, self._maps[shard]
+            assert mapped is not None
+            mapped.madvise(mmap.MADV_WILLNEED, begin, (start + length) * item - begin)
+
+    def locate(
+        self, images: np.ndarray, scale: np.ndarray, top: np.ndarray, left: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The first element of each crop in the concatenation of all shards (N,), and its image's blocks (N, 2).
+
+        Args:
+            images: As for :meth:`cut`.
+            scale: As for :meth:`cut`.
+            top: As for :meth:`cut`.
+            left: As for :meth:`cut`.
+        """
+        self.open()
+        assert self._offsets is not None
+        blocks = self.layout.blocks[images, scale]
+        start = self._offsets[self.layout.shard[images]] + self.layout.start[images, scale]
+        return start + top * blocks[:, 1] + left, blocks
+
+    def gather(self, corner: Tensor, blocks: Tensor) -> Tensor:
+        """Cuts crops on the device of ``corner``, and moves the coefficients there at the first call.
+
+        Args:
+            corner: As from :meth:`locate`.
+            blocks: As from :meth:`locate`.
+
+        Returns:
+            Integers (N, prefix, size, size).
+
+        Raises:
+            StoreError: The coefficients do not fit on the device.
+        """
+        if self._flat is None or self._flat.device != corner.device:  # statistics are computed on the CPU first
+            self._flat = self._move(corner.device)
+        step = torch.arange(max(self.size, self.prefix), device=corner.device)
+        rows, columns = (blocks[:, axis, None, None, None] for axis in (0, 1))
+        x, y, channel = step[: self.size], step[: self.size, None], step[: self.prefix, None, None]
+        return self._flat[corner[:, None, None, None] + (channel * rows + y) * columns + x]
+
+    def _move(self, device: torch.device) -> Tensor:
+        if self._flat is None:
+            self.open()
+            arrays, self._arrays = self._arrays, []  # frees the copy in memory
+            self._flat = torch.from_numpy(np.concatenate(arrays) if len(arrays) > 1 else arrays[0])
+        if device.type == "cuda":
+            free = torch.cuda.mem_get_info(device)[0]
+            if self._flat.nbytes > 0.9 * free:  # leaves some memory for the network
+                raise StoreError(
+                    f"{self.manifest.root}: {self._flat.nbytes / 1e9:.2f} GB of {self.split} do not fit on {device}, "
+                    f"{free / 1e9:.2f} GB are free: --data.residency ram or disk"
+                )
+        return self._flat.to(device)
+
+
+def _raise_file_limit(count: int) -> None:
+    """Raises the limit of open files to the maximum allowed: each mapped shard is one."""
+    if count < 500:
+        return
+    try:
+        import resource
+
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ImportError, ValueError, OSError):
+        pass
+
+
+def physical_memory() -> int:
+    """Bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

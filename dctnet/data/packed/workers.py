@@ -1,0 +1,78 @@
+"""Writing of shards by worker processes, and an estimate of the time it takes."""
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from dctnet.data.packed.shard import ShardTask, one_thread, shard_images, shard_size, write_shard
+from dctnet.errors import UserError
+
+
+def estimate_seconds(tasks: list[ShardTask], workers: int) -> float:
+    """Estimates the time to write some shards, by transforming up to 32 images of the largest."""
+    largest = max(tasks, key=shard_size)
+    sample = dataclasses.replace(
+        largest, images=largest.images[:: max(1, len(largest.images) // 16)], on_error="skip"
+    )
+    started = time.perf_counter()
+    with one_thread():
+        list(shard_images(sample))
+    seconds_per_byte = (time.perf_counter() - started) / shard_size(sample)
+    # A single shard is never split between workers. Starting a worker takes some seconds.
+    critical = max(sum(map(shard_size, tasks)) / workers, shard_size(largest))
+    return seconds_per_byte * critical + (5 if workers > 1 else 0)
+
+
+def write_shards(tasks: list[ShardTask], folder: Path, workers: int) -> None:
+    """Writes shards, in this process if ``workers`` is 1.
+
+    Raises:
+        UserError: A worker process died.
+        OSError: The disk is full or cannot be written.
+        ImageError: As :func:`~dctnet.data.packed.shard.write_shard`.
+    """
+    with tqdm(total=sum(len(task.images) for task in tasks), desc="packing", unit="img") as bar:
+        if workers == 1:
+            with one_thread():
+                for task in tasks:
+                    write_shard(task, folder)
+                    bar.update(len(task.images))
+            return
+        # A forked process would copy locks that torch's threads may hold.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, context, _start_worker) as pool:
+            running = {pool.submit(write_shard, task, folder): task for task in tasks}
+            try:
+                for future in as_completed(running):
+                    future.result()
+                    bar.update(len(running[future].images))
+            except BrokenProcessPool as error:
+                raise UserError(
+                    f"{folder}: a worker process died; run the same command again, with fewer --workers if memory ran out"
+                ) from error
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process shuts the pool down
+    # A parent that was killed cannot do so, and its workers would wait forever.
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _exit_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
