@@ -1,34 +1,50 @@
-"""A small packed store, made once a session, and what packs another."""
+"""A small packed store, packed once per session, and functions that pack and read stores."""
 
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from dctnet.data.packed.plan import PackData
+from dctnet.data.packed.manifest import read_manifest, shard_file
+from dctnet.data.packed.shard import read_index
 from dctnet.data.packed.writer import pack
 
+SMALL = {"channels": "square-24", "image_size": 32, "decoder": "pillow", "workers": 1, "shard_bytes": 10_000}
+
+
+def pack_small(src, out, **options) -> Path:
+    """Packs photographs for crops of 32 px into small shards."""
+    pack(str(src), str(out), **{**SMALL, **options})
+    return Path(out)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def stored_images(root, split):
+    """Path and integers at each scale, (K, rows, columns), of each image of a split, sliced one by one."""
+    manifest, images = read_manifest(root), []
+    for shard in manifest.splits[split].shards:
+        flat, end = np.fromfile(shard_file(manifest.root, shard), manifest.dtype.newbyteorder("<")), 0
+        for entry in read_index(manifest, shard):
+            scales = []
+            for rows, columns in entry["blocks"]:
+                start, end = end, end + len(manifest.channels) * rows * columns
+                scales.append(flat[start:end].reshape(-1, rows, columns))
+            images.append((entry["path"], scales))
+        assert end == flat.size
+    return images
+
 
 @pytest.fixture(scope="session")
-def pack_small():
-    """Packs photographs for crops of 32 px into small shards; options of ``pack`` and of ``PackData`` alike."""
-
-    def run(src, out, **options) -> Path:
-        own = {name: options.pop(name) for name in list(options) if name in PackData.__dataclass_fields__}
-        data = PackData(**{"channels": "square-24", "image_size": 32, **own})
-        pack(str(src), str(out), data, **{"workers": 1, "shard_bytes": 10_000, **options})
-        return Path(out)
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def store(photos, tmp_path_factory, pack_small):
-    """The photographs, packed. Not to be changed; see ``own_store``."""
+def store(photos, tmp_path_factory):
+    """The packed photographs. Tests must not change it; see ``own_store``."""
     return pack_small(photos, tmp_path_factory.mktemp("packed") / "store")
 
 
 @pytest.fixture
 def own_store(store, tmp_path):
-    """A copy, for a test that spoils files."""
+    """A copy, for tests that damage files."""
     return Path(shutil.copytree(store, tmp_path / "store"))
