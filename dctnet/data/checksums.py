@@ -9,8 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dctnet.data.folders import CHECKSUMS, list_files
-from dctnet.data.packed.manifest import is_store
-from dctnet.data.packed.schema import MANIFEST
+from dctnet.data.packed.manifest import MANIFEST, is_store
 from dctnet.data.packed.verify import verify_store
 from dctnet.errors import UserError, did_you_mean_path, first_line, no_folder, printable
 from dctnet.io.atomic import atomic_write

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dctnet.data.packed.reader import physical_memory
+from dctnet.data.packed.storage import physical_memory
 from dctnet.errors import UserError
 from dctnet.frequency.dct import BLOCK
 from dctnet.io.config_checks import Range, check_options

@@ -16,9 +16,8 @@ from dctnet.data.config_checks import check_data_options
 from dctnet.data.dataset import PhotoDataset, make_dataset
 from dctnet.data.folders import Files
 from dctnet.data.images.photo import ImageError, choose_decoder, describe_decoder
-from dctnet.data.packed.channels import choose_channels
 from dctnet.data.packed.manifest import pick_split
-from dctnet.data.packed.reader import PackedDataset
+from dctnet.data.packed.reader import PackedDataset, choose_channels
 from dctnet.data.sampler import EpochSampler, ResumableLoader
 from dctnet.data.sources import StoreSource, open_source
 from dctnet.data.statistics import channel_statistics

@@ -10,8 +10,8 @@ from typing import Any
 
 from dctnet.data.download import fetch
 from dctnet.data.folders import Files, choose_classes, class_folders, list_classes, list_unlabelled
-from dctnet.data.packed.index import read_index
 from dctnet.data.packed.manifest import is_store, pick_split, read_manifest
+from dctnet.data.packed.shard import read_index
 from dctnet.data.splits import SPLITS, cap_per_class, hold_out, split_folder
 from dctnet.errors import UserError, no_folder, printable
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from dctnet.data.packed.writer import PackData, pack
+from dctnet.data.packed.writer import pack
 from dctnet.data.sources import PhotoSource, StoreSource
 from dctnet.errors import UserError
 
@@ -13,7 +13,7 @@ from dctnet.errors import UserError
 def store(photos, tmp_path_factory):
     """A packed store of ``photos``."""
     root = tmp_path_factory.mktemp("packed") / "store"
-    pack(str(photos), str(root), PackData(channels="dc", image_size=32, decoder="pillow"), workers=1)
+    pack(str(photos), str(root), channels="dc", image_size=32, decoder="pillow", workers=1)
     return root
 
 

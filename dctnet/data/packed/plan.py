@@ -12,12 +12,13 @@ import numpy as np
 from tqdm import tqdm
 
 from dctnet import __version__
-from dctnet.data.folders import SPLITS, Files
+from dctnet.data.folders import Files
 from dctnet.data.images.photo import Decoder, ImageError, describe_decoder, image_size
 from dctnet.data.packed.manifest import MANIFEST, PLAN, evaluation_scale, read_json, read_manifest
 from dctnet.data.packed.quantization import choose_quantization_steps, sample_coefficients
 from dctnet.data.packed.shard import PlannedImage, ShardTask, grid
 from dctnet.data.sources import PhotoSource
+from dctnet.data.splits import SPLITS
 from dctnet.errors import UserError
 from dctnet.frequency.dct import BLOCK
 from dctnet.io.atomic import atomic_write
@@ -89,7 +90,7 @@ def make_plan(
     """
     block_bytes = len(channels) * np.dtype(dtype).itemsize
     splits: dict[str, Any] = {}
-    for split in source.splits_present or ("train", "val"):
+    for split in source.splits_present:
         images, skipped = _measure(source.files(split), source.root, scales[split], on_error, split)
         sizes = [sum(rows * columns for rows, columns in blocks) * block_bytes for _, _, blocks, _ in images]
         shards = _fill_shards(sizes, shard_bytes)

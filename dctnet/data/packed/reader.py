@@ -35,7 +35,6 @@ class PackedDataset(Dataset[Any]):
         seed: Seed of the random crops.
 
     Attributes:
-        paths: Source path of each image.
         targets: Class index of each image.
 
     Raises:
@@ -85,20 +84,18 @@ class PackedDataset(Dataset[Any]):
         return [stored.index(evaluation_scale)]
 
     def _read_layout(self, scales: list[int]) -> Layout:
-        """Reads the indices of all shards: sets ``paths`` and ``targets``, returns where the images are stored."""
-        paths, targets, shard_of, starts, blocks = [], [], [], [], []
+        """Reads the indices of all shards: sets ``targets``, returns where the images are stored."""
+        targets, shard_of, starts, blocks = [], [], [], []
         for position, shard in enumerate(pick_split(self.manifest, self.split).shards):
             end = 0
             for image in read_index(self.manifest, shard):
                 sizes = [rows * columns * len(self.manifest.channels) for rows, columns in image["blocks"]]
                 ends = np.cumsum([end, *sizes]).tolist()
-                paths.append(image["path"])
                 targets.append(image["target"])
                 shard_of.append(position)
                 starts.append([ends[s] for s in scales])
                 blocks.append([image["blocks"][s] for s in scales])
                 end = ends[-1]
-        self.paths: tuple[str, ...] = tuple(paths)
         self.targets: tuple[int, ...] = tuple(targets)
         return Layout(np.array(shard_of), np.array(starts), np.array(blocks))
 

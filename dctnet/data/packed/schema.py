@@ -6,7 +6,7 @@ The content is untrusted input: every value is checked before it is used.
 import re
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple, TypeAlias
 
 from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS
 from dctnet.frequency.dct import BLOCK
@@ -37,7 +37,7 @@ class MapOf(NamedTuple):
 
 
 # A dict is an object with exactly these keys.
-Schema = Union[Rule, ListOf, MapOf, dict[str, "Schema"]]
+Schema: TypeAlias = "Rule | ListOf | MapOf | dict[str, Schema]"
 
 
 def find_fault(content: Any, schema: Schema) -> str | None:
@@ -56,7 +56,8 @@ def _find_fault(content: Any, schema: Schema) -> str | None:
     if isinstance(schema, ListOf):
         if not isinstance(content, list):
             return _describe(content, "a list")
-        return next((f"[{i}]{fault}" for i, item in enumerate(content) if (fault := _find_fault(item, schema[0]))), None)
+        faults = ((i, _find_fault(item, schema.item)) for i, item in enumerate(content))
+        return next((f"[{i}]{fault}" for i, fault in faults if fault), None)
     if not isinstance(content, dict):
         return _describe(content, "an object")
     if isinstance(schema, MapOf):
@@ -141,9 +142,7 @@ MANIFEST_SCHEMA: dict[str, Schema] = {
     "steps": Rule("a list of positive numbers", _is_positive_numbers),
     "dtype": Rule("int8 or int16", lambda value: value in ("int8", "int16")),
     "error": _OBJECT,
-    "image_size": Rule(
-        f"pixels, a multiple of {BLOCK}", lambda v: type(v) is int and 0 < v < 2**31 and v % BLOCK == 0
-    ),
+    "image_size": Rule(f"pixels, a multiple of {BLOCK}", lambda v: type(v) is int and 0 < v < 2**31 and v % BLOCK == 0),
     "crop_fraction": Rule(
         "a number above 0 and at most 1", lambda value: type(value) in (int, float) and 0 < value <= 1
     ),

@@ -20,9 +20,7 @@ from dctnet.errors import UserError
 def estimate_seconds(tasks: list[ShardTask], workers: int) -> float:
     """Estimates the time to write some shards, by transforming up to 32 images of the largest."""
     largest = max(tasks, key=shard_size)
-    sample = dataclasses.replace(
-        largest, images=largest.images[:: max(1, len(largest.images) // 16)], on_error="skip"
-    )
+    sample = dataclasses.replace(largest, images=largest.images[:: max(1, len(largest.images) // 16)], on_error="skip")
     started = time.perf_counter()
     with one_thread():
         list(shard_images(sample))
@@ -57,7 +55,7 @@ def write_shards(tasks: list[ShardTask], folder: Path, workers: int) -> None:
                     bar.update(len(running[future].images))
             except BrokenProcessPool as error:
                 raise UserError(
-                    f"{folder}: a worker process died; run the same command again, with fewer --workers if memory ran out"
+                    f"{folder}: a worker process died; run the command again, with fewer --workers if memory ran out"
                 ) from error
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)

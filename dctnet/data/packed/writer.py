@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from dctnet.data.config_checks import check_data_options
 from dctnet.data.images.photo import choose_decoder
 from dctnet.data.packed.manifest import MANIFEST, PLAN, Shard, dump_manifest, is_store, read_manifest
 from dctnet.data.packed.plan import choose_scales, make_plan, make_tasks, resume_or_create_plan
@@ -90,6 +91,12 @@ def pack(
     started = time.perf_counter()
     if is_store(src):
         raise UserError(f"{src}: already a packed store; pack from the photographs")
+    check_data_options(
+        {
+            "channels": channels, "image_size": image_size, "crop_fraction": crop_fraction, "min_scale": min_scale,
+            "val_fraction": val_fraction, "classes": classes, "per_class": per_class,
+        }
+    )  # fmt: skip
     if (workers is not None and workers < 1) or shard_bytes < 1:
         raise UserError(f"--workers and --shard_bytes must be at least 1, got {workers} and {shard_bytes}")
     folder, reader = Path(out), choose_decoder(decoder)
@@ -100,9 +107,7 @@ def pack(
     if folder.resolve().is_relative_to(source.root.resolve()):
         raise UserError(f"{out}: lies within {src} and would become one of its classes; choose a folder outside")
     split_scales = choose_scales(image_size, crop_fraction, min_scale, scales)
-    plan = make_plan(
-        source, ranked, image_size, crop_fraction, split_scales, dtype, shard_bytes, reader, on_error
-    )
+    plan = make_plan(source, ranked, image_size, crop_fraction, split_scales, dtype, shard_bytes, reader, on_error)
     with _translate_disk_errors(folder), lock_folder(folder):
         plan = resume_or_create_plan(plan, folder, source.root, reader)
         tasks = make_tasks(plan, source.root, reader, on_error)
@@ -127,9 +132,8 @@ def _translate_disk_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         count = len(list(folder.glob("*-*.json"))) if folder.is_dir() else 0
         advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "correct this"
-        raise UserError(
-            f"{folder}: {first_line(error)}; {count} shards are complete and kept; {advice} and run the same command again"
-        ) from error
+        kept = f"{count} shards are complete and kept"
+        raise UserError(f"{folder}: {first_line(error)}; {kept}; {advice} and run the same command again") from error
 
 
 @contextlib.contextmanager
@@ -187,8 +191,8 @@ def _print_plan(plan: dict[str, Any], tasks: list[ShardTask], missing: list[Shar
     kept = f"; {len(tasks) - len(missing)} shards are already complete" if len(missing) < len(tasks) else ""
     worst = max(plan["error"]["relative_rms"])
     print(
-        f"{images:,} images to pack into {len(missing)} shards{kept}. Size of the store: {size / 1e6:,.1f} MB; time: about "
-        f"{seconds:,.0f} s with {workers} processes. Quantization error: at most {100 * worst:.1f} % of a channel's "
+        f"{images:,} images to pack into {len(missing)} shards{kept}. Size of the store: {size / 1e6:,.1f} MB; "
+        f"time: about {seconds:,.0f} s with {workers} processes. Quantization error: at most {100 * worst:.1f} % of a channel's "
         "standard deviation",
         flush=True,
     )

@@ -295,7 +295,10 @@ def test_image_size_beyond_the_memory_is_refused(own_store):
         (lambda index: index.update(images=1), "images is 1, must be a list"),
         (lambda index: index.update(images=[None]), r"images\[0\] is None, must be an object"),
         (lambda index: index["images"][0].update(path=1), r"images\[0\].path is 1"),
-        (lambda index: index["images"][1].update(target=-1), r"images\[1\].target is -1, must be a class index below 3"),
+        (
+            lambda index: index["images"][1].update(target=-1),
+            r"images\[1\].target is -1, must be a class index below 3",
+        ),
         (lambda index: index["images"][0].update(target=3), "target is 3"),
         (lambda index: index["images"][0].update(blocks=[]), r"blocks is \[\]"),
         (lambda index: index["images"][0].update(blocks=[[-4, -4]] * 3), "blocks is"),

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from dctnet.data.packed.index import read_index
 
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.data.packed.index import read_index
 from dctnet.data.packed.manifest import index_file, read_manifest, shard_file
 from dctnet.data.packed.schema import StoreError
 from dctnet.errors import UserError
