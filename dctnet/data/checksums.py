@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from dctnet.data.folders import CHECKSUMS, list_files
 from dctnet.data.packed.manifest import MANIFEST, is_store
-from dctnet.data.packed.verify import verify_store
+from dctnet.data.packed.verify import verify as verify_store
 from dctnet.errors import UserError, did_you_mean_path, first_line, no_folder, printable
 from dctnet.io.atomic import atomic_write
 

@@ -216,6 +216,6 @@ def pick_split(manifest: Manifest, name: str) -> Split:
     if name not in manifest.splits:
         known = ", ".join(manifest.splits)
         raise StoreError(
-            f"{manifest.root}: no split {name!r} in this store; it has {known}.{did_you_mean(name, manifest.splits)}"
+            f"{manifest.root}: no split {name!r} in this store, it has {known}.{did_you_mean(name, manifest.splits)}"
         )
     return manifest.splits[name]

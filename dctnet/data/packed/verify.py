@@ -10,7 +10,7 @@ from dctnet.errors import no_folder, printable
 from dctnet.io.files import file_sha256
 
 
-def verify_store(store: str) -> None:
+def verify(store: str) -> None:
     """Checks every byte of a packed store against the checksums in its manifest.
 
     Args:

@@ -21,8 +21,8 @@ from dctnet.data.packed.verify import is_intact
 from dctnet.data.packed.workers import estimate_seconds, write_shards
 from dctnet.data.sources import PhotoSource
 from dctnet.errors import UserError, first_line, printable
-from dctnet.frequency.channels import rank_channels
 from dctnet.frequency.maskfile import keep_probability, resolve_channels
+from dctnet.frequency.selections import rank_channels
 from dctnet.io.atomic import atomic_write
 from dctnet.io.canonical_json import parse_json
 
@@ -192,8 +192,8 @@ def _print_plan(plan: dict[str, Any], tasks: list[ShardTask], missing: list[Shar
     worst = max(plan["error"]["relative_rms"])
     print(
         f"{images:,} images to pack into {len(missing)} shards{kept}. Size of the store: {size / 1e6:,.1f} MB; "
-        f"time: about {seconds:,.0f} s with {workers} processes. Quantization error: at most {100 * worst:.1f} % of a channel's "
-        "standard deviation",
+        f"time: about {seconds:,.0f} s with {workers} processes. Quantization error: at most {100 * worst:.1f} % of a "
+        "channel's standard deviation",
         flush=True,
     )
 

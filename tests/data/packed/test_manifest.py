@@ -11,7 +11,7 @@ import torch
 
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.packed.manifest import MANIFEST, PLAN, StoreError, is_store, read_manifest
-from dctnet.data.packed.verify import verify_store
+from dctnet.data.packed.verify import verify
 from dctnet.errors import UserError
 from dctnet.io.canonical_json import dump_json
 
@@ -25,7 +25,7 @@ def read_batches(root, residency="disk"):
     return batches
 
 
-def refused(root, message, read=verify_store, **options):
+def refused(root, message, read=verify, **options):
     with pytest.raises(UserError, match=message) as caught:
         read(root, **options)
     assert "\n" not in str(caught.value)
@@ -61,7 +61,7 @@ def first_shard(content):
 
 
 def test_intact_store_is_verified_and_read(store, capsys):
-    verify_store(str(store))
+    verify(str(store))
     assert "11 shards, 51 images: every byte matches its checksum" in capsys.readouterr().out
     assert len(read_batches(store)) == 9
 
@@ -69,7 +69,7 @@ def test_intact_store_is_verified_and_read(store, capsys):
 def test_store_can_be_moved(own_store, store, tmp_path):
     moved = own_store.rename(tmp_path / "ä b")
     assert all(torch.equal(a, b) for a, b in zip(read_batches(moved), read_batches(store), strict=True))
-    verify_store(str(moved))
+    verify(str(moved))
 
 
 def test_is_store_looks_for_a_manifest_and_refuses_an_incomplete_store(photos, store, tmp_path):
@@ -90,10 +90,10 @@ def test_verify_of_other_folders_names_what_to_use(photos, tmp_path):
 def test_store_without_its_manifest_is_refused(own_store):
     (own_store / MANIFEST).unlink()
     refused(own_store, f"{MANIFEST}: missing; not a packed store, or an incomplete one", read_manifest)
-    refused(own_store, "", read_batches)
+    refused(own_store, str(own_store), read_batches)
 
 
-@pytest.mark.parametrize("read", [read_batches, verify_store, read_manifest])
+@pytest.mark.parametrize("read", [read_batches, verify, read_manifest])
 def test_missing_or_truncated_file_is_refused(own_store, read):
     path = own_store / "train-00003.bin"
     whole = path.read_bytes()
@@ -110,7 +110,7 @@ def test_missing_or_truncated_file_is_refused(own_store, read):
     refused(own_store, "val-00000.json: missing", read)
 
 
-@pytest.mark.parametrize("read", [read_batches, verify_store])
+@pytest.mark.parametrize("read", [read_batches, verify])
 def test_changed_index_is_refused(own_store, read):
     path, other = own_store / "train-00000.json", own_store / "train-00001.json"
     whole, rng = path.read_bytes(), random.Random(0)
@@ -132,7 +132,7 @@ def test_index_changed_after_the_manifest_was_read_is_refused(own_store):
 @pytest.mark.parametrize("place", [0, 1234, -1])
 def test_flipped_bit_in_a_shard_is_found_by_every_complete_read(own_store, place):
     flip_bit(own_store / "train-00004.bin", place, 3)
-    refused(own_store, "train-00004.bin: changed since it was packed", verify_store)
+    refused(own_store, "train-00004.bin: changed since it was packed", verify)
     for residency in ("ram", "device"):
         refused(own_store, "train-00004.bin: changed since it was packed", read_batches, residency=residency)
 
@@ -155,10 +155,10 @@ def test_manifest_with_a_flipped_bit_is_refused_or_has_the_same_meaning(own_stor
             path.write_bytes(whole)
             flip_bit(path, place, bit)
             try:
-                assert read_manifest(own_store) == before
+                accepted = read_manifest(own_store) == before
             except StoreError as error:
-                assert "\n" not in str(error)
-                assert str(path) in str(error)
+                accepted = "\n" not in str(error) and str(path) in str(error)
+            assert accepted
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,9 @@ from dctnet.data.packed.manifest import read_manifest
 from dctnet.data.packed.shard import image_coefficients
 from dctnet.data.sources import PhotoSource, StoreSource
 from dctnet.errors import UserError
-from dctnet.frequency.channels import ChannelSet, PlanesToChannels, named_channels, zigzag_order
+from dctnet.frequency.channels import ChannelSet, PlanesToChannels, zigzag_order
 from dctnet.frequency.maskfile import write_mask
+from dctnet.frequency.selections import named_channels
 from dctnet.io import atomic
 from tests.conftest import paint
 from tests.data.packed.conftest import contents, pack_small, stored_images
@@ -37,9 +38,10 @@ def stop_at_shard(number, photos, out, error, expected=None):
             raise error
         return real(content)
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(expected or type(error)) as caught:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shard, "dump_json", failing)
-        pack_small(photos, out)
+        with pytest.raises(expected or type(error)) as caught:
+            pack_small(photos, out)
     return str(caught.value)
 
 
@@ -204,7 +206,7 @@ def test_store_of_changed_photographs_is_refused(own_photos, tmp_path):
         ({"crop_fraction": 0.0}, "--data.crop_fraction must be .*0.05.*, got 0.0"),
         ({"min_scale": 1.5}, "--data.min_scale must be .*1, got 1.5"),
         ({"val_fraction": -0.1}, "--data.val_fraction must be .*0.*, got -0.1"),
-        ({"per_class": 0}, "--data.per_class must be .*1, got 0"),
+        ({"per_class": 0}, "--data.per_class must be .*1.*, got 0"),
         ({"crop_fraction": None}, "--data.crop_fraction must not be null"),
         ({"channels": "squre-24"}, "square-24"),
         ({"classes": ["read"]}, "Did you mean 'red'"),
@@ -313,12 +315,17 @@ def test_bad_files_stop_the_packing_or_are_skipped_and_listed(own_photos, tmp_pa
 
     (own_photos / "train" / "blue" / "2.jpg").write_bytes(b"")
     (own_photos / "val" / "red" / "0.jpg").write_bytes(b"no image")
-    splits = read_manifest(pack_small(own_photos, tmp_path / "more", on_error="skip")).splits
+    more = pack_small(own_photos, tmp_path / "more", on_error="skip")
+    splits = read_manifest(more).splits
     assert [path for path, _ in splits["train"].skipped] == ["train/blue/2.jpg", "train/green/1.jpg"]
     assert [path for path, _ in splits["val"].skipped] == ["val/red/0.jpg"]
     assert all(reason for split in splits.values() for _, reason in split.skipped)
     assert sum(one.images for one in splits["train"].shards) == 16
     assert sum(one.images for one in splits["val"].shards) == 8
+    with pytest.warns(UserWarning, match="2 files of train were left out"):
+        files = StoreSource(more).files("train")
+    assert len(files) == 16
+    assert not {"train/blue/2.jpg", "train/green/1.jpg"} & {*files.paths}
 
 
 def test_image_error_of_a_worker_process_is_complete(own_photos):
