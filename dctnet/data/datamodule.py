@@ -13,22 +13,20 @@ from torch.utils.data import DataLoader
 
 from dctnet.data.bad_files import BadFileLog
 from dctnet.data.config_checks import check_data_options
-from dctnet.data.dataset import PhotoDataset, make_dataset
+from dctnet.data.dataset import PhotoDataset, make_dataset, make_loader
 from dctnet.data.folders import Files
 from dctnet.data.images.photo import ImageError, choose_decoder, describe_decoder
 from dctnet.data.packed.manifest import pick_split
 from dctnet.data.packed.reader import PackedDataset, choose_channels
 from dctnet.data.sampler import EpochSampler, ResumableLoader
 from dctnet.data.sources import StoreSource, open_source
-from dctnet.data.statistics import channel_statistics
+from dctnet.data.statistics import channel_statistics, choose_samples
 from dctnet.errors import UserError, printable
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import resolve_channels
 
 Split = Literal["train", "val", "test"]
 _STAGES: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
-# Above every training epoch, so that statistics and training use different random crops.
-_STATISTICS_EPOCH = 2**31 - 1
 
 
 class FrequencyDataModule(pl.LightningDataModule):
@@ -195,17 +193,8 @@ class FrequencyDataModule(pl.LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _loader(self, split: str, sampler: Any, kind: type[DataLoader] = DataLoader) -> DataLoader:
-        dataset = self._dataset(split)
-        workers = self.hparams["num_workers"] if self.store is None else 0
-        return kind(
-            dataset,
-            batch_size=self.hparams["batch_size"],
-            sampler=sampler,
-            num_workers=workers,
-            collate_fn=functools.partial(_collate, dataset, split),
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=workers > 0,
-        )
+        options = self.hparams
+        return make_loader(self._dataset(split), split, sampler, options["batch_size"], options["num_workers"], kind)
 
     def _dataset(self, split: str) -> PhotoDataset | PackedDataset:
         if split not in self._datasets:
@@ -255,17 +244,15 @@ class FrequencyDataModule(pl.LightningDataModule):
         Raises:
             UserError: None of the images can be read.
         """
-        files, (rank, world) = self.files("train"), self._rank()
-        count = min(self.hparams["norm_images"], len(files))
-        # Evenly spaced, because the list is sorted by class.
-        chosen = [(_STATISTICS_EPOCH, i * len(files) // count) for i in range(count)][rank::world]
-        loader, transform = self._loader("train", chosen), transform or nn.Identity()
+        rank, world = self._rank()
+        keys = choose_samples(len(self.files("train")), self.hparams["norm_images"])
+        loader, transform = self._loader("train", keys[rank::world]), transform or nn.Identity()
         shape = (1, 3, BLOCK, BLOCK) if self.hparams["input"] == "rgb" else (1, len(self.channel_set), 1, 1)
         batches = (self.on_after_batch_transfer(self.on_before_batch_transfer(batch, 0), 0) for batch in loader)
         inputs = (transform(batch["input"]) for batch in batches if len(batch["target"]))
         found = channel_statistics(inputs, transform(torch.zeros(shape)).shape[1], self._add_ranks)
         if found is None:
-            raise UserError(f"{self.root}: none of the first {count} training images can be read")
+            raise UserError(f"{self.root}: none of the {len(keys)} images for the normalisation can be read")
         return found
 
     def _add_ranks(self, sums: Tensor) -> Tensor:
@@ -273,7 +260,3 @@ class FrequencyDataModule(pl.LightningDataModule):
             return sums
         strategy = self.trainer.strategy  # type: ignore[union-attr]
         return strategy.reduce(sums.to(strategy.root_device), reduce_op="sum").cpu()  # NCCL adds on GPUs only
-
-
-def _collate(dataset: PhotoDataset | PackedDataset, split: str, samples: Any) -> dict[str, Any]:
-    return {**dataset.collate(samples), "split": split}

@@ -1,24 +1,22 @@
 """Image files to samples and batches; each sample depends on (seed, epoch, index) only, not on the worker."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
-from dctnet.data.coefficients import CoefficientReader
 from dctnet.data.folders import Files
 from dctnet.data.images.photo import Decoder, ImageError, Photo
 from dctnet.data.packed.manifest import evaluation_scale
 from dctnet.data.packed.reader import PackedDataset
-from dctnet.data.pixels import ChannelReader, RGBReader
+from dctnet.data.preprocess import Reader, make_reader
 from dctnet.data.sources import PhotoSource, StoreSource
 from dctnet.data.transforms import CenterCrop, TrainCrop
 from dctnet.frequency.channels import ChannelSet
-
-Reader = ChannelReader | CoefficientReader | RGBReader
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,9 @@ def make_dataset(
     """
     files, train, size = source.files(split), split == "train", options["image_size"]
     if isinstance(source, PhotoSource):
-        return PhotoDataset(files, _make_reader(train, channel_set, options), decoder, options["seed"])
+        crop = TrainCrop(options["min_scale"]) if train else CenterCrop(options["crop_fraction"])
+        reader = make_reader(crop, size, channel_set, options["input"], options["source"], options["dct"])
+        return PhotoDataset(files, reader, decoder, options["seed"])
     scale = evaluation_scale(size, options["crop_fraction"])
     dataset = PackedDataset(
         source.manifest, split, channel_set, size, train, scale, options["residency"], options["seed"]
@@ -121,11 +121,35 @@ def make_dataset(
     return dataset
 
 
-def _make_reader(train: bool, channel_set: ChannelSet, options: Mapping[str, Any]) -> Reader:
-    size = options["image_size"]
-    crop = TrainCrop(options["min_scale"]) if train else CenterCrop(options["crop_fraction"])
-    if options["input"] == "rgb":
-        return RGBReader(crop, size)
-    if options["source"] == "coefficients":
-        return CoefficientReader(crop, size, channel_set)
-    return ChannelReader(crop, size, channel_set, options["dct"])
+def make_loader(
+    dataset: PhotoDataset | PackedDataset,
+    split: str,
+    sampler: Iterable[tuple[int, int]],
+    batch_size: int,
+    num_workers: int,
+    kind: type[DataLoader] = DataLoader,
+) -> DataLoader:
+    """A loader whose batches name their split.
+
+    Args:
+        dataset: The split's dataset.
+        split: Value of ``split`` in each batch.
+        sampler: (epoch, index) pairs.
+        batch_size: Pairs per batch.
+        num_workers: Worker processes for photographs; a packed store is read without.
+        kind: Class of the loader.
+    """
+    workers = num_workers if isinstance(dataset, PhotoDataset) else 0
+    return kind(
+        dataset,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        collate_fn=functools.partial(_collate, dataset, split),
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=workers > 0,
+    )
+
+
+def _collate(dataset: PhotoDataset | PackedDataset, split: str, samples: Any) -> dict[str, Any]:
+    return {**dataset.collate(samples), "split": split}

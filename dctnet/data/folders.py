@@ -1,4 +1,4 @@
-"""Folders of class folders: which files belong to which split and class."""
+"""Image files in class folders: listing them, and choosing classes."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dctnet.errors import UserError, did_you_mean, did_you_mean_path, first_line, no_folder
 
-# The file of checksums that ``dctnet manifest`` writes into a data set; not one of its files, wherever it lies.
+# File with the output of sha256sum, which is in the data set's folder and is not an image.
 CHECKSUMS = "SHA256SUMS"
 
 
@@ -19,7 +19,7 @@ class Files:
 
     Args:
         paths: The files.
-        targets: The class index of each, −1 where there is no label.
+        targets: The class index of each file, −1 if it has no label.
     """
 
     paths: tuple[str, ...]
@@ -30,59 +30,46 @@ class Files:
 
 
 def class_folders(folder: Path) -> list[str]:
-    """Names of the class folders, sorted; hidden ones do not count.
+    """Names of the class folders, sorted, without hidden ones.
 
     Raises:
-        UserError: The folder does not exist (gives the nearest sibling), or holds no folder.
+        UserError: The folder does not exist (the message names the nearest one), or has no class folders.
     """
     if not folder.is_dir():
         raise no_folder(folder)
     names = sorted(e.name for e in os.scandir(folder) if e.is_dir() and not e.name.startswith("."))
     if not names:
-        raise UserError(f"{folder}: holds no class folder; wanted one folder of images a class")
+        raise UserError(f"{folder}: no class folder in it; wanted one folder of images per class")
     return names
 
 
-def list_files(folder: Path, follow: bool = False) -> list[str]:
-    """All files below a folder, sorted; hidden ones and those named ``SHA256SUMS`` do not count.
+def list_files(folder: Path) -> list[str]:
+    """All files below a folder, sorted, without hidden ones and those named ``SHA256SUMS``.
 
-    Args:
-        folder: The folder.
-        follow: Whether to go into links to folders that lie in it.
+    Links to files are listed; links to folders are not followed. A folder that does not exist has no files.
 
     Raises:
-        UserError: A folder cannot be listed, or a link leads back to a folder on the way to it, or to what holds one.
+        UserError: A folder cannot be listed.
     """
     found = []
-    for parent, folders, names in os.walk(folder, onerror=_refuse_unlisted, followlinks=follow):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if follow:
-            _refuse_cycles(folder, Path(parent), folders)
+    for parent, folders, names in os.walk(folder, onerror=_raise_listing_error):
+        folders[:] = [name for name in folders if not name.startswith(".")]
         found += [os.path.join(parent, name) for name in names if not name.startswith(".") and name != CHECKSUMS]
     return sorted(found)
 
 
-def _refuse_unlisted(error: OSError) -> None:
-    # What os.walk would otherwise leave out without a word, but for class folders that need not be there.
+def _raise_listing_error(error: OSError) -> None:
+    # os.walk ignores errors by default. A missing folder is allowed: a split need not have every class.
     if not isinstance(error, FileNotFoundError):
         raise UserError(f"{error.filename}: cannot be listed: {first_line(error)}") from error
 
 
-def _refuse_cycles(top: Path, parent: Path, folders: list[str]) -> None:
-    for link in (parent / name for name in folders if os.path.islink(parent / name)):
-        # By the way that was taken, not by where the parent lies: two links may lead to each other's folders.
-        below = parent.relative_to(top)
-        target, way = os.path.realpath(link), (top / folder for folder in (below, *below.parents))
-        if any(Path(os.path.realpath(folder)).is_relative_to(target) for folder in way):
-            raise UserError(f"{link}: a link to {target}, which holds it; remove the link")
-
-
 def list_classes(folder: Path, classes: Sequence[str]) -> Files:
-    """The files of some classes.
+    """The files of some classes, class by class.
 
     Args:
-        folder: Holds the class folders.
-        classes: Their names; a file's target is the place of its class here. One without a folder has no files.
+        folder: Folder with the class folders.
+        classes: Class names; a file's target is the index of its class. A class without a folder has no files.
     """
     paths: list[str] = []
     targets: list[int] = []
@@ -107,16 +94,16 @@ def list_unlabelled(root: Path) -> Files:
     return Files(tuple(paths), (-1,) * len(paths))
 
 
-def choose_classes(present: Sequence[str], wanted: str | Sequence[str] | None, where: Path) -> list[str]:
-    """The classes to use out of those present.
+def choose_classes(present: Sequence[str], wanted: str | Sequence[str] | None, folder: Path) -> list[str]:
+    """The classes to use, of those present.
 
     Args:
         present: Names of the class folders.
-        wanted: None for all; ``imagenette``, ``imagewoof``, ``imagenet100``; a file with one name a line; or the names.
-        where: The folder they were found in, for the message.
+        wanted: None for all; ``imagenette``, ``imagewoof`` or ``imagenet100``; a file with one name per line; or names.
+        folder: Folder with the class folders, for the error message.
 
     Raises:
-        UserError: The list does not exist, or a class has no folder. Gives the nearest name.
+        UserError: The class list does not exist, or a class has no folder. Names the nearest one.
     """
     if wanted is None:
         return list(present)
@@ -124,21 +111,21 @@ def choose_classes(present: Sequence[str], wanted: str | Sequence[str] | None, w
     missing = [name for name in names if name not in set(present)]
     if missing:
         count = f"{len(missing)} of {len(names)} missing"
-        raise UserError(f"{where}: no class folder {missing[0]!r} ({count}).{did_you_mean(missing[0], present)}")
+        raise UserError(f"{folder}: no class folder {missing[0]!r} ({count}).{did_you_mean(missing[0], present)}")
     return names
 
 
-def _read_class_list(spec: str) -> list[str]:
+def _read_class_list(name: str) -> list[str]:
     subsets = json.loads(resources.files("dctnet.data").joinpath("imagenet_subsets.json").read_text())
-    if spec in subsets:
-        return subsets[spec]
-    if not Path(spec).is_file():
-        hint = did_you_mean(spec, subsets) or did_you_mean_path(spec)
-        raise UserError(f"no class list {spec!r}.{hint} Known: {', '.join(subsets)}, or a file with one name a line.")
+    if name in subsets:
+        return subsets[name]
+    if not Path(name).is_file():
+        hint = did_you_mean(name, subsets) or did_you_mean_path(name)
+        raise UserError(f"no class list {name!r}.{hint} Known: {', '.join(subsets)}, or a file with one name per line.")
     try:
-        names = [line.strip() for line in Path(spec).read_text(encoding="utf-8").splitlines() if line.strip()]
+        names = [line.strip() for line in Path(name).read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{spec}: wanted class names, one a line: {first_line(error)}") from error
+        raise UserError(f"{name}: wanted class names, one per line: {first_line(error)}") from error
     if not names or len(set(names)) < len(names):
-        raise UserError(f"{spec}: wanted a file of distinct class names, one a line; got {len(names)} lines")
+        raise UserError(f"{name}: wanted distinct class names, one per line; got {len(names)} lines")
     return names

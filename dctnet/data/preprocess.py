@@ -1,7 +1,7 @@
 """One image to the input of a network, as ``dctnet validate`` reads it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
@@ -9,8 +9,10 @@ from torch import Tensor
 from dctnet.data.coefficients import CoefficientReader
 from dctnet.data.images.photo import Photo, Source, choose_decoder
 from dctnet.data.pixels import ChannelReader, RGBReader
-from dctnet.data.transforms import CenterCrop
+from dctnet.data.transforms import CenterCrop, Crop
 from dctnet.frequency.channels import ChannelSet
+
+Reader = ChannelReader | CoefficientReader | RGBReader
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,32 @@ class Preprocess:
             UserError: The decoder is ``turbojpeg`` and its library is not found.
         """
         photo = Photo(image, choose_decoder(self.decoder))
-        reader = self._reader()
-        rng = np.random.default_rng(0)  # a center crop draws nothing
-        return reader.to_device(reader.collate([reader.sample(photo, rng)]))  # type: ignore[arg-type, list-item]
-
-    def _reader(self) -> ChannelReader | CoefficientReader | RGBReader:
         crop = CenterCrop(self.crop_fraction)
-        if self.input == "rgb":
-            return RGBReader(crop, self.image_size)
-        if self.source == "coefficients":
-            return CoefficientReader(crop, self.image_size, self.channel_set)
-        return ChannelReader(crop, self.image_size, self.channel_set)
+        reader: Any = make_reader(crop, self.image_size, self.channel_set, self.input, self.source)
+        rng = np.random.default_rng(0)  # a center crop draws nothing
+        return reader.to_device(reader.collate([reader.sample(photo, rng)]))
+
+
+def make_reader(
+    crop: Crop,
+    image_size: int,
+    channel_set: ChannelSet,
+    input: Literal["channels", "rgb"],
+    source: Literal["pixels", "coefficients"],
+    dct: Literal["loader", "device"] = "loader",
+) -> Reader:
+    """The reader of an input, for training with a random crop and for evaluation with a center crop.
+
+    Args:
+        crop: The crop.
+        image_size: Side of the crop as the network sees it, in pixels; a multiple of 8.
+        channel_set: The channels, in this order; not used for RGB.
+        input: ``channels`` or ``rgb``.
+        source: ``pixels`` or ``coefficients``.
+        dct: Where the DCT of pixels is computed.
+    """
+    if input == "rgb":
+        return RGBReader(crop, image_size)
+    if source == "coefficients":
+        return CoefficientReader(crop, image_size, channel_set)
+    return ChannelReader(crop, image_size, channel_set, dct)

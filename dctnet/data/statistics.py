@@ -5,6 +5,15 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+# Above every training epoch, so that statistics and training use different random crops.
+_EPOCH = 2**31 - 1
+
+
+def choose_samples(length: int, count: int) -> list[tuple[int, int]]:
+    """(epoch, index) pairs of at most ``count`` of the samples, evenly spaced because files are sorted by class."""
+    count = min(count, length)
+    return [(_EPOCH, i * length // count) for i in range(count)]
+
 
 def channel_statistics(
     batches: Iterable[Tensor], num_channels: int, add_ranks: Callable[[Tensor], Tensor] = lambda sums: sums

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.data.download import downloaded
+from dctnet.data.download import imagenette_folder
 from dctnet.data.packed.manifest import is_store
 from dctnet.data.preprocess import Preprocess
 from dctnet.errors import UserError, did_you_mean_path, first_line
@@ -121,7 +121,7 @@ def adapt_data_options(options: dict[str, Any], model: dict[str, Any], root: str
     # The number of workers does not change what they read, so it follows this machine.
     options["num_workers"] = min(options.get("num_workers", 0), os.cpu_count() or 1)
     if options.pop("download", None) == "imagenette":
-        options["root"] = str(downloaded(options["root"]))  # nothing is downloaded to evaluate
+        options["root"] = str(imagenette_folder(options["root"]))  # nothing is downloaded to evaluate
     if model["input"] == "channels":
         options["channels"] = model["channels"]  # the mask file may have moved
     if root is not None:

@@ -103,8 +103,8 @@ def test_nothing_of_an_archive_gets_out_of_its_folder(archive, tmp_path, kind, m
             tar.addfile(member, io.BytesIO(content))
     url = Imagenette._ARCHIVES["full"][0]
     monkeypatch.setitem(Imagenette._ARCHIVES, "full", (url, hashlib.md5(archive.read_bytes()).hexdigest()))
-    monkeypatch.setattr("dctnet.data.download._MOST_BYTES", 50 * 10**6)
-    monkeypatch.setattr("dctnet.data.download._MOST_MEMBERS", 2000)
+    monkeypatch.setattr("dctnet.data.download._MAX_BYTES", 50 * 10**6)
+    monkeypatch.setattr("dctnet.data.download._MAX_MEMBERS", 2000)
     with pytest.raises(UserError, match="could not be downloaded") as caught:
         fetch("imagenette", tmp_path / "a" / "b" / "data")
     assert "\n" not in str(caught.value)
@@ -118,7 +118,7 @@ def test_the_digest_is_looked_at_before_anything_is_unpacked(archive, tmp_path, 
     def refuse(*args):
         raise AssertionError("unpacked")
 
-    monkeypatch.setattr("dctnet.data.download._unpack", refuse)
+    monkeypatch.setattr("dctnet.data.download._extract", refuse)
     monkeypatch.setitem(Imagenette._ARCHIVES, "full", (Imagenette._ARCHIVES["full"][0], "0" * 32))
     with pytest.raises(UserError, match="could not be downloaded"):
         fetch("imagenette", tmp_path / "data")

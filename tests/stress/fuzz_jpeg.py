@@ -11,13 +11,11 @@ was stopped, and a larger number of mutants adds to it. What a mutant that is re
     told        other samples, and the reader gives a reason that it did not give for the original (`by_pixels.csv`)
     silent      other samples, and nobody is told
 
-TurboJPEG tells nobody what it left to Pillow, so it has no mutants that are told. The last reader, checksums, is
-`dctnet verify` with the manifest that `dctnet manifest` wrote of the original: what it passes would be silent.
+TurboJPEG tells nobody what it left to Pillow, so it has no mutants that are told.
 """
 
 import argparse
 import collections
-import contextlib
 import functools
 import hashlib
 import io
@@ -36,14 +34,12 @@ import numpy as np
 import torch
 from PIL import ExifTags, Image
 
-from dctnet.data.checksums import manifest, verify
 from dctnet.data.coefficients import CoefficientReader
 from dctnet.data.images.photo import ImageError, Photo
 from dctnet.data.transforms import CenterCrop
-from dctnet.errors import UserError
 from dctnet.frequency.selections import named_channels
 
-READERS = ("pillow", "turbojpeg", "coefficients", "checksums")
+READERS = ("pillow", "turbojpeg", "coefficients")
 KINDS = ("flip", "truncate", "splice")
 PIECE, TIMEOUT = 15000, 2.0
 SIDES = (64, 57, 32, 16)
@@ -133,8 +129,6 @@ class BenchmarkContext:
     def outcome(self, number: int, reader: str) -> str:
         """What a reader makes of a mutant."""
         data, seed = mutate(number)
-        if reader == "checksums":
-            return self._verify(data, seed)
         decoder = "pillow" if reader == "pillow" else "turbojpeg"
         before = self.original(seed, reader, decoder)
         self.path.write_bytes(data)
@@ -149,22 +143,6 @@ class BenchmarkContext:
         if found.samples == like.samples:
             return "as before"
         return "told" if reader == "coefficients" and found.refused not in (None, before.refused) else "silent"
-
-    def _verify(self, data: bytes, seed: int) -> str:
-        folder = self.folder / str(seed)
-        path = folder / "file.jpg"
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            if not folder.exists():
-                folder.mkdir()
-                path.write_bytes(make_seeds()[seed][0])
-                manifest(str(folder))
-                verify(str(folder))
-            path.write_bytes(data)
-            try:
-                verify(str(folder))
-            except UserError as error:
-                return "refused" if "1 changed" in str(error) else f"wrong: {error}"
-        return "silent"
 
 
 def work(start: int, stop: int) -> None:
