@@ -1,6 +1,7 @@
 """Smooth pictures and JPEG files of every sampling, for tests that compare readers."""
 
 import io
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,10 @@ def jpeg_file(
 
 
 def encode_jpeg(picture: np.ndarray, sampling: str = "4:2:0", orientation: int = 1, **options) -> bytes:
-    """A JPEG file of RGB, encoded by Pillow: 4:4:4, 4:2:2, 4:2:0 or grey."""
+    """A JPEG file of RGB in one of SAMPLINGS; ``options`` are Pillow's."""
+    if sampling in ("4:4:0", "4:1:1"):
+        luma = (1, 2) if sampling == "4:4:0" else (4, 1)
+        return insert_orientation(encode_with_factors(picture, [luma, (1, 1), (1, 1)]), orientation)
     file, image = io.BytesIO(), Image.fromarray(picture)
     if sampling == "grey":
         image = image.convert("L")
@@ -42,6 +46,17 @@ def encode_jpeg(picture: np.ndarray, sampling: str = "4:2:0", orientation: int =
         options["subsampling"] = sampling
     image.save(file, "JPEG", **{"quality": 92, **options})
     return insert_orientation(file.getvalue(), orientation)
+
+
+def encode_with_factors(picture: np.ndarray, factors: list[tuple[int, int]]) -> bytes:
+    """A JPEG file of RGB with any sampling factors, horizontal and vertical, by jpeglib's own libjpeg."""
+    import jpeglib
+
+    image = jpeglib.from_spatial(picture)
+    image.samp_factor = np.array([[vertical, horizontal] for horizontal, vertical in factors])
+    with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
+        image.write_spatial(file.name, qt=92)
+        return Path(file.name).read_bytes()
 
 
 def insert_orientation(data: bytes, orientation: int) -> bytes:
