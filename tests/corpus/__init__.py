@@ -1,1 +1,1 @@
-"""Every kind of input file, made from nothing, and what becomes of each: one outcome for each reader."""
+"""Input files of all kinds, and the outcome of each for each reader."""

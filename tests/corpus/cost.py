@@ -1,8 +1,9 @@
-"""What each reader makes of a file, in a process of its own: outcome, seconds of computing, memory at its peak.
+"""Outcome, CPU time and peak memory of each reader for a file, each in a process of its own.
 
-    python -m tests.corpus.cost KIND…
+    python -m tests.corpus.cost NAME…
 
-prints a row a kind and reader, as JSON: kind, reader, outcome, seconds, megabytes beyond those of the process before.
+prints a JSON list with a row per file and reader: name, reader, outcome, seconds, and megabytes beyond those of the
+process before.
 """
 
 import contextlib
@@ -18,21 +19,20 @@ from pathlib import Path
 
 import torch
 
-from tests.corpus.kind import Kind
-from tests.corpus.outcome import pack_all, read
-from tests.corpus.table import KINDS, READERS
+from tests.corpus.readers import pack_folder, read
+from tests.corpus.table import CORPUS, READERS, CorpusFile
 
-# Of computing, and by the clock: who waits, as for a pipe, computes nothing.
-PATIENCE, WAIT = 60, 300
+# Seconds of CPU time, and of wall-clock time: a process that waits for a pipe uses no CPU time.
+CPU_LIMIT, WALL_LIMIT = 60, 300
 
 
-def apart(work: Callable[[], str]) -> tuple[str, float, float]:
-    """The outcome of some work, its seconds of computing, and the megabytes that it took at most."""
+def measure(work: Callable[[], str]) -> tuple[str, float, float]:
+    """Runs a function in a child process: its outcome, seconds of CPU time and megabytes at most."""
     out, into = os.pipe()
     child = os.fork()
     if not child:
-        signal.setitimer(signal.ITIMER_PROF, PATIENCE)
-        signal.alarm(WAIT)
+        signal.setitimer(signal.ITIMER_PROF, CPU_LIMIT)
+        signal.alarm(WALL_LIMIT)
         before = resource.getrusage(resource.RUSAGE_SELF)
         try:
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -45,39 +45,37 @@ def apart(work: Callable[[], str]) -> tuple[str, float, float]:
         os._exit(0)
     os.close(into)
     with open(out) as pipe:
-        said = pipe.read()
+        result = pipe.read()
     status = os.waitpid(child, 0)[1]
-    return tuple(json.loads(said)) if said else (f"died: status {status}", float(PATIENCE), 0.0)
+    return tuple(json.loads(result)) if result else (f"died: status {status}", float(CPU_LIMIT), 0.0)
 
 
-def pack_one(folder: Path, kind: Kind) -> str:
-    """The outcome of packing a file of a kind beside sound ones."""
+def read_one(folder: Path, file: CorpusFile, reader: str) -> str:
+    """The outcome of a file; to be packed, beside valid ones."""
+    if reader != "pack":
+        path = folder / f"file{file.suffix}"
+        file.write(path)
+        return read(path, reader, values=False)[0]
     for split in ("train", "val"):
         (folder / "files" / split / "a").mkdir(parents=True)
-        KINDS["4:2:0"].write(folder / "files" / split / "a" / "sound.jpg")
-    path = folder / "files" / "train" / "a" / f"kind{kind.ending}"
-    kind.write(path)
-    return next(
-        outcome for file, outcome, _ in pack_all(folder / "files", folder / "out", compare=False) if file == path.name
-    )
+        CORPUS["4:2:0"].write(folder / "files" / split / "a" / "valid.jpg")
+    path = folder / "files" / "train" / "a" / f"file{file.suffix}"
+    file.write(path)
+    outcomes = {name: outcome for name, outcome, _ in pack_folder(folder / "files", folder / "out", compare=False)}
+    return outcomes[path.name]
 
 
-def costs(kinds: Mapping[str, Kind]) -> Iterator[tuple[str, str, str, float, float]]:
-    """Kind, reader, outcome, seconds and megabytes of each kind and reader."""
+def costs(files: Mapping[str, CorpusFile]) -> Iterator[tuple[str, str, str, float, float]]:
+    """Name, reader, outcome, seconds and megabytes of each file and reader."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as place:
-        KINDS["4:2:0"].write(Path(place, "sound.jpg"))
-        for reader in READERS:  # what is loaded at the first file is no cost of another
-            read(Path(place, "sound.jpg"), reader)
-    for name, kind in kinds.items():
-        with tempfile.TemporaryDirectory() as place:
-            path = Path(place, f"kind{kind.ending}")
-            kind.write(path)
-            for reader in READERS:
-                yield name, reader, *apart(lambda path=path, reader=reader: read(path, reader, look=False)[0])
-        with tempfile.TemporaryDirectory() as place:
-            yield name, "pack", *apart(lambda place=place, kind=kind: pack_one(Path(place), kind))
+        for reader in READERS[:-1]:  # loads what the first file of a process would have to load
+            read_one(Path(place), CORPUS["4:2:0"], reader)
+    for name, file in files.items():
+        for reader in READERS:
+            with tempfile.TemporaryDirectory() as place:
+                yield name, reader, *measure(lambda p=place, f=file, r=reader: read_one(Path(p), f, r))
 
 
 if __name__ == "__main__":
-    print(json.dumps(list(costs({name: KINDS[name] for name in sys.argv[1:]}))))
+    print(json.dumps(list(costs({name: CORPUS[name] for name in sys.argv[1:]}))))

@@ -1,4 +1,4 @@
-"""What a reader makes of one file, and what Pillow shows of it."""
+"""The outcome of a file for a reader, and its distance from the picture that Pillow shows."""
 
 import tempfile
 from collections.abc import Iterator
@@ -24,35 +24,35 @@ SIDE = 16
 ALL = named_channels("all")
 
 
-def read(path: Path, reader: str, look: bool = True) -> tuple[str, np.ndarray | None]:
-    """What becomes of a file: ``read``, ``by pixels: why``, or ``left out: why``; and what was read.
+def read(path: Path, reader: str, values: bool = True) -> tuple[str, np.ndarray | None]:
+    """The outcome, ``read``, ``by pixels: REASON`` or ``left out: REASON``, and the values read.
 
-    That is, if ``look`` asks for it, YCbCr of the whole picture, or, by ``coefficients``, the channels of its middle.
+    The values are YCbCr of the whole picture, or for ``coefficients`` the channels of its center; None without
+    ``values``.
     """
     if reader == "coefficients":
         dataset = PhotoDataset(Files((str(path),), (0,)), CoefficientReader(CenterCrop(1.0), SIDE, ALL), "turbojpeg", 0)
         sample = dataset[0, 0]
         if sample.error is not None:
             return _left_out(ImageError(*sample.error)), None
-        # What stands here is what `by_pixels.csv` will list.
+        # The reason that by_pixels.csv will contain.
         return f"by pixels: {sample.refused[1]}" if sample.refused else "read", sample.content[0].numpy()
     try:
         photo = Photo(path, "pillow" if reader == "pillow" else "turbojpeg")
         photo.planes()
     except ImageError as error:
         return _left_out(error), None
-    return f"by pixels: {photo.refused}" if photo.refused and reader == "turbojpeg" else "read", see(
-        photo
-    ) if look else None
+    outcome = f"by pixels: {photo.refused}" if photo.refused and reader == "turbojpeg" else "read"
+    return outcome, see(photo) if values else None
 
 
 def _left_out(error: ImageError) -> str:
-    assert str(error).isprintable(), "no line that any terminal shows"
+    assert str(error).isprintable()
     return f"left out: {error.reason}"
 
 
 def shown(path: Path) -> Image.Image:
-    """The picture as Pillow shows it, upright, over white, in 8 bits of RGB."""
+    """The picture as Pillow shows it: upright, over white, 8 bits of RGB."""
     with Image.open(path) as image:
         picture = ImageOps.exif_transpose(image)
         if picture.mode.startswith("I"):
@@ -62,7 +62,7 @@ def shown(path: Path) -> Image.Image:
 
 
 def distance(path: Path, reader: str, values: np.ndarray) -> float:
-    """How far what was read lies from what Pillow shows, on average: levels of a sample, or units of a coefficient."""
+    """Mean absolute difference from the picture that Pillow shows, in levels, or of coefficients in their unit."""
     expected = np.asarray(shown(path).convert("YCbCr"))
     if reader == "coefficients":
         rows, columns = (length // 8 for length in expected.shape[:2])
@@ -72,15 +72,22 @@ def distance(path: Path, reader: str, values: np.ndarray) -> float:
     return float(np.abs(values.astype(float) - expected).mean())
 
 
-def pack_all(folder: Path, out: Path, compare: bool = True) -> Iterator[tuple[str, str, float | None]]:
-    """Packs a folder of one class, ``a``, with what cannot be used left out.
+def pack_folder(folder: Path, out: Path, compare: bool = True) -> Iterator[tuple[str, str, float | None]]:
+    """Packs a data set with one class, ``a``, with ``on_error: skip``.
 
     Yields:
-        Name, outcome and, if ``compare`` asks for it, distance from what Pillow shows, in units of a coefficient, of
-        each entry of the folder.
+        Name and outcome of each file in the class, and with ``compare`` the mean absolute difference from the picture
+        that Pillow shows, in units of a coefficient.
     """
     names = {path.name for path in (folder / "train" / "a").iterdir() if not path.name.startswith(".")}
-    options = {"channels": "square-6", "image_size": SIDE, "min_scale": 1.0, "crop_fraction": 1.0, "on_error": "skip"}
+    options = {
+        "channels": "square-6",
+        "image_size": SIDE,
+        "min_scale": 1.0,
+        "crop_fraction": 1.0,
+        "on_error": "skip",
+        "decoder": "turbojpeg",
+    }
     pack(str(folder), str(out), **options, workers=1)
     manifest = read_manifest(out)
     for path, reason in manifest.splits["train"].skipped:
@@ -94,8 +101,8 @@ def pack_all(folder: Path, out: Path, compare: bool = True) -> Iterator[tuple[st
             values = raw[place : place + np.prod(shape)].reshape(shape) * steps
             place += values.size
             names.remove(Path(entry["path"]).name)
-            far = _packed_distance(folder / entry["path"], values, manifest.channels) if compare else None
-            yield Path(entry["path"]).name, "read", far
+            difference = _packed_distance(folder / entry["path"], values, manifest.channels) if compare else None
+            yield Path(entry["path"]).name, "read", difference
     for name in names:
         yield name, "left out: not listed", None
 
