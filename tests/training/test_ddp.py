@@ -1,4 +1,4 @@
-"""Two CPU processes find what one finds on the same data: normalisation, metrics, gate statistics."""
+"""Two CPU processes compute what one computes on the same data, and stop together."""
 
 import json
 import re
@@ -9,9 +9,11 @@ import pytest
 import torch
 import yaml
 
+from tests.commands import read_csv, run
 from tests.conftest import make_photos
 from tests.stress.stop_resume import stopped_and_resumed
 
+pytestmark = pytest.mark.usefixtures("small_backbones")
 CONFIG = {
     "seed_everything": 0,
     "data": {"channels": "square-24", "image_size": 64, "batch_size": 3, "num_workers": 0, "on_error": "skip"},
@@ -20,94 +22,97 @@ CONFIG = {
 }
 
 
-def run(*args: object) -> subprocess.CompletedProcess[str]:
-    """Runs a command in processes of its own, as a launcher needs it."""
-    return subprocess.run(
-        [sys.executable, "-m", "dctnet", *map(str, args)], capture_output=True, text=True, timeout=300
-    )
-
-
-def dctnet(*args: object) -> str:
-    """The same of one that must succeed; returns what it printed."""
-    done = run(*args)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """The same fit by one process and by two; a validation image is spoilt."""
+def folder(tmp_path_factory):
+    """Has photographs, of which one for validation is damaged, and a recipe."""
     folder = tmp_path_factory.mktemp("ddp")
     make_photos(folder / "photos", 12, 5)
-    (folder / "photos" / "val" / "red" / "3.jpg").write_bytes(b"no image")
+    (folder / "photos/val/red/3.jpg").write_bytes(b"no image")
     (folder / "c.yaml").write_text(yaml.safe_dump(CONFIG))
-    common = ["fit", "--config", folder / "c.yaml", "--data.root", folder / "photos", "--out_dir", folder]
-    dctnet(*common, "--name", "one", "--data.batch_size", 6)
-    dctnet(*common, "--name", "two", "--trainer.devices", 2, "--trainer.strategy", "ddp")
     return folder
 
 
-def load(folder, name):
-    return torch.load(folder / name / "version_0" / "last.ckpt", weights_only=True)["state_dict"]
+def fit(folder, name):
+    """The command of a fit under a name."""
+    photos = folder / "photos"
+    return ["fit", "--config", folder / "c.yaml", "--data.root", photos, "--out_dir", folder, "--name", name]
 
 
-def test_normalisation_agrees(runs):
-    one, two = load(runs, "one"), load(runs, "two")
-    # Channels are computed for a few images at a time, in float32: which share a product decides the last bit.
-    for name in ("mean", "std"):
-        difference = one[f"normalisation.{name}"] - two[f"normalisation.{name}"]
-        assert (difference.abs() <= 1e-5 * one["normalisation.std"]).all()
+def launch(*args):
+    """Runs a command on two ranks, in processes of their own."""
+    command = [sys.executable, "-m", "dctnet", *map(str, args), "--trainer.devices=2", "--trainer.strategy=ddp"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
-def test_metrics_and_gate_statistics_agree(runs):
-    checkpoint = runs / "two" / "version_0" / "last.ckpt"
-    common = ["validate", "--ckpt_path", checkpoint, "--trainer.accelerator", "cpu"]
-    one = dctnet(*common)
-    two = dctnet(*common, "--trainer.devices", 2, "--trainer.strategy", "ddp")
+@pytest.fixture(scope="module")
+def two(folder):
+    """The folder of a fit on two ranks."""
+    done = launch(*fit(folder, "two"))
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder / "two/version_0"
+
+
+def statistics(path):
+    """Mean and standard deviation of the normalisation in a checkpoint."""
+    state = torch.load(path, weights_only=True)["state_dict"]
+    (prefix,) = [name.removesuffix("mean") for name in state if name.endswith("normalisation.mean")]
+    return state[f"{prefix}mean"], state[f"{prefix}std"]
+
+
+def test_normalisation_is_that_of_one_process(folder, two):
+    assert run(*fit(folder, "one"), "--data.batch_size", 6, "--trainer.max_epochs", 1) == 0
+    (mean, std), (mean2, std2) = statistics(folder / "one/version_0/last.ckpt"), statistics(two / "last.ckpt")
+    # Sums in float32, over groups of images that differ.
+    assert ((mean - mean2).abs() <= 1e-5 * std).all()
+    assert ((std - std2).abs() <= 1e-5 * std).all()
+
+
+def test_metrics_are_those_of_one_process(two, capsys):
+    (last,) = [row for row in read_csv(two / "metrics.csv") if row["val_loss"]][-1:]
+    assert run("validate", "--ckpt_path", two / "last.ckpt", "--trainer.accelerator", "cpu") == 0
+    printed = capsys.readouterr().out
     for name in ("val_acc1", "val_acc5", "val_loss", "val_images", "val_skipped", "num_kept"):
-        values = [float(re.search(rf"{name}\W+([\d.]+)", out)[1]) for out in (one, two)]
-        assert values[0] == pytest.approx(values[1], rel=1e-5), name
-    assert re.search(r"val_images\W+14\.0", two)
-    assert re.search(r"val_skipped\W+1\.0", two)
+        value = re.search(rf"{name}\W+([\d.]+)", printed)[1]
+        assert float(last[name]) == pytest.approx(float(value), rel=1e-5), name
+    assert (float(last["val_images"]), float(last["val_skipped"])) == (14, 1)
 
 
-def test_mask_of_two_processes_is_over_all_images(runs):
-    source = json.loads((runs / "two" / "version_0" / "mask.json").read_text())["source"]
-    assert source["images"] == 14
-    assert "3.jpg" in (runs / "two" / "version_0" / "skipped.csv").read_text()
+def test_mask_and_list_of_bad_files_are_over_the_images_of_both_ranks(two):
+    assert json.loads((two / "mask.json").read_text())["source"]["images"] == 14
+    assert [row["path"].rpartition("/photos/")[2] for row in read_csv(two / "skipped.csv")] == ["val/red/3.jpg"]
 
 
-def test_bad_files_are_counted_over_all_ranks_and_stop_them_all_in_one_line(runs):
-    # Two bad files that different ranks read, of 15 that each of them shares: neither has too many by itself.
-    for name in ("blue/0", "blue/1"):
-        (runs / "photos" / "val" / f"{name}.jpg").write_bytes(b"no image")
-    args = ["fit", "--config", runs / "c.yaml", "--data.root", runs / "photos", "--out_dir", runs, "--name", "stop"]
-    ranks = ["--trainer.devices", 2, "--trainer.strategy", "ddp", "--data.max_bad_fraction", 0.15]
-    done = run(*args, *ranks)
+def refused(done):
+    """The one line of a command that stopped with status 2."""
     assert done.returncode == 2
+    assert "Traceback" not in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("dctnet: ")]
-    assert "3 of 15 val files" in line
-    assert "Traceback" not in done.stderr
-    listed = (runs / "stop" / "version_0" / "skipped.csv").read_text().splitlines()[1:]
-    assert [row.split(",")[0].rpartition("/val/")[2] for row in listed] == ["blue/0.jpg", "blue/1.jpg", "red/3.jpg"]
+    return line
 
 
-@pytest.mark.parametrize(("bad", "options"), [("val/red/3", ()), ("train/red/3", ("--data.norm_images", 4))])
-def test_bad_file_of_any_rank_stops_them_all_in_one_line(tmp_path, runs, bad, options):
+def test_bad_files_of_all_ranks_count_and_stop_all_in_one_line(folder, tmp_path):
     make_photos(tmp_path / "photos", 12, 5)
-    path = tmp_path / "photos" / f"{bad}.jpg"
-    path.write_bytes(b"no image")
-    args = ["fit", "--config", runs / "c.yaml", "--data.root", tmp_path / "photos", "--out_dir", tmp_path, *options]
-    done = run(*args, "--data.on_error", "stop", "--trainer.devices", 2, "--trainer.strategy", "ddp")
-    assert done.returncode == 2
-    assert [line for line in done.stderr.splitlines() if line.startswith("dctnet: ")] == [
-        f"dctnet: {path}: UnidentifiedImageError: cannot identify image file (to leave such files out and list "
-        f"them: --data.on_error skip); all in {tmp_path / 'run' / 'version_0' / 'skipped.csv'}"
-    ]
-    assert "Traceback" not in done.stderr
+    bad = ["blue/0.jpg", "blue/1.jpg", "red/3.jpg"]  # neither rank alone reads more than 0.15 of 15
+    for name in bad:
+        (tmp_path / "photos/val" / name).write_bytes(b"no image")
+    options = ["--data.root", tmp_path / "photos", "--data.max_bad_fraction", 0.15]
+    assert "3 of 15 val files" in refused(launch(*fit(folder, "limit"), *options))
+    listed = read_csv(folder / "limit/version_0/skipped.csv")
+    assert [row["path"].rpartition("/val/")[2] for row in listed] == bad
 
 
-def test_stopped_and_resumed_on_two_ranks_they_end_with_the_same_bits(tmp_path):
+def test_a_bad_training_file_of_one_rank_stops_all_in_one_line(folder, tmp_path):
+    make_photos(tmp_path / "photos", 12, 5)
+    bad = tmp_path / "photos/train/red/3.jpg"
+    bad.write_bytes(b"no image")
+    options = ["--data.root", tmp_path / "photos", "--data.on_error", "stop", "--data.norm_images", 4]
+    line = refused(launch(*fit(folder, "stop"), *options))
+    assert line.startswith(f"dctnet: {bad}: ")
+    assert line.endswith(f"--data.on_error skip); all in {folder / 'stop/version_0/skipped.csv'}")
+
+
+@pytest.mark.slow
+def test_stopped_and_resumed_on_two_ranks_a_fit_ends_with_the_same_bits(tmp_path):
     make_photos(tmp_path / "photos", 20, 8)
     tally = stopped_and_resumed(tmp_path, "photographs", ranks=2, stops=1)
     assert tally.right_status == tally.stops == 1
