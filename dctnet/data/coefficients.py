@@ -1,4 +1,4 @@
-"""Channels straight from the coefficients of a JPEG file: entropy decoding, and nothing of what usually follows."""
+"""Channels from the coefficients of JPEG files: entropy decoding without inverse DCT, resizing and DCT."""
 
 from dataclasses import dataclass
 
@@ -20,22 +20,21 @@ from dctnet.frequency.upsample import mirror_edges, upsample_blocks
 
 
 def read_coefficients(data: bytes) -> list[np.ndarray]:
-    """The coefficients of a JPEG file, as they were before quantisation but for its rounding.
+    """Reads the dequantised coefficients of a JPEG file.
 
     Args:
-        data: A JPEG file of Y or YCbCr of 8 bits, baseline or progressive, in a sampling that libjpeg-turbo knows:
+        data: A JPEG file of Y or YCbCr of 8 bits, baseline or progressive, in a sampling that libjpeg-turbo supports:
             4:4:4, 4:2:2, 4:4:0, 4:2:0, 4:1:1.
 
     Returns:
-        One array a component, dequantised by its own table, in the scale of
-        :func:`~dctnet.frequency.dct.block_dct` of level-shifted samples: Y, or Y, Cb, Cr each on its own grid, as
-        stored (EXIF orientation turns nothing). Blocks that the edge cuts are included.
+        Y, or Y, Cb, Cr, each on its own grid, in the scale of :func:`~dctnet.frequency.dct.block_dct` of level-shifted
+        samples. As stored, without EXIF orientation; blocks cut by the edge are included.
 
     Shape:
         - output: (64, rows, columns) each, int32, frequency 8·v + u first
 
     Raises:
-        JpegError: Something else than that, damaged, or no libjpeg-turbo here (``dctnet doctor``).
+        JpegError: Another kind of file, a damaged one, or libjpeg-turbo is not found (``dctnet doctor``).
     """
     if turbojpeg.describe() is None:
         raise JpegError("libjpeg-turbo is not found; dctnet doctor says how to install it")
@@ -49,7 +48,7 @@ def read_coefficients(data: bytes) -> list[np.ndarray]:
 
 @dataclass(frozen=True)
 class Window:
-    """An aligned crop, in blocks of luma of the upright image that lie whole within it."""
+    """A square crop aligned to 8×8 luma blocks of the upright image, in whole blocks."""
 
     top: int
     left: int
@@ -57,21 +56,20 @@ class Window:
 
 
 def whole_blocks(photo: Photo) -> tuple[int, int]:
-    """Rows and columns of 8×8 luma blocks that lie whole within an upright photograph."""
+    """Rows and columns of complete 8×8 luma blocks of an upright photograph."""
     return photo.height // BLOCK, photo.width // BLOCK
 
 
 def aligned_channels(photo: Photo, window: Window, channel_set: ChannelSet) -> Tensor:
-    """The kept channels of an aligned crop, from coefficients.
+    """Channels of an aligned crop, from coefficients.
 
-    Subsampled chroma is interpolated to luma's grid in the DCT domain. Where the file's samples lie within 0 … 255
-    this is the DCT of the decoded crop, without the rounding of its samples to whole numbers: at most 4 a coefficient
-    (half a level in all 64 samples) and what the decoder's inverse DCT in integers adds. Samples beyond 0 … 255, which
-    strong quantisation makes, are clamped by a decoder and not here. At the right and lower edge, interpolation reaches
-    into what the encoder filled the last blocks with.
+    Subsampled chroma is interpolated to the grid of luma in the DCT domain. The result is the DCT of the decoded crop,
+    with three differences. Samples are not rounded, which changes a coefficient by at most 4 (half a level in all 64
+    samples), plus the error of the decoder's integer inverse DCT. Samples beyond 0 … 255, caused by strong
+    quantisation, are not clamped. At the right and lower edge, interpolation uses the padding of the last blocks.
 
     Args:
-        photo: A photograph with a header.
+        photo: A photograph with a header: a JPEG file opened with the decoder ``turbojpeg``.
         window: The crop.
         channel_set: The channels, in this order.
 
@@ -79,7 +77,7 @@ def aligned_channels(photo: Photo, window: Window, channel_set: ChannelSet) -> T
         - output: (K, side, side), float32
 
     Raises:
-        JpegError: The file is damaged, or nothing that is understood.
+        JpegError: libjpeg-turbo rejects the file or warns about it.
     """
     header = photo.header
     assert header is not None
@@ -89,7 +87,7 @@ def aligned_channels(photo: Photo, window: Window, channel_set: ChannelSet) -> T
         photo.orientation in MIRRORED_COLUMNS,
     )
     rows, columns = whole_blocks(photo)
-    # From the upright window to the stored one: undo the mirrors, then the transposition.
+    # From the upright window to the stored one: inverts the mirroring, then the transposition.
     top = rows - window.top - window.side if down else window.top
     left = columns - window.left - window.side if across else window.left
     stored = Window(left, top, window.side) if turned else Window(top, left, window.side)
@@ -98,7 +96,7 @@ def aligned_channels(photo: Photo, window: Window, channel_set: ChannelSet) -> T
     parts = turbojpeg.with_coefficients(photo.data, header, lambda views: _take(views, header, stored, asked))
     parts += [torch.zeros(len(own), window.side, window.side) for own in wanted[len(parts) :]]  # grey: Cb = Cr = 128
     channels = torch.cat(parts)
-    # The same mirrors and transposition on blocks, where a mirror changes the sign of odd frequencies.
+    # Transposes and mirrors the blocks; mirroring negates odd frequencies.
     channels = channels.mT if turned else channels
     frequencies = torch.tensor(channel_set.indices)
     if down:
@@ -109,7 +107,7 @@ def aligned_channels(photo: Photo, window: Window, channel_set: ChannelSet) -> T
 
 
 def _take(views: list[np.ndarray], header: JpegHeader, window: Window, frequencies: list[list[int]]) -> list[Tensor]:
-    """The wanted frequencies of each component of a stored window."""
+    """Some frequencies of each component of a stored window."""
     tables = [component.table for component in header.components]
     taken = [_copy(views[0], tables[0], window, frequencies[0])]
     if len(views) == 1:
@@ -137,10 +135,10 @@ def _copy(view: np.ndarray, table: np.ndarray, window: Window, frequencies: list
 def _interpolate(
     views: list[np.ndarray], tables: list[np.ndarray], factors: tuple[int, int], window: Window, frequencies: list[int]
 ) -> Tensor:
-    """Some frequencies of subsampled components of one shape on luma's grid, (components, F, side, side)."""
+    """Some frequencies of equally subsampled components on the grid of luma, (components, F, side, side)."""
     inner, spans, missing, skip, shape = [], [], [], [], []
     for start, factor, length in zip((window.top, window.left), factors, views[0].shape[:2], strict=True):
-        first, last = start // factor - 1, -(-(start + window.side) // factor) + 1  # with a neighbour on either side
+        first, last = start // factor - 1, -(-(start + window.side) // factor) + 1  # with a neighbour on each side
         here = slice(max(first, 0), min(last, length))
         inner.append(slice(here.start - first, here.stop - first))
         spans.append(here)
@@ -158,12 +156,12 @@ def _interpolate(
 
 @dataclass(frozen=True)
 class CoefficientReader:
-    """Aligned crops from coefficients: nothing is resized, so the crop has as many source pixels as the network sees.
+    """Aligned crops from coefficients, without resizing: a crop has as many source pixels as the network sees.
 
-    What is no JPEG of YCbCr or grey, and what libjpeg-turbo refuses or warns of, is decoded to pixels, and counted.
+    Files that are not a JPEG of YCbCr or grey, or that libjpeg-turbo rejects or warns about, are decoded to pixels.
 
     Args:
-        crop: Random places and flips, or the centre.
+        crop: Random or center crop. Only its position and flip are used.
         size: Side of the crop in source pixels.
         channel_set: The channels.
     """
@@ -173,7 +171,7 @@ class CoefficientReader:
     channel_set: ChannelSet
 
     def sample(self, photo: Photo, rng: np.random.Generator) -> tuple[Tensor, bool]:
-        """Channels (K, S/8, S/8), float32, and whether to flip them; from pixels where ``photo.refused`` says why.
+        """Channels (K, S/8, S/8), float32, and whether to flip them; from pixels if ``photo.refused`` has a reason.
 
         Raises:
             ImageError: The photograph is smaller than the crop, or cannot be read by pixels either.
@@ -206,12 +204,12 @@ class CoefficientReader:
 
 
 def pixel_channels(photo: Photo, window: Window, channel_set: ChannelSet) -> Tensor:
-    """The same crop as :func:`aligned_channels`, from decoded pixels.
+    """Channels of an aligned crop, from decoded pixels.
 
     Shape:
         - output: (K, side, side), float32
     """
-    # Blocks begin where the file's do: a mirror leaves the columns that fill no block at the other edge.
+    # Blocks start at the first stored pixel: in a mirrored image the incomplete block is at the other edge.
     x = photo.width % BLOCK if photo.orientation in MIRRORED_COLUMNS else 0
     y = photo.height % BLOCK if photo.orientation in MIRRORED_ROWS else 0
     left, top, size = x + window.left * BLOCK, y + window.top * BLOCK, window.side * BLOCK

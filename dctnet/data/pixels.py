@@ -23,25 +23,25 @@ from dctnet.frequency.resample import resampled_dct
 
 
 def choose_denominator(box: Box, width: float, height: float) -> int:
-    """The most by which decoding may scale down, 8, 4, 2 or 1, and still give no fewer samples than are wanted.
+    """The largest denominator of the decoding scale, 8, 4, 2 or 1, that keeps enough samples.
 
     Args:
-        box: What is to be resized, in source pixels.
-        width: Samples wanted across the box.
-        height: The same, vertically.
+        box: The box to resize, in source pixels.
+        width: Columns of samples needed across the box.
+        height: Rows of samples needed.
     """
     spare = min((box[2] - box[0]) / width, (box[3] - box[1]) / height)
     return next(d for d in (8, 4, 2, 1) if d <= max(spare, 1))
 
 
 class Cut(NamedTuple):
-    """What a resized box depends on: the part of each plane in and around it, and the box in the samples of that part.
+    """The part of each plane that is needed to resize a box, and the box in samples of that part.
 
     Args:
         luma: (rows, columns), uint8.
-        luma_box: Left, top, right, bottom.
-        chroma: Cb and Cr, (2, rows, columns), uint8; a grey image has one sample of 128 in each.
-        chroma_box: The same box in theirs.
+        luma_box: Left, top, right, bottom in ``luma``.
+        chroma: Cb and Cr, (2, rows, columns), uint8; one sample of 128 each for grey images.
+        chroma_box: Left, top, right, bottom in ``chroma``.
     """
 
     luma: np.ndarray
@@ -51,20 +51,20 @@ class Cut(NamedTuple):
 
 
 def chroma_share(channel_set: ChannelSet) -> float:
-    """How many chroma samples the kept channels need, of those of the output along an axis, with a margin of two."""
+    """Chroma samples that the channels need along an axis, as a share of the output's, with a margin of two."""
     highest = max((axis for own in channel_set.frequencies()[1:] for f in own for axis in divmod(f, BLOCK)), default=-1)
     return min(1.0, 2 * (highest + 1) / BLOCK)
 
 
 def cut(photo: Photo, box: Box, width: int, height: int, chroma: float = 1.0) -> Cut:
-    """Cuts what is needed to resize a box, decoded no larger than needed: subsampled chroma must be enough, too.
+    """Decodes a photograph at the smallest sufficient scale, and cuts out the samples needed to resize a box.
 
     Args:
         photo: The photograph.
         box: Left, top, right, bottom in source pixels.
-        width: Columns that the box is to become.
-        height: Rows that it is to become.
-        chroma: The share of those that chroma needs, as :func:`chroma_share`.
+        width: Columns of the resized box.
+        height: Rows of the resized box.
+        chroma: Share of these that chroma needs, from :func:`chroma_share`.
     """
     detail = max(1.0, chroma * photo.chroma_factor)
     luma, *both = photo.planes(choose_denominator(box, width * detail, height * detail))
@@ -75,7 +75,7 @@ def cut(photo: Photo, box: Box, width: int, height: int, chroma: float = 1.0) ->
 
 def _cut(planes: list[Plane], box: Box, width: int, height: int) -> tuple[np.ndarray, Box]:
     left, top, right, bottom = planes[0].locate(box)
-    # The filter reaches one output pixel, but at least one sample, beyond the box.
+    # The filter extends beyond the box by one output pixel, but at least one sample.
     reach_x, reach_y = max(1, (right - left) / width), max(1, (bottom - top) / height)
     x, y = max(0, math.floor(left - reach_x)), max(0, math.floor(top - reach_y))
     window = slice(y, math.ceil(bottom + reach_y)), slice(x, math.ceil(right + reach_x))
@@ -84,11 +84,11 @@ def _cut(planes: list[Plane], box: Box, width: int, height: int) -> tuple[np.nda
 
 
 def pad(cuts: list[Cut]) -> dict[str, Tensor]:
-    """One batch of cuts, padded to the largest.
+    """Builds a batch of cuts, padded to the largest.
 
     Returns:
-        ``luma`` (N, H, W) and ``chroma`` (2·N, h, w), uint8, Cb and Cr in turn; of each, ``…_boxes`` (…, 4) and
-        ``…_sizes`` (…, 2), rows and columns that are not padding.
+        ``luma`` (N, H, W) and ``chroma`` (2·N, h, w; Cb and Cr alternate), uint8; for both, ``…_boxes`` (…, 4) and
+        ``…_sizes`` (…, 2), rows and columns without padding.
     """
     luma_sizes = torch.tensor([c.luma.shape for c in cuts])
     chroma_sizes = torch.tensor([c.chroma.shape[1:] for c in cuts])
@@ -108,11 +108,11 @@ def pad(cuts: list[Cut]) -> dict[str, Tensor]:
 
 
 def compute_channels(padded: dict[str, Tensor], blocks: tuple[int, int], channel_set: ChannelSet) -> Tensor:
-    """The kept channels of padded cuts, on their device.
+    """Computes the channels of padded cuts, on their device.
 
     Args:
-        padded: As :func:`pad` makes it.
-        blocks: Rows and columns of blocks that each box becomes.
+        padded: From :func:`pad`.
+        blocks: Rows and columns of blocks of the resized boxes.
         channel_set: The channels, in this order.
 
     Shape:
@@ -131,13 +131,13 @@ def compute_channels(padded: dict[str, Tensor], blocks: tuple[int, int], channel
 
 @dataclass(frozen=True)
 class ChannelReader:
-    """Computes the kept channels of crops, in the loading process or on the device.
+    """Computes the channels of crops, in the loader or on the device.
 
     Args:
-        crop: Where to crop.
+        crop: Random or center crop.
         size: Side of the crop as the network sees it, in pixels.
         channel_set: The channels.
-        dct: ``loader`` or ``device``. For the latter decoded samples travel, resized by nobody before.
+        dct: ``loader``; or ``device``, where the decoded samples are resized and transformed after the transfer.
     """
 
     crop: Crop
@@ -146,15 +146,15 @@ class ChannelReader:
     dct: Literal["loader", "device"] = "loader"
 
     def sample(self, photo: Photo, rng: np.random.Generator) -> tuple[Cut, bool]:
-        """A cut, and whether to flip it."""
+        """A cut of the photograph, and whether to flip it."""
         box = self.crop.box(photo.width, photo.height, rng)
         return cut(photo, box, self.size, self.size, chroma_share(self.channel_set)), self.crop.flip(rng)
 
     def collate(self, samples: list[tuple[Cut, bool]]) -> dict[str, Tensor]:
-        """What :func:`pad` makes of the cuts, and ``flip`` (N,); or ``channels`` (N, K, S/8, S/8), float32."""
+        """``device``: the result of :func:`pad` and ``flip`` (N,). ``loader``: ``channels`` (N, K, S/8, S/8)."""
         if self.dct == "device":
             return {**pad([c for c, _ in samples]), "flip": torch.tensor([flip for _, flip in samples])}
-        # A few at a time: one by one the overhead of each operation shows, and many do not fit into the cache.
+        # Eight at a time: fewer are slowed down by the overhead of operations, more do not fit into the CPU cache.
         parts = (samples[i : i + 8] for i in range(0, len(samples), 8))
         return {"channels": torch.cat([self._compute(replace(self, dct="device").collate(part)) for part in parts])}
 
@@ -171,10 +171,10 @@ class ChannelReader:
 
 @dataclass(frozen=True)
 class RGBReader:
-    """Resizes the planes in the loading process; they become RGB on the device. For the baseline.
+    """Resizes crops in the loader and converts them to RGB on the device, for the RGB baseline.
 
     Args:
-        crop: Where to crop.
+        crop: Random or center crop.
         size: Side of the crop as the network sees it, in pixels.
     """
 
@@ -182,7 +182,7 @@ class RGBReader:
     size: int
 
     def sample(self, photo: Photo, rng: np.random.Generator) -> Tensor:
-        """Planes (3, S, S) of one crop, uint8."""
+        """Planes of one crop, (3, S, S), uint8."""
         planes = torch.empty(3, self.size, self.size, dtype=torch.uint8)
         one = cut(photo, self.crop.box(photo.width, photo.height, rng), self.size, self.size)
         parts = (one.luma, one.luma_box), *((samples, one.chroma_box) for samples in one.chroma)

@@ -1,4 +1,4 @@
-"""Where to crop, and whether to flip: geometry alone, in source pixels."""
+"""Random and center crops: geometry in source pixels."""
 
 import math
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from dctnet.data.images.planes import Box
 
 @dataclass(frozen=True)
 class TrainCrop:
-    """RandomResizedCrop and horizontal flip, drawn from a generator of the sample's own.
+    """RandomResizedCrop and horizontal flip, drawn from the generator of the sample.
 
     Args:
-        min_scale: Smallest share of the image's area that a crop may take, 0…1.
+        min_scale: Smallest area of a crop as a share of the image, 0…1.
 
     Source: Szegedy et al., "Going deeper with convolutions", CVPR 2015, section 6; aspect ¾ … 4/3.
     """
@@ -21,7 +21,7 @@ class TrainCrop:
     min_scale: float
 
     def box(self, width: int, height: int, rng: np.random.Generator) -> Box:
-        """A random box, or the largest central one of an allowed aspect after ten that did not fit."""
+        """A random box; after ten that do not fit, the largest central one with an allowed aspect ratio."""
         for _ in range(10):
             area = width * height * rng.uniform(self.min_scale, 1)
             aspect = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
@@ -33,16 +33,16 @@ class TrainCrop:
         return width / 2 - half_w, height / 2 - half_h, width / 2 + half_w, height / 2 + half_h
 
     def flip(self, rng: np.random.Generator) -> bool:
-        """Heads or tails."""
+        """Whether to flip: true with probability ½."""
         return bool(rng.random() < 0.5)
 
 
 @dataclass(frozen=True)
 class CenterCrop:
-    """The central square; the generator is not used.
+    """The central square; draws nothing from the generator.
 
     Args:
-        fraction: Side of the square as a share of the image's short side; 0.875 is resize to 256, crop 224.
+        fraction: Side of the square as a share of the short side of the image; 0.875 is resize to 256, crop 224.
     """
 
     fraction: float
@@ -53,7 +53,7 @@ class CenterCrop:
         return width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half
 
     def flip(self, rng: np.random.Generator) -> bool:
-        """Never."""
+        """Always false."""
         return False
 
 

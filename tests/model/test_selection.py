@@ -1,4 +1,4 @@
-"""The gates, trained as the classifier trains them, find the channels that a class depends on, and as many as asked."""
+"""Gates trained with a classifier keep the channels that the class depends on, as many as the budget."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ CHANNELS, TRUTH, CLASSES, STEPS = 48, (1, 8, 13, 21, 30, 42), 4, 600
 
 
 def sample(count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Channels of noise; in those of the truth the class moves the mean a little."""
+    """Noise channels; in those of TRUTH the mean depends on the class."""
     target = torch.randint(CLASSES, (count,))
     codes = torch.tensor([[1, 1, 1, -1, -1, -1], [1, -1, -1, 1, 1, -1], [-1, 1, -1, 1, -1, 1], [-1, -1, 1, -1, 1, 1]])
     channels = torch.randn(count, CHANNELS, 2, 2)
@@ -23,7 +23,7 @@ def sample(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def select(gate: nn.Module, keep: int | None = None, weight: float = 0.0) -> dict[str, torch.Tensor]:
-    """Trains a gate in front of a linear classifier; the gate's statistics at evaluation."""
+    """Trains a gate in front of a linear classifier, and returns the gate's statistics at evaluation."""
     network, penalty = nn.Linear(CHANNELS, CLASSES), SparsityPenalty(CHANNELS, weight, keep, warmup=0.1)
     optimizer = JointOptimizer(
         torch.optim.SGD(network.parameters(), 0.1, 0.9), torch.optim.Adam(gate.parameters(), 0.02)
@@ -44,20 +44,20 @@ def select(gate: nn.Module, keep: int | None = None, weight: float = 0.0) -> dic
 
 
 @pytest.mark.parametrize("kind", [StaticGate, DynamicGate])
-def test_budget_is_met_by_the_informative_channels(kind):
+def test_gate_keeps_the_informative_channels_of_a_budget(kind):
     torch.manual_seed(0)
     found = select(kind(CHANNELS), keep=len(TRUTH))
     assert abs(float(found["num_kept"]) - len(TRUTH)) <= 2
     assert set(found["keep_probability"].topk(len(TRUTH)).indices.tolist()) == set(TRUTH)
 
 
-def test_static_gate_takes_sides():
+def test_keep_probabilities_of_a_static_gate_are_near_0_or_1():
     torch.manual_seed(0)
     probability = select(StaticGate(CHANNELS), keep=len(TRUTH))["keep_probability"]
     assert ((probability < 0.05) | (probability > 0.95)).float().mean() >= 0.9
 
 
-def test_count_follows_lambda():
+def test_kept_channels_decrease_with_the_sparsity_weight():
     counts = []
     for weight in (0.0, 0.003, 0.02, 0.3):
         torch.manual_seed(0)
@@ -67,7 +67,7 @@ def test_count_follows_lambda():
     assert counts[-1] <= 3
 
 
-def test_statistics_add_up_over_batches():
+def test_statistics_are_summed_over_batches():
     logits = torch.randn(10, 4)
     once, twice = GateStatistics(4), GateStatistics(4)
     once.update(logits)

@@ -1,1 +1,1 @@
-"""One image file to YCbCr planes."""
+"""Image files to upright YCbCr planes: parsing, decoding, error handling."""

@@ -1,4 +1,4 @@
-"""What Pillow opens of a photograph, as samples of YCbCr."""
+"""Decoding by Pillow: accepted formats, EXIF orientation, and any mode to YCbCr samples."""
 
 import functools
 import os
@@ -9,10 +9,10 @@ from PIL import ExifTags, Image
 
 from dctnet.data.images.header import read_orientation
 
-# Pixels that are converted at a time. Pillow keeps four bytes for each and copies them twice on their way to NumPy.
+# Pixels that are converted at a time. Pillow stores four bytes per pixel and copies them twice on the way to NumPy.
 _STRIP = 1 << 24
-# What photographs come in. JPEG's plug-in opens MPO too. Pillow knows some thirty more, whatever the file's name says:
-# among them EPS, for which it starts Ghostscript, and TGA, whose files no mark tells from any others.
+# The formats of photographs. The JPEG plug-in opens MPO too. Pillow detects about thirty others by their content: among
+# them EPS, for which it starts Ghostscript, and TGA, which has no signature.
 _FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "JPEG2000", "GIF", "BMP", "DIB", "TIFF", "PPM")
 
 
@@ -20,45 +20,44 @@ def open_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
     """Opens a photograph: JPEG, PNG, WebP, AVIF, JPEG 2000, GIF, BMP, TIFF or PPM; HEIF with a plug-in.
 
     Raises:
-        Exception: Whatever Pillow's plug-ins raise; ``UnidentifiedImageError`` of a file that is none of these.
+        Exception: Nearly any, from Pillow's plug-ins; ``UnidentifiedImageError`` for other formats.
     """
     return Image.open(file, formats=_registered())
 
 
 @functools.cache
 def _registered() -> tuple[str, ...]:
-    # Pillow fails at the name of a format that it was built without.
+    # Pillow raises an error for the name of a format that it was built without.
     Image.init()
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def is_rgb_jpeg(image: Image.Image) -> bool:
-    """Whether an opened JPEG file holds RGB."""
-    # libjpeg reads these marks as "stored as RGB", and converts YCbCr to RGB but not RGB to YCbCr.
+    """Whether an open JPEG file is stored as RGB, which libjpeg does not convert to YCbCr."""
     components = [layer[0] for layer in getattr(image, "layer", [])]
     return image.info.get("adobe_transform") == 0 or components == list(b"RGB")
 
 
 def orientation_of(image: Image.Image) -> int:
-    """EXIF's orientation of an opened file; 1 where there is none that can be read."""
+    """The EXIF orientation of an open image; 1 if it is absent or unreadable."""
     if image.format in ("JPEG", "MPO"):
-        # As read_header does; Pillow's own would look into XMP as well, and the decoders would disagree.
+        # As read_header() does. Image.getexif() would also read XMP, so that the decoders could disagree.
         return read_orientation(image.info.get("exif", b""))
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # broken EXIF beside sound pixels: viewers show such a file as it lies
+    except Exception:  # viewers ignore broken EXIF data
         return 1
 
 
 def ycbcr_samples(image: Image.Image) -> np.ndarray:
-    """All samples of an opened image; transparency lies over white, 16 bits are scaled to 8.
+    """Decodes an open image to YCbCr; transparency is composited over white, 16 bits are scaled to 8.
 
     Shape:
-        - output: (H, W), uint8, of a grey image in 8 bits, (H, W, 3) of all others
+        - output: uint8, (H, W) for grey of 8 bits, (H, W, 3) for all others
 
     Raises:
-        ValueError: A mode with no defined white.
-        Exception: Whatever Pillow's plug-ins raise on a damaged file.
+        ValueError: A mode without a defined white.
+        Exception: Nearly any, from Pillow's plug-ins, for a damaged file.
     """
     width, height = image.size
     rows = max(1, _STRIP // width)
@@ -84,12 +83,12 @@ def _to_ycbcr(image: Image.Image) -> Image.Image:
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    # Pillow converts to YCbCr only from RGB and L; CMYK, palettes and the rest pass through RGB.
+    # Pillow converts to YCbCr only from RGB and L; other modes are converted to RGB first.
     return (image if image.mode in ("L", "RGB") else image.convert("RGB")).convert("YCbCr")
 
 
 def _sixteen_to_eight(image: Image.Image) -> Image.Image:
-    # Pillow's own conversion clips at 255 and turns most of a 16-bit image white.
+    # Pillow's conversion clips at 255, which turns most of a 16-bit image white.
     samples = np.asarray(image).astype(np.int64)
     if samples.min() < 0 or samples.max() > 65535:
         raise ValueError(f"samples of {samples.min()}…{samples.max()} are beyond 16 bits")

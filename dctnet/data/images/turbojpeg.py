@@ -1,4 +1,4 @@
-"""libjpeg-turbo, where its library is installed: native planes through PyTurboJPEG, coefficients through ctypes."""
+"""libjpeg-turbo, if its library is installed: native planes through PyTurboJPEG, coefficients through ctypes."""
 
 import ctypes
 import ctypes.util
@@ -17,19 +17,18 @@ from dctnet.errors import first_line
 
 T = TypeVar("T")
 
-# turbojpeg.h: what the functions of the 2.x interface take; 3.x has them still.
-# The flags: an end to files of a thousand scans; and why decode to the end what somebody else will decode again?
-_FLAGS = 32768 | 8192
-_NO_OUTPUT = 16
-_GREY = 6
+# Constants of turbojpeg.h, for the functions of version 2 that version 3 still has.
+_FLAGS = 32768 | 8192  # TJFLAG_LIMITSCANS, against thousands of scans; TJFLAG_STOPONWARNING, because Pillow takes over
+_NO_OUTPUT = 16  # TJXOPT_NOOUTPUT
+_GREY = 6  # TJPF_GRAY
 
 
 @functools.cache
 def library() -> str | None:
-    """Path or name of the TurboJPEG library, or None; ``TURBOJPEG`` in the environment names another, empty none."""
+    """Path or name of the TurboJPEG library, or None; overridden by ``TURBOJPEG`` in the environment (empty: None)."""
     if "TURBOJPEG" in os.environ:
         return os.environ["TURBOJPEG"] or None
-    # The loader's cache knows more places than a list of ours; without it (a bare container), the usual ones.
+    # find_library() needs ldconfig or a compiler, which containers may lack.
     usual = [*Path("/usr").glob("lib*/libturbojpeg.so.0"), *Path("/usr/lib").glob("*-linux-gnu/libturbojpeg.so.0")]
     return next((str(p) for p in usual), None) or ctypes.util.find_library("turbojpeg")
 
@@ -43,7 +42,7 @@ def _decoder() -> Any:
 
 @functools.cache
 def describe() -> str | None:
-    """The library as it is recorded: its generation and file; None where there is none or it does not load."""
+    """The library's major version and file name, as recorded in checkpoints; None if it is missing or does not load."""
     path = library()
     if path is None:
         return None
@@ -52,43 +51,42 @@ def describe() -> str | None:
         _decoder()
     except (OSError, AttributeError, ImportError, RuntimeError):
         return None
-    # 2.x has no function that tells its version.
+    # Version 2 has no function that returns its version.
     return f"libjpeg-turbo {'3' if hasattr(loaded, 'tj3Init') else '2'}.x ({Path(path).resolve().name})"
 
 
 def decode_planes(data: bytes, header: JpegHeader, denominator: int = 1) -> list[np.ndarray]:
-    """The planes of a JPEG file at their own resolution, scaled down while decoding.
+    """Decodes the planes of a JPEG file at their stored resolution, optionally scaled down.
 
     Args:
         data: The file.
-        header: What :func:`~dctnet.data.images.header.read_header` made of it.
+        header: Its header.
         denominator: 1, 2, 4 or 8: the scale is one over it.
 
     Returns:
-        Y, or Y, Cb, Cr, 0 … 255, each of shape (rows, columns), uint8; subsampled chroma is smaller.
+        Y, or Y, Cb, Cr, 0 … 255, each (rows, columns), uint8; subsampled chroma is smaller.
 
     Raises:
-        DamagedError: libjpeg-turbo has found damage within a scan.
-        JpegError: It refuses the file, or warns: then somebody else had better look at it.
+        DamagedError: libjpeg-turbo detected damage within a scan.
+        JpegError: libjpeg-turbo rejected the file or warned about it.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
             scale = (1, denominator)
-            if len(header.components) == 1:  # PyTurboJPEG 1.8 has no planes of grey
+            if len(header.components) == 1:  # PyTurboJPEG 1.8 returns no planes for grey
                 return [_decoder().decode(data, _GREY, scale, _FLAGS)[..., 0]]
             return _decoder().decode_to_yuv_planes(data, scale, flags=_FLAGS)
         except (OSError, ValueError, UserWarning, TypeError, ZeroDivisionError) as error:
             raise _refusal(first_line(error).removeprefix("UserWarning: ")) from error
 
 
-def _refusal(said: str) -> JpegError:
-    # Of all that it warns of, this alone is damage for certain. But bytes left over at the very end are more often some
-    # camera's filling than the trace of a fault.
-    damaged = (
-        said.startswith(("Corrupt JPEG data", "Premature end")) and "extraneous bytes before marker 0xd9" not in said
-    )
-    return DamagedError(said) if damaged else JpegError(said)
+def _refusal(message: str) -> JpegError:
+    # Only these warnings are certain to be damage. Extraneous bytes before the end are usually padding by a camera.
+    is_corrupt = message.startswith(("Corrupt JPEG data", "Premature end"))
+    if is_corrupt and "extraneous bytes before marker 0xd9" not in message:
+        return DamagedError(message)
+    return JpegError(message)
 
 
 class _Transform(ctypes.Structure):
@@ -99,8 +97,8 @@ class _Transform(ctypes.Structure):
     ]
 
 
-# The library passes six arguments; only the first, where the row lies, is declared, for converting the rest would cost
-# more than all else that is done here. Every C calling convention of 64-bit machines lets a callee ignore the others.
+# The library passes six arguments. Only the first, the address of the row, is declared: converting the others would
+# take longer than everything else here. All C calling conventions of 64-bit machines let a callee ignore arguments.
 _Filter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 
 
@@ -118,7 +116,7 @@ def _transformer() -> ctypes.CDLL:
 
 
 class _Memory:
-    """Memory of the library's, for NumPy to look at."""
+    """Read-only memory of the library, as an array interface for NumPy."""
 
     def __init__(self, address: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
         self.__array_interface__ = {
@@ -127,26 +125,26 @@ class _Memory:
 
 
 def with_coefficients(data: bytes, header: JpegHeader, take: Callable[[list[np.ndarray]], T]) -> T:
-    """Shows the quantised coefficients of a JPEG file to a function, without a copy.
+    """Calls a function with views of the quantised coefficients of a JPEG file.
 
-    The lossless transform of libjpeg-turbo hands each row of blocks to a filter, and is told to write no output. All
-    rows stay in memory until it returns, so the filter notes where they are, and the last call looks at them all.
+    The lossless transform of libjpeg-turbo, without output, calls a filter for each row of blocks. All rows stay in
+    memory until it returns. The filter collects their addresses, and its last call passes all of them to ``take``.
 
     Args:
         data: The file.
-        header: What :func:`~dctnet.data.images.header.read_header` made of it.
-        take: Gets one array (rows, columns, 64) of int16 a component, frequencies row by row, and must copy what it
-            keeps: the arrays are gone when it returns.
+        header: Its header.
+        take: Receives one array per component, (rows, columns, 64), int16, index 8·v + u last. It must copy what it
+            keeps, because the memory is freed afterwards.
 
     Returns:
-        What ``take`` returned.
+        The result of ``take``.
 
     Raises:
-        DamagedError: libjpeg-turbo has found damage within a scan.
-        JpegError: It refuses the file, or warns: then somebody else had better look at it.
+        DamagedError: libjpeg-turbo detected damage within a scan.
+        JpegError: libjpeg-turbo rejected the file or warned about it.
     """
     shapes = [header.blocks(i) for i in range(len(header.components))]
-    # The library goes by whole rows of MCUs.
+    # The library processes whole rows of MCUs.
     heights = [-(-rows // c.vertical) * c.vertical for (rows, _), c in zip(shapes, header.components, strict=True)]
     total, addresses = sum(heights), list[int]()
     outcome: list[T | BaseException] = []
@@ -156,7 +154,7 @@ def with_coefficients(data: bytes, header: JpegHeader, take: Callable[[list[np.n
         if len(addresses) == total:
             try:
                 outcome.append(take(_views(addresses, shapes, heights)))
-            except BaseException as error:  # an exception cannot pass through C
+            except BaseException as error:  # exceptions cannot propagate through C
                 outcome.append(error)
         return 0
 
@@ -173,7 +171,7 @@ def with_coefficients(data: bytes, header: JpegHeader, take: Callable[[list[np.n
     finally:
         lib.tjDestroy(handle)
     if len(addresses) != total or not outcome:
-        raise JpegError(f"{len(addresses)} rows of blocks where the header has {total}")
+        raise JpegError(f"{len(addresses)} rows of blocks, but the header has {total}")
     if isinstance(outcome[0], BaseException):
         raise outcome[0]
     return outcome[0]
@@ -186,6 +184,6 @@ def _views(addresses: list[int], shapes: list[tuple[int, int]], heights: list[in
         place += height
         stride = own[1] - own[0] if rows > 1 else columns * 128
         if stride < columns * 128 or own != list(range(own[0], own[0] + stride * rows, stride)):
-            raise JpegError("the rows of blocks do not lie in one piece")
+            raise JpegError("the rows of blocks are not evenly spaced in memory")
         views.append(np.asarray(_Memory(own[0], (rows, columns, 64), (stride, 128, 2))))
     return views
