@@ -75,7 +75,7 @@ _UNKNOWN = "cannot identify"
 _NO_END = "damaged: truncated, no end-of-image marker"
 _TIFF = b"Exif\0\0II*\0\x08\0\0\0"
 _SMALL = {"coefficients": "hold no aligned crop of 16"}
-_THIN = _SMALL | {"pack": "up to 16 to one"}
+_THIN = _SMALL | {"pack": "at most 16:1"}
 
 
 def _detected_by_turbojpeg(content: Callable[[], bytes], words: str = "", **pillow: str) -> CorpusFile:
