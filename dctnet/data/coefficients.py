@@ -81,27 +81,31 @@ def aligned_channels(photo: Photo, window: Window, channel_set: ChannelSet) -> T
     """
     header = photo.header
     assert header is not None
-    turned, down, across = (
+    transposed, mirrored_rows, mirrored_columns = (
         photo.orientation >= 5,
         photo.orientation in MIRRORED_ROWS,
         photo.orientation in MIRRORED_COLUMNS,
     )
     rows, columns = whole_blocks(photo)
     # From the upright window to the stored one: inverts the mirroring, then the transposition.
-    top = rows - window.top - window.side if down else window.top
-    left = columns - window.left - window.side if across else window.left
-    stored = Window(left, top, window.side) if turned else Window(top, left, window.side)
-    wanted = channel_set.frequencies()
-    asked = [[f % BLOCK * BLOCK + f // BLOCK if turned else f for f in own] for own in wanted]
-    parts = turbojpeg.with_coefficients(photo.data, header, lambda views: _take(views, header, stored, asked))
-    parts += [torch.zeros(len(own), window.side, window.side) for own in wanted[len(parts) :]]  # grey: Cb = Cr = 128
+    top = rows - window.top - window.side if mirrored_rows else window.top
+    left = columns - window.left - window.side if mirrored_columns else window.left
+    stored = Window(left, top, window.side) if transposed else Window(top, left, window.side)
+    stored_frequencies = [
+        [f % BLOCK * BLOCK + f // BLOCK if transposed else f for f in own] for own in channel_set.frequencies()
+    ]
+    parts = turbojpeg.with_coefficients(
+        photo.data, header, lambda views: _take(views, header, stored, stored_frequencies)
+    )
+    # The chroma of grey images is 128, and its coefficients 0.
+    parts += [torch.zeros(len(own), window.side, window.side) for own in stored_frequencies[len(parts) :]]
     channels = torch.cat(parts)
     # Transposes and mirrors the blocks; mirroring negates odd frequencies.
-    channels = channels.mT if turned else channels
+    channels = channels.mT if transposed else channels
     frequencies = torch.tensor(channel_set.indices)
-    if down:
+    if mirrored_rows:
         channels = channels.flip(-2) * (1 - 2 * (frequencies // BLOCK % 2))[:, None, None]
-    if across:
+    if mirrored_columns:
         channels = channels.flip(-1) * (1 - 2 * (frequencies % 2))[:, None, None]
     return channels
 

@@ -1,1 +1,1 @@
-"""Input files of all kinds, and the outcome of each for each reader."""
+"""Input files of every sort, with the outcome of each for each reader."""

@@ -1,4 +1,4 @@
-"""The corpus: input files of all kinds with the expected outcome for each reader.
+"""The corpus: input files of every sort with the expected outcome for each reader.
 
 A file is read as Pillow shows it, or by pixels where libjpeg-turbo was to decode it, or left out with a reason.
 """

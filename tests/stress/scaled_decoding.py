@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dctnet.data import readers
+from dctnet.data import pixels as readers
 from dctnet.data.folders import list_files
 from dctnet.data.images.photo import Photo
 from dctnet.data.transforms import CenterCrop

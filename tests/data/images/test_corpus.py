@@ -34,7 +34,7 @@ def files(tmp_path_factory):
 
 
 def faults(name: str, reader: str, outcome: str, far: float | None, tolerance: float) -> list[str]:
-    """What is not as expected, in a message."""
+    """Messages about deviations from the expected outcome."""
     expected, file = CORPUS[name].expected(reader), CORPUS[name]
     (became, _, reason), (wanted, _, words) = outcome.partition(": "), expected.partition(": ")
     found = []
