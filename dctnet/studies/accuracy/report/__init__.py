@@ -1,1 +1,1 @@
-"""One page that says what a benchmark found."""
+"""The HTML report of a benchmark's folder."""

@@ -1,4 +1,4 @@
-"""Rows by arm, with their accuracies and what they differ by from the baselines."""
+"""Rows grouped by arm, with accuracies and with differences to the baselines."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from dctnet.studies.bootstrap import Estimate, accuracy, difference
 from dctnet.studies.rows import Row
 
-# What arms are compared with, image by image, the most telling first.
-BASELINES = ("rgb_matched", "patches")
+# All arms are compared with these, image by image; the most important baseline first.
+BASELINES = ("rgb_matched", "patchify", "patches")
 
 
 @dataclass(frozen=True)
 class Arm:
-    """What one arm came to over its seeds.
+    """The runs of one arm.
 
     Args:
-        rows: One a seed, ascending.
-        top1: Share of images with the right class first, in per cent.
-        against: Difference to each baseline that has run, by its plain name; a baseline has none to its own variants.
+        rows: One row per seed, ascending; of merged random selections, one per selection and seed.
+        top1: Top-1 accuracy in per cent.
+        against: Differences to the baselines that have run. An arm is not compared with a baseline of its own kind.
     """
 
     rows: tuple[Row, ...]
@@ -26,40 +26,23 @@ class Arm:
 
     @property
     def first(self) -> Row:
-        """The row of the first seed: what all seeds share stands there."""
+        """The row of the first seed, for the columns that do not depend on the seed."""
         return self.rows[0]
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The name of the arm."""
         return self.first.arm
 
     def mean(self, column: str) -> float:
-        """Mean of a column of numbers over the seeds."""
+        """The mean of a numeric column over the seeds."""
         return sum(getattr(row, column) for row in self.rows) / len(self.rows)
 
 
-@dataclass(frozen=True)
-class Draws:
-    """All random draws of one size.
+def group_arms(rows: Iterable[Row]) -> list[Arm]:
+    """Groups rows by arm; the most accurate arm first, ties by name.
 
-    Args:
-        channels: How many channels each has.
-        label: Of a variant.
-        arms: A draw each.
-        top1: Of all together, with the spread between draws.
-    """
-
-    channels: int
-    label: str
-    arms: tuple[Arm, ...]
-    top1: Estimate
-
-
-def arms_of(rows: Iterable[Row]) -> list[Arm]:
-    """Groups rows by arm; the best arm first, the order of names among equals.
-
-    A variant is compared with the same variant of a baseline, or where there is none, with the plain one.
+    A variant is compared with the same variant of a baseline, or with the plain baseline if that variant has not run.
     """
     groups: dict[str, list[Row]] = {}
     for row in rows:
@@ -75,39 +58,53 @@ def arms_of(rows: Iterable[Row]) -> list[Arm]:
     return sorted(arms, key=lambda arm: (-arm.top1.value, arm.name))
 
 
-def draws_of(arms: Sequence[Arm]) -> list[Draws]:
-    """The random arms by size and label, few channels first."""
-    groups: dict[tuple[int, str], list[Arm]] = {}
+def merge_draws(arms: Iterable[Arm]) -> list[Arm]:
+    """The random selections of each size and label as one arm, whose interval includes the spread between selections.
+
+    Arms of other methods are left out. Few channels first.
+    """
+    groups: dict[tuple[int, str], list[Row]] = {}
     for arm in sorted(arms, key=lambda arm: arm.first.draw):
         if arm.first.choose == "random":
-            groups.setdefault((arm.first.channels, arm.first.label), []).append(arm)
-    return [
-        Draws(channels, label, tuple(group), accuracy([row for arm in group for row in arm.rows]))
-        for (channels, label), group in sorted(groups.items())
-    ]
+            groups.setdefault((arm.first.channels, arm.first.label), []).extend(arm.rows)
+    return [Arm(tuple(rows), accuracy(rows), {}) for _, rows in sorted(groups.items())]
 
 
-def front(arms: Sequence[Arm], cost: Callable[[Arm], float]) -> list[Arm]:
-    """The arms that no other beats in cost without losing accuracy: cheapest first, each better than the one before."""
-    best: list[Arm] = []
+def pareto_front(arms: Iterable[Arm], cost: Callable[[Arm], float]) -> list[Arm]:
+    """The arms for which no cheaper arm is at least as accurate; cheapest first."""
+    front: list[Arm] = []
     for arm in sorted(arms, key=lambda arm: (cost(arm), -arm.top1.value, arm.name)):
-        if not best or arm.top1.value > best[-1].top1.value:
-            best.append(arm)
-    return best
+        if not front or arm.top1.value > front[-1].top1.value:
+            front.append(arm)
+    return front
 
 
-def compared_to(arms: Sequence[Arm]) -> list[str]:
-    """The baselines to which at least one arm is compared."""
+def compared_baselines(arms: Sequence[Arm]) -> list[str]:
+    """The baselines with which at least one arm is compared."""
     return [name for name in BASELINES if any(name in arm.against for arm in arms)]
 
 
-def is_real(estimate: Estimate) -> bool:
-    """Whether the interval of a difference leaves 0 out."""
-    return estimate.low > 0 or estimate.high < 0
-
-
-def verdict(estimate: Estimate) -> str:
-    """What may be said of a difference: ``above``, ``below`` or ``not distinguishable``."""
-    if not is_real(estimate):
+def verdict(difference: Estimate) -> str:
+    """``above`` or ``below`` if the interval of a difference excludes 0, else ``not distinguishable``."""
+    if difference.low <= 0 <= difference.high:
         return "not distinguishable"
-    return "above" if estimate.value > 0 else "below"
+    return "above" if difference.value > 0 else "below"
+
+
+def format_signed(value: float) -> str:
+    """One decimal with a sign: ``+0.4``, ``−1.2``, ``0.0``."""
+    text = f"{value:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+
+
+def format_accuracy(estimate: Estimate) -> str:
+    """``81.2 % [79.0, 83.1]``, with no-break spaces."""
+    return f"{estimate.value:.1f} % [{estimate.low:.1f}, {estimate.high:.1f}]".replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def format_difference(difference: Estimate) -> str:
+    """``+0.4 [−0.3, +1.1]``, with no-break spaces; two decimals where one would hide the sign of an end."""
+    ends = [format_signed(end) for end in (difference.low, difference.high)]
+    if "0.0" in ends and verdict(difference) != "not distinguishable":
+        ends = [f"{end:+.2f}".replace("-", "−") for end in (difference.low, difference.high)]
+    return f"{format_signed(difference.value)} [{', '.join(ends)}]".replace(" ", "\N{NO-BREAK SPACE}")

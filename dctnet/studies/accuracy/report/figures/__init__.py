@@ -1,1 +1,1 @@
-"""The pictures of a benchmark's report."""
+"""The figures of the report."""

@@ -1,4 +1,4 @@
-"""Accuracy against what it costs: which arms are beaten by none."""
+"""Accuracy against the cost of an image, with the Pareto front."""
 
 import itertools
 import math
@@ -9,111 +9,95 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.transforms import Bbox
 
-from dctnet.studies.accuracy.report.arms import Arm, front
-from dctnet.studies.accuracy.report.figures.canvas import INK, Picture, add_legend, is_narrow, new_figure, shown
-from dctnet.studies.accuracy.report.figures.labels import Area, place_labels
-from dctnet.studies.accuracy.report.figures.series import LABEL, SERIES, mark, variant_markers
+from dctnet.studies.accuracy.report.arms import Arm, format_accuracy, pareto_front
+from dctnet.studies.accuracy.report.figures.series import legend_name, mark, order_of, variant_markers
+from dctnet.studies.page.figures import INK, Plot, Style, add_legend, is_narrow, new_figure, shorten
+
+_FRONT_STYLE: Style = {"color": INK, "linewidth": 1.1, "alpha": 0.6}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What an image costs.
+    """A cost of one image: column of the rows, label with the unit, factor from the column to that unit."""
 
-    Args:
-        name: Column of a row.
-        called: On the axis, with its unit.
-        scale: Units of the column in that unit.
-    """
-
-    name: str
-    called: str
+    column: str
+    label: str
     scale: float = 1.0
 
     def of(self, arm: Arm) -> float:
-        """Cost of one image of an arm."""
-        return getattr(arm.first, self.name) * self.scale
+        """The cost of one image of an arm."""
+        return getattr(arm.first, self.column) * self.scale
 
 
 GMAC = Cost("gmac", "GMAC an image")
 BYTES = Cost("bytes", "kilobytes an image, before compression", 1e-3)
 
 
-def accuracy_cost(arms: Sequence[Arm], cost: Cost) -> Picture:
-    """The picture, one point for each arm.
+def plot_cost(arms: Sequence[Arm], cost: Cost) -> Plot:
+    """A point for each arm and a step line for the Pareto front.
 
     Args:
         arms: All arms.
-        cost: What is spent.
+        cost: The horizontal axis.
     """
-    best = front(arms, cost.of)
-    numbers: list[list[str | int | float]] = [["arm", cost.called, "top1", "low", "high", "seeds", "on_front"]]
+    front = pareto_front(arms, cost.of)
+    numbers: list[list[str | int | float]] = [["arm", cost.label, "top1", "low", "high", "seeds", "on_front"]]
     for arm in sorted(arms, key=cost.of):
-        estimate = arm.top1
-        values = [cost.of(arm), estimate.value, estimate.low, estimate.high, estimate.seeds]
-        numbers.append([arm.name, *values, "yes" if arm in best else "no"])
-    return Picture(
-        f"accuracy_{cost.name}",
-        f"Top-1 accuracy against {cost.called}, a point an arm. On the Pareto front, cheapest first: "
-        + ", ".join(f"{shown(arm.name)} {arm.top1.value:.1f} %" for arm in best)
-        + ".",
-        lambda width: _draw(arms, best, cost, width),
+        e = arm.top1
+        numbers.append([arm.name, cost.of(arm), e.value, e.low, e.high, e.seeds, "yes" if arm in front else "no"])
+    names = ", ".join(f"{shorten(arm.name)} {arm.top1.value:.1f} %" for arm in front)
+    return Plot(
+        f"accuracy_{cost.column}",
+        f"Top-1 accuracy against {cost.label}, a point for each arm. Pareto front, cheapest first: {names}.",
+        lambda width: _draw(arms, front, cost, width),
         numbers,
-        {
-            f"tip-{i}": f"{arm.name}: {arm.top1.value:.1f} %, {cost.of(arm):.3g} {cost.called}"
-            for i, arm in enumerate(arms)
-        },
-    )
+        {f"tip-{i}": f"{arm.name}: {format_accuracy(arm.top1)}, {cost.of(arm):.3g} {cost.label}"
+         for i, arm in enumerate(arms)},
+    )  # fmt: skip
 
 
-def _draw(arms: Sequence[Arm], best: Sequence[Arm], cost: Cost, width: int) -> Figure:
+def _draw(arms: Sequence[Arm], front: Sequence[Arm], cost: Cost, width: int) -> Figure:
     figure = new_figure(width, 290 if is_narrow(width) else 380)
-    groups = _groups(arms, cost)
+    groups, variants = _split(arms, cost), variant_markers(arms)
     shares = [min(3, len({cost.of(arm) for arm in group})) for group in groups]
     panels = figure.subplots(1, len(groups), sharey=True, squeeze=False, width_ratios=shares)[0]
-    _levels(panels[0], arms)
-    markers = variant_markers(arms)
     for panel, group in zip(panels, groups, strict=True):
-        _limits(panel, group, cost)
-        _front(panel, best, cost)
+        _scale(panel, [cost.of(arm) for arm in group])
         panel.grid()
         for arm in group:
-            emphasis = {"zorder": 5} if arm in best else {"zorder": 3, "alpha": 0.55}
-            (point,) = panel.plot(cost.of(arm), arm.top1.value, **emphasis, **mark(arm, markers))
-            point.set_gid(f"tip-{arms.index(arm)}")
-    _break(panels)
+            x, e, style = cost.of(arm), arm.top1, mark(arm, variants)
+            panel.vlines(x, e.low, e.high, color=style["color"], alpha=0.25, linewidth=1)
+            emphasis = {"zorder": 5} if arm in front else {"zorder": 3, "alpha": 0.55}
+            panel.plot(x, e.value, gid=f"tip-{arms.index(arm)}", **emphasis, **style)
+    for panel in panels:
+        _draw_front(panel, front, cost)
+    for left, right in itertools.pairwise(panels):
+        _mark_break(left, right)
     panels[0].set_ylabel("top-1 accuracy, %")
-    figure.supxlabel(cost.called, fontsize="medium")
-    add_legend(figure, _legend(arms, markers), 6)
-    longest = 18 if is_narrow(width) else 28
-    names = [(p, cost.of(a), a.top1.value, shown(a.name, longest)) for p, group in zip(panels, groups, strict=True)
-             for a in best if a in group]  # fmt: skip
-    place_labels(figure, names, [(panel, area) for panel in panels for area in _obstacles(panel, arms, best, cost)])
+    figure.supxlabel(cost.label, fontsize="medium")
+    marks = {legend_name(arm): mark(arm, variants) for arm in sorted(arms, key=order_of)}
+    handles = [Line2D([], [], label=name, **style) for name, style in marks.items()]
+    add_legend(figure, [*handles, Line2D([], [], label="Pareto front", **_FRONT_STYLE)])
+    figure.draw_without_rendering()
+    points = [(p, arm) for arm in front[::-1] for p, group in zip(panels, groups, strict=True) if arm in group]
+    _name_points([(p, cost.of(arm), arm) for p, arm in points], 18 if is_narrow(width) else 28)
     return figure
 
 
-def _groups(arms: Sequence[Arm], cost: Cost) -> list[list[Arm]]:
-    """All arms, or those on either side of a gap so wide that on one axis all others would be one point."""
+def _split(arms: Sequence[Arm], cost: Cost) -> list[list[Arm]]:
+    """Splits the arms at a gap that would otherwise take more than 70 % of a logarithmic axis."""
     ordered = sorted(arms, key=cost.of)
-    steps = [
-        math.log(cost.of(after) / cost.of(arm)) if cost.of(arm) > 0 else 0.0
-        for arm, after in itertools.pairwise(ordered)
-    ]
+    steps = [math.log(cost.of(b) / cost.of(a)) if cost.of(a) > 0 else 0.0 for a, b in itertools.pairwise(ordered)]
     if len(steps) < 3 or sum(steps) < math.log(2) or max(steps) < 0.7 * sum(steps):
         return [ordered]
     at = steps.index(max(steps)) + 1
     return [ordered[:at], ordered[at:]]
 
 
-def _levels(panel: Axes, arms: Sequence[Arm]) -> None:
-    values = [arm.top1.value for arm in arms]
-    room = 0.1 * (max(values) - min(values)) or 1
-    panel.set_ylim(min(values) - room, max(values) + 1.4 * room)
-
-
-def _limits(panel: Axes, group: Sequence[Arm], cost: Cost) -> None:
-    """Limits with room for names; a logarithmic axis where costs lie far apart."""
-    costs = [cost.of(arm) for arm in group]
+def _scale(panel: Axes, costs: Sequence[float]) -> None:
+    """Limits with room for names; a logarithmic axis if the largest cost is over four times the smallest."""
     least, most = min(costs), max(costs)
     if least > 0 and most / least > 4:
         panel.set_xscale("log")
@@ -129,49 +113,42 @@ def _limits(panel: Axes, group: Sequence[Arm], cost: Cost) -> None:
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
 
 
-def _front(panel: Axes, best: Sequence[Arm], cost: Cost) -> None:
-    """A step where the next arm begins to pay, on to the dearest."""
-    places, values = [cost.of(arm) for arm in best], [arm.top1.value for arm in best]
-    end = max(panel.get_xlim()[1], places[-1])
-    panel.plot(
-        [places[0], *places, end], [panel.get_ylim()[0], *values, values[-1]], drawstyle="steps-post", color=INK,
-        linewidth=1.1, alpha=0.6, zorder=2,
-    )  # fmt: skip
+def _draw_front(panel: Axes, front: Sequence[Arm], cost: Cost) -> None:
+    """Steps from the bottom left to the right edge."""
+    x, y = [cost.of(arm) for arm in front], [arm.top1.value for arm in front]
+    low, high = panel.get_ylim()
+    right = max(panel.get_xlim()[1], x[-1])
+    panel.plot([x[0], *x, right], [low, *y, y[-1]], drawstyle="steps-post", zorder=2, **_FRONT_STYLE)
+    panel.set_ylim(low, high)
 
 
-def _break(panels: Sequence[Axes]) -> None:
-    """Marks where the axis leaves a gap out."""
-    for left, right in itertools.pairwise(panels):
-        for panel, place in ((left, 1), (right, 0)):
-            panel.plot(
-                place, 0, transform=panel.transAxes, marker=[(-0.4, -1), (0.4, 1)], markersize=10, color=INK,
-                linestyle="none", clip_on=False,
-            )  # fmt: skip
-        right.spines["left"].set_visible(False)
-        right.tick_params(axis="y", length=0, labelleft=False)
+def _mark_break(left: Axes, right: Axes) -> None:
+    """Marks the gap between two panels."""
+    style: Style = {
+        "marker": [(-0.4, -1), (0.4, 1)],
+        "markersize": 10,
+        "color": INK,
+        "linestyle": "none",
+        "clip_on": False,
+    }
+    left.plot(1, 0, transform=left.transAxes, **style)
+    right.plot(0, 0, transform=right.transAxes, **style)
+    right.spines["left"].set_visible(False)
+    right.tick_params(axis="y", length=0, labelleft=False)
 
 
-def _obstacles(panel: Axes, arms: Sequence[Arm], best: Sequence[Arm], cost: Cost) -> list[Area]:
-    """What names must not cover: the points and the steps of the front."""
-    points = [(cost.of(arm), cost.of(arm), arm.top1.value, arm.top1.value) for arm in arms]
-    steps = []
-    low = panel.get_ylim()[0]
-    for arm, after in itertools.zip_longest(best, best[1:]):
-        here, end = cost.of(arm), cost.of(after) if after else panel.get_xlim()[1]
-        steps += [(here, here, low, arm.top1.value), (here, end, arm.top1.value, arm.top1.value)]
-        low = arm.top1.value
-    return points + steps
-
-
-def _legend(arms: Sequence[Arm], markers: dict[str, str]) -> list[Line2D]:
-    """An entry for each way of choosing and each label, and the front."""
-    handles, seen = [], set()
-    order = list(SERIES)
-    for arm in sorted(arms, key=lambda arm: order.index(arm.first.choose) if arm.first.choose in SERIES else 99):
-        kind = (arm.first.choose, arm.first.label)
-        if kind not in seen:
-            seen.add(kind)
-            called = SERIES[arm.first.choose].called if arm.first.choose in SERIES else shown(arm.first.choose)
-            label = f", {shown(arm.first.label, LABEL)}" if arm.first.label else ""
-            handles.append(Line2D([], [], label=called + label, **mark(arm, markers)))
-    return [*handles, Line2D([], [], color=INK, linewidth=1.1, alpha=0.6, label="Pareto front")]
+def _name_points(points: Sequence[tuple[Axes, float, Arm]], longest: int) -> None:
+    """Names points of the front above or beside them, on the left, where no arm can be; omits names without room."""
+    style: Style = {"textcoords": "offset points", "ha": "right", "in_layout": False, "zorder": 6}
+    written: list[Bbox] = []
+    for panel, x, arm in points:
+        text = panel.annotate(shorten(arm.name, longest), (x, arm.top1.value), (0, 0), **style)
+        overflow = panel.get_window_extent().x0 - text.get_window_extent().x0
+        for left, up, alignment in ((-4, 4, "bottom"), (-7, 0, "center_baseline")):
+            text.set(position=(left + max(overflow - left, 0), up), va=alignment)
+            box = text.get_window_extent()
+            if not any(box.overlaps(other) for other in written):
+                written.append(box)
+                break
+        else:
+            text.remove()
