@@ -15,6 +15,7 @@ from dctnet.errors import UserError, did_you_mean_path, first_line
 from dctnet.frequency.selections import named_channels
 from dctnet.io.safe_torch import load_torch_file
 from dctnet.model.network import FrequencyNet
+from dctnet.training.callbacks.finite import first_nonfinite
 from dctnet.training.checkpoint_schema import check_content, schema_error, upgrade
 from dctnet.training.module import FrequencyClassifier
 
@@ -42,6 +43,8 @@ def read(path: str | Path) -> dict[str, Any]:
     if missing := _REQUIRED - options.keys():
         raise schema_error(path, f"it has no option {', '.join(sorted(missing))}")
     check_content(path, content)
+    if fault := first_nonfinite(content["state_dict"]):
+        raise UserError(f"{path}: {fault}; dctnet fit saves no such checkpoint")
     return content
 
 

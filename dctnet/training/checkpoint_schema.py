@@ -11,7 +11,6 @@ from torch import Tensor
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.errors import UserError
 from dctnet.frequency.channels import ChannelSet
-from dctnet.training.callbacks.finite import first_nonfinite
 from dctnet.training.module import FrequencyClassifier, upgrade_state_dict
 
 # Limits of an option: characters of a text, elements of a list, characters of an element (a folder's name).
@@ -39,10 +38,11 @@ def check_content(path: str | Path, content: dict[str, Any]) -> None:
         content: Its content, after :func:`upgrade`.
 
     Raises:
-        UserError: The options are not those of model and data with values of their types; a weight is not finite; or a
-            path would let Lightning delete files outside the run's folder. Names the first fault.
+        UserError: The options are not those of model and data with values of their types, or a path would let Lightning
+            delete files outside the run's folder. Names the first fault.
     """
-    if not all(isinstance(value, Tensor) for value in content["state_dict"].values()):
+    weights = content["state_dict"]
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise schema_error(path, "'state_dict' must hold tensors by name")
     for owner, key in ((FrequencyClassifier, "hyper_parameters"), (FrequencyDataModule, "datamodule_hyper_parameters")):
         _check_options(path, owner, content[key])
@@ -50,8 +50,6 @@ def check_content(path: str | Path, content: dict[str, Any]) -> None:
     if options["input"] == "channels":
         ChannelSet(str(path), tuple(options["channels"]))
     _check_paths(path, content.get("callbacks", {}))
-    if fault := first_nonfinite(content["state_dict"]):
-        raise UserError(f"{path}: {fault}; dctnet fit saves no such checkpoint")
 
 
 def schema_error(path: str | Path, fault: str) -> UserError:

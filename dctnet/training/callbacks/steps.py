@@ -27,8 +27,9 @@ class TrainingClock(pl.Callback):
     """
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts the clock of the fit."""
-        self._fit_started = time.perf_counter()
+        """Starts both clocks; a training that resumes within an epoch has no start of the epoch."""
+        self._images, self._fit_started = 0, time.perf_counter()
+        self._epoch_started = self._fit_started
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock of the epoch."""
