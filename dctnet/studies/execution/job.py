@@ -30,8 +30,11 @@ class Job:
 class StopSignals(SignalRecorder):
     """Context in which SIGTERM, SIGINT and SIGUSR1 stop the jobs of a study.
 
-    Before :meth:`attach`, a signal raises :class:`Stopped` at once. Afterwards the first signal is recorded in ``received``
-    and stops the jobs, so that a file being written is completed; a second signal kills the jobs and ends this process.
+    Before :meth:`attach`, a signal raises :class:`Stopped` at once. Afterwards the first signal is recorded and stops
+    the jobs, so that a file being written is completed; a second signal kills the jobs and ends this process.
+
+    Attributes:
+        received: Number of the first signal, or None.
     """
 
     def __init__(self) -> None:
