@@ -1,4 +1,4 @@
-"""Rows of a benchmark that was never run: who gets which image right is drawn."""
+"""Rows of a simulated benchmark, in which random numbers decide which images are classified right."""
 
 import dataclasses
 import json
@@ -7,11 +7,11 @@ import numpy as np
 
 from dctnet.studies.rows import Row
 
-# Of a made-up grid: name, choose, channels, draw, label, chance of an image to be right, GMAC, values.
+# Arm, choose, channels, draw, label, probability of a right answer, GMAC, values.
 _ARMS = [
     ("rgb_matched", "rgb_matched", 0, 0, "", 0.80, 0.478, 43_200),
     ("rgb_same_pixels", "rgb_same_pixels", 0, 0, "", 0.84, 1.814, 150_528),
-    ("patches", "patches", 0, 0, "", 0.75, 0.461, 150_528),
+    ("patchify", "patchify", 0, 0, "", 0.75, 0.461, 150_528),
     ("learned-24", "learned", 24, 0, "", 0.82, 0.452, 18_816),
     ("learned-6", "learned", 6, 0, "", 0.78, 0.451, 4_704),
     ("energy-24", "energy", 24, 0, "", 0.81, 0.452, 18_816),
@@ -21,12 +21,12 @@ _ARMS = [
     ("random-24-0", "random", 24, 0, "", 0.68, 0.452, 18_816),
     ("random-24-1", "random", 24, 1, "", 0.62, 0.452, 18_816),
     ("all-192", "all", 192, 0, "", 0.81, 0.460, 150_528),
-    ("all-192+common_scale", "all", 192, 0, "common_scale", 0.74, 0.460, 150_528),
+    ("all-192+stride1", "all", 192, 0, "stride1", 0.74, 0.460, 150_528),
 ]
 
 
 def make_row(arm: str, seed: int, correct: str, **changed) -> Row:
-    """A row that fits its column ``correct``; ``learned-24`` of 224 px unless changed."""
+    """A row that matches its column ``correct``; of ``learned-24`` at 224 px unless changed."""
     right, images = correct.count("1"), len(correct) - correct.count("-")
     top5 = min(images, right + round(0.15 * images))
     row = Row(
@@ -39,11 +39,11 @@ def make_row(arm: str, seed: int, correct: str, **changed) -> Row:
 
 
 def draw_correct(rng: np.random.Generator, chance: np.ndarray, seeds: int, spread: float = 0.0) -> list[str]:
-    """For each seed a 0 or 1 an image.
+    """The column ``correct`` for each seed.
 
     Args:
-        chance: Of each image, to be right.
-        spread: Standard deviation of what a seed adds to all chances.
+        chance: Probability of a right answer for each image.
+        spread: Standard deviation between seeds of this probability.
     """
     shifts = rng.normal(0, spread, (seeds, 1))
     right = rng.random((seeds, len(chance))) < chance + shifts
@@ -51,14 +51,14 @@ def draw_correct(rng: np.random.Generator, chance: np.ndarray, seeds: int, sprea
 
 
 def make_arm(arm: str, correct: list[str], **changed) -> list[Row]:
-    """A row a seed, from 0 on."""
+    """One row per seed, from 0."""
     return [make_row(arm, seed, text, **changed) for seed, text in enumerate(correct)]
 
 
 def make_benchmark(seeds: int = 3, images: int = 200) -> list[Row]:
-    """Every way of choosing, every network that reads pixels but one, two draws and a variant, on the same images."""
+    """All selection methods, three pixel networks, two random draws and a variant, on the same images."""
     rng = np.random.default_rng(0)
-    hard = rng.beta(1.2, 0.3, images)  # most images are easy, some hopeless, for all arms
+    hard = rng.beta(1.2, 0.3, images)  # most images are easy and some hard for all arms
     rows = []
     for name, choose, channels, draw, label, chance, gmac, values in _ARMS:
         kind = {"choose": choose, "channels": channels, "draw": draw, "label": label}
@@ -68,7 +68,7 @@ def make_benchmark(seeds: int = 3, images: int = 200) -> list[Row]:
 
 
 def ranking_text(rng: np.random.Generator) -> str:
-    """The mask file of a ranking that was drawn."""
+    """A mask file with random keep probabilities."""
     layout = {"format": "dctnet-mask", "version": 1, "block_size": 8, "components": ["Y", "Cb", "Cr"]}
     content = {"index": "64*component + 8*v + u", "channels": [0, 1], "source": {}}
     return json.dumps({**layout, **content, "keep_probability": rng.random(192).round(6).tolist()})

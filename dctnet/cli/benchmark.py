@@ -1,4 +1,4 @@
-"""The command line of the benchmark: the options of fit, shared by all arms, and the grid."""
+"""dctnet benchmark: the options of fit, shared by all arms, and those of the grid."""
 
 import argparse
 import dataclasses
@@ -16,13 +16,17 @@ from dctnet.studies.accuracy.dry_run import dry_run
 from dctnet.studies.accuracy.grid import Arms, Grid, Ranking, Split, plan
 from dctnet.studies.accuracy.report.report import write_report
 from dctnet.studies.accuracy.runner import Runner
-from dctnet.studies.execution.stopping import Stopping
+from dctnet.studies.execution.job import StopSignals
+from dctnet.studies.execution.local import LocalExecutor
 from dctnet.training.module import FrequencyClassifier
 
-# What the arms decide.
-_OF_ARMS = {"data": {"channels", "input", "seed"}, "model": {"classes", "channels", "image_size", "input", "stem"}}
-_OBJECTS = {"callbacks", "logger", "plugins", "profiler", "strategy"}
+# Options that the arms determine.
+_DATA_OF_ARMS = {"channels", "input", "seed"}
+_MODEL_OF_ARMS = {"classes", "channels", "image_size", "input", "stem"}
+# Options that an arm or the ranking can set, but that the shared options cannot.
 _GATE = {"gate", "keep", "sparsity_weight"}
+# Trainer options that are objects, which a configuration file of the benchmark does not support.
+_OBJECTS = {"callbacks", "logger", "plugins", "profiler", "strategy"}
 
 
 def _parser() -> ArgumentParser:
@@ -30,71 +34,76 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--config", action=ActionConfigFile, help="A benchmark as YAML.")
     parser.add_argument("--name", type=str, default="benchmark", help="Folder under checkpoints/.")
     parser.add_argument("--out", type=str | None, help="Folder of the results instead of checkpoints/NAME.")
-    parser.add_argument("--jobs", type=int, default=0, help="Runs at a time; 0: one a GPU, or a core up to four.")
-    parser.add_argument("--dry_run", "--dry-run", action="store_true", help="List the runs with cost and time only.")
-    parser.add_argument("--arms", type=list[Arms], default=[], help="What is compared, the most telling first.")
-    parser.add_argument("--seeds", type=list[int], default=[0, 1, 2], help="Each arm runs once with each.")
-    parser.add_argument("--evaluate", type=list[Split], default=["val"], help="Splits whose images count.")
-    parser.add_argument("--ranking", type=Ranking, default=Ranking(), help="Where the learned ranking comes from.")
-    parser.add_argument("--store", type=str | None, help="A packed store that feeds the arms whose channels it has.")
-    _add_fit(parser, _OF_ARMS["model"] | _GATE)
+    parser.add_argument("--jobs", type=int, default=0, help="Trials at a time; 0: one per GPU, or per core up to four.")
+    parser.add_argument("--dry_run", "--dry-run", action="store_true", help="Only list the trials with cost and time.")
+    parser.add_argument("--arms", type=list[Arms], default=[], help="Arms to compare, the most informative first.")
+    parser.add_argument("--seeds", type=list[int], default=[0, 1, 2], help="Seeds of each arm.")
+    parser.add_argument("--evaluate", type=list[Split], default=["val"], help="Splits to evaluate, pooled.")
+    parser.add_argument("--ranking", type=Ranking, default=Ranking(), help="Source of the learned ranking.")
+    parser.add_argument("--store", type=str | None, help="A packed store for the arms whose channels it holds.")
+    _add_fit_options(parser, _MODEL_OF_ARMS | _GATE)
     return parser
 
 
-def _add_fit(parser: ArgumentParser, decided: set[str]) -> None:
-    parser.add_class_arguments(FrequencyDataModule, "data", skip=_OF_ARMS["data"], instantiate=False)
-    parser.add_class_arguments(FrequencyClassifier, "model", skip=decided, instantiate=False)
+def _add_fit_options(parser: ArgumentParser, skipped_model_options: set[str]) -> None:
+    parser.add_class_arguments(FrequencyDataModule, "data", skip=_DATA_OF_ARMS, instantiate=False)
+    parser.add_class_arguments(FrequencyClassifier, "model", skip=skipped_model_options, instantiate=False)
     parser.add_class_arguments(pl.Trainer, "trainer", skip=_OBJECTS, instantiate=False)
 
 
-def _check_overrides(arms: list[Arms], ranking: Ranking, shared: Namespace) -> None:
-    """Parses the options of variants, so that a misspelt one is not found hours later."""
+def _check_variants(arms: list[Arms], ranking: Ranking, shared: Namespace) -> None:
+    """Parses the options of arms and ranking, so that an error is found before the first trial.
+
+    Raises:
+        UserError: An option does not exist or has an invalid value.
+    """
     parser = ArgumentParser(**STRICT)
-    _add_fit(parser, _OF_ARMS["model"])
+    _add_fit_options(parser, _MODEL_OF_ARMS)
     named: list[tuple[str, Arms | Ranking]] = [*((each.choose, each) for each in arms), ("ranking", ranking)]
-    for name, own in named:
+    for name, variant in named:
         options = {key: shared[key].as_dict() for key in ("data", "model", "trainer")}
-        options["model"] |= own.model
-        options["trainer"] |= own.trainer
+        options["model"] |= variant.model
+        options["trainer"] |= variant.trainer
         try:
             parser.parse_object(options)
         except argparse.ArgumentError as error:
-            raise UserError(f"arms, {name}: {one_line(error, _known(parser))}") from error
+            raise UserError(f"arms, {name}: {one_line(error, _known_options(parser))}") from error
 
 
-def _known(parser: ArgumentParser) -> list[str]:
-    """All options, dotted, and as they stand in an arm: without what they belong to."""
+def _known_options(parser: ArgumentParser) -> list[str]:
+    """Names of all options: dotted, and without their section, as within an arm."""
     fields = [field.name for each in (Arms, Ranking) for field in dataclasses.fields(each)]
     names = [*option_names(parser), *(f"model.{name}" for name in _GATE)]
     return [*names, *fields, *(name.rpartition(".")[2] for name in names)]
 
 
 def benchmark(args: list[str]) -> None:
-    """Parses and runs a benchmark; ends with the report.
+    """Parses the command line, runs the benchmark and writes its report.
 
     Args:
-        args: The command line after the verb.
+        args: The command line after ``benchmark``.
 
     Raises:
-        UserError: The command line, the grid or the folder cannot be used, or runs failed.
-        Stopped: It was asked to stop before all runs had ended.
+        UserError: The command line, the grid or the folder is invalid, or trials failed.
+        Stopped: A signal stopped the benchmark.
     """
     parser = _parser()
     try:
-        given = parser.parse_args(args)
-        made = parser.instantiate(given)
+        config = parser.parse_args(args)
+        objects = parser.instantiate(config)
     except argparse.ArgumentError as error:
-        raise one_line(error, _known(parser)) from error
-    shared: dict[str, Any] = {key: given[key].as_dict() for key in ("data", "model", "trainer")}
-    grid = Grid(**shared, **{key: made[key] for key in ("arms", "seeds", "evaluate", "ranking", "store")})
-    _check_overrides(grid.arms, grid.ranking, given)
+        raise one_line(error, _known_options(parser)) from error
+    shared: dict[str, Any] = {key: config[key].as_dict() for key in ("data", "model", "trainer")}
+    grid = Grid(**shared, **{key: objects[key] for key in ("arms", "seeds", "evaluate", "ranking", "store")})
+    _check_variants(grid.arms, grid.ranking, config)
     plan(grid)
-    out = Path(given.out or Path("checkpoints", given.name))
-    if given.dry_run:
-        dry_run(BenchmarkContext(grid, out), given.jobs)
+    out = Path(config.out or Path("checkpoints", config.name))
+    if config.dry_run:
+        dry_run(BenchmarkContext(grid, out), LocalExecutor(config.jobs, grid.trainer["accelerator"]))
         return
-    with Stopping() as stopping:
-        _run(Runner(BenchmarkContext(grid, out), given.jobs, stopping))
+    with StopSignals() as signals:
+        context = BenchmarkContext(grid, out)
+        _run(Runner(context, LocalExecutor(config.jobs, grid.trainer["accelerator"]), signals))
 
 
 def _run(runner: Runner) -> None:
@@ -105,7 +114,7 @@ def _run(runner: Runner) -> None:
         raise
     _report(runner)
     if failed:
-        raise UserError(f"{len(failed)} runs failed, such as {failed[0]}; {runner.out / 'failures.csv'} says why")
+        raise UserError(f"{len(failed)} trials failed, such as {failed[0]}; see {runner.out / 'failures.csv'}")
 
 
 def _report(runner: Runner) -> None:

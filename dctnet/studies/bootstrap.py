@@ -1,4 +1,4 @@
-"""Accuracy of an arm and differences between arms, with intervals over images and seeds."""
+"""Accuracies and accuracy differences with bootstrap confidence intervals over images and seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,21 +9,20 @@ from dctnet.errors import UserError
 from dctnet.studies.rows import Row
 
 RESAMPLES = 10_000
-_CHUNK = 100
-# An arm counts for the figure; the one that it is compared with, against.
-_SIGNS = (1, -1)
+_CHUNK = 100  # resamples computed at a time
+_SIGNS = (1, -1)  # of the arm and of the baseline
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval, in percentage points.
+    """A value with its 95 % confidence interval, in percentage points.
 
     Args:
         value: Mean over seeds and images.
-        low: Lower end.
-        high: Upper end.
-        seeds: How many; of a difference, the fewer of the two arms'.
-        images: How many.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        seeds: Number of seeds; for a difference, the smaller number of the two arms.
+        images: Number of images.
     """
 
     value: float
@@ -34,44 +33,44 @@ class Estimate:
 
 
 def accuracy(rows: Sequence[Row]) -> Estimate:
-    """Top-1 accuracy of one arm's runs, or of several random draws of channels taken together.
+    """Top-1 accuracy of one arm, or of several random selections pooled.
 
     Args:
-        rows: One a seed; of several draws, one a draw and seed.
+        rows: One row per seed; for several draws, one per draw and seed.
 
     Raises:
-        UserError: No image could be read by all runs.
+        UserError: No image could be read in all trials.
     """
     return _estimate([rows])
 
 
 def difference(rows: Sequence[Row], baseline: Sequence[Row]) -> Estimate:
-    """Top-1 accuracy of one arm less another's, on the same images.
+    """Top-1 accuracy of one arm minus that of a baseline, on the same images: a paired bootstrap.
 
-    Images are drawn for both at once, so that what is hard for both cancels; seeds for each by itself, for nothing ties
-    the seed of one network to that of another. With one seed the interval is over images alone and says nothing of how
-    another training would have come out.
+    Images are resampled jointly for both arms, so that the difficulty of an image cancels. Seeds are resampled
+    independently, because equal seeds do not make two networks comparable. With one seed the interval covers the images
+    only, not the variation between trainings.
 
-    Simulated, what is called 95 % holds the truth in 95 to 100 of 100 cases where images decide (a few hundred to a few
-    thousand of them, seeds within half a point): both drawings count the noise of a single answer. Where seeds decide
-    (20,000 images, seeds a point apart) it does in about 86 with two or three seeds, 93 with five: a few seeds say
-    little of how far others would spread.
+    Coverage in simulations of the nominal 95 % interval: 95 to 100 % where images dominate the variance (a few hundred
+    to a few thousand images, seeds within half a point), because both resamplings include the noise of a single answer.
+    Where seeds dominate (20,000 images, seeds a point apart) about 86 % with two or three seeds and 93 % with five,
+    because few seeds underestimate the spread of others.
 
     Args:
-        rows: One a seed; of several draws, one a draw and seed.
-        baseline: The same of the arm to compare with.
+        rows: One row per seed; for several draws, one per draw and seed.
+        baseline: The same for the arm to compare with.
 
     Raises:
-        UserError: No image could be read by all runs of both.
+        UserError: No image could be read in all trials of both arms.
     """
     return _estimate([rows, baseline])
 
 
 def _matrix(rows: Sequence[Row]) -> np.ndarray:
-    """Right (1), wrong (0) or unreadable (NaN), units × images.
+    """Right (1), wrong (0) or unreadable (NaN), shape (units, images).
 
-    A unit is a seed; of several draws it is a draw, as the mean of its seeds, for what a draw is worth all its seeds
-    share.
+    The unit of resampling is a seed. With several draws it is a draw, averaged over its seeds, because the seeds of one
+    draw share the quality of its selection.
     """
     values = np.array([list(row.correct) for row in rows])
     right = np.where(values == "-", np.nan, values == "1")
@@ -87,8 +86,8 @@ def _estimate(arms: Sequence[Sequence[Row]]) -> Estimate:
     stacked = stacked[:, ~np.isnan(stacked).any(0)]
     images = stacked.shape[1]
     if not images:
-        raise UserError(f"{' and '.join(rows[0].arm for rows in arms)}: no image could be read by all of their runs")
-    # Images that all runs answer alike are one: exact, and at 50,000 images a hundred times faster.
+        raise UserError(f"{' and '.join(rows[0].arm for rows in arms)}: no image could be read in all of their trials")
+    # Images with the same answers in all trials share a column: exact, and 100 times faster at 50,000 images.
     columns, counts = np.unique(stacked, axis=1, return_counts=True)
     patterns = np.split(columns, [len(matrices[0])])[: len(matrices)]
     value = sum(sign * (arm @ counts).mean() / images for sign, arm in zip(_SIGNS, patterns, strict=False))
@@ -98,11 +97,11 @@ def _estimate(arms: Sequence[Sequence[Row]]) -> Estimate:
 
 
 def _resample(patterns: list[np.ndarray], counts: np.ndarray) -> np.ndarray:
-    """The figure over and over, from images and units drawn with replacement, as many as there are.
+    """The value on ``RESAMPLES`` bootstrap samples of images and units, drawn with replacement.
 
     Args:
-        patterns: Of each arm, units × distinct images.
-        counts: How many images each of these stands for.
+        patterns: One array per arm, shape (units, distinct images).
+        counts: Number of images with each distinct pattern.
     """
     rng = np.random.default_rng(0)
     images = int(counts.sum())
@@ -116,11 +115,11 @@ def _resample(patterns: list[np.ndarray], counts: np.ndarray) -> np.ndarray:
 
 
 def _draw_images(rng: np.random.Generator, counts: np.ndarray) -> np.ndarray:
-    """How often each distinct image is drawn, resamples of one chunk × distinct images."""
+    """How often each distinct image is drawn, shape (_CHUNK, distinct images)."""
     images, distinct = int(counts.sum()), len(counts)
     if 20 * distinct < images:
         return rng.multinomial(images, counts / images, size=_CHUNK)
-    # The same; a binomial number for each distinct image takes longer than a whole number for each image.
-    stands_for = np.repeat(np.arange(distinct), counts)
-    drawn = stands_for[rng.integers(images, size=(_CHUNK, images))] + distinct * np.arange(_CHUNK)[:, None]
+    # The same distribution; faster where a binomial per distinct image costs more than an integer per image.
+    pattern_of_image = np.repeat(np.arange(distinct), counts)
+    drawn = pattern_of_image[rng.integers(images, size=(_CHUNK, images))] + distinct * np.arange(_CHUNK)[:, None]
     return np.bincount(drawn.ravel(), minlength=_CHUNK * distinct).reshape(_CHUNK, distinct)

@@ -1,4 +1,4 @@
-"""One row a finished run: written whole, read with distrust."""
+"""Results of a study: one row per trial in ``rows.csv``, written atomically and validated when read."""
 
 import csv
 import dataclasses
@@ -6,46 +6,47 @@ import itertools
 import math
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dctnet.errors import UserError
+from dctnet.io.atomic import atomic_open
 
 ROWS = "rows.csv"
-# Correctness of a large evaluation set stands in one field.
-csv.field_size_limit(2**31 - 1)
+csv.field_size_limit(2**31 - 1)  # the column ``correct`` has one character per image
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one run came to.
+    """The result of one trial.
 
     Args:
-        arm: Name of the arm.
-        choose: How its channels are chosen, or what reads pixels.
-        channels: How many channels come in; 0 for pixels.
-        draw: Which of the random selections.
-        label: Of a variant.
-        seed: Of the run.
-        top1: Share of the images with the right class first, 0…1.
-        top5: The same, among the first five.
-        images: How many could be read.
-        correct: A character an image, in the order of ``images.csv``: 1 right, 0 wrong, - unreadable.
-        gmac: Multiply-accumulates an image, counted, in 10⁹.
-        parameters: Of the network.
-        values: Numbers that an image comes in as.
-        bytes: Of these as integers: one each, as 8-bit pixels or as a packed store's int8; two in a store of int16.
-        images_per_second: Training throughput, median over the epochs.
-        seconds: Wall time of the training, with validation.
-        epochs: Trained.
+        arm: Name of the arm, the same for all seeds.
+        choose: Selection method of the channels (``learned``, ``square``, …), or the kind of pixel network.
+        channels: Number of input channels; 0 for pixels.
+        draw: Number of the random selection.
+        label: Label of a variant, or empty.
+        seed: Seed of the trial.
+        top1: Top-1 accuracy, 0…1.
+        top5: Top-5 accuracy, 0…1.
+        images: Number of evaluation images that could be read.
+        correct: One character per image, in the order of ``images.csv``: 1 right, 0 wrong, - unreadable.
+        gmac: Multiply-accumulates per image, counted, in 10⁹.
+        parameters: Number of parameters of the network.
+        values: Number of input values per image.
+        bytes: Size of these values: one byte each as 8-bit pixels or in an int8 store, two in an int16 store.
+        images_per_second: Training throughput, median over epochs.
+        seconds: Wall time of training, with validation.
+        epochs: Number of epochs trained.
         image_size: Side of the crops in source pixels.
-        indices: The channels, separated by spaces.
-        fed: Photographs or the packed store.
-        config: SHA-256 of the run's configuration.
-        versions: Of what it ran with.
-        device: What it ran on.
-        finished: When, UTC.
+        indices: Channel indices, separated by spaces.
+        fed: Input data: ``photographs`` or ``store``.
+        config: SHA-256 of the configuration of the trial.
+        versions: Versions of dctnet, Python and the main packages.
+        device: Device of the evaluation.
+        finished: Time of completion, UTC.
     """
 
     arm: str
@@ -75,111 +76,113 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The run's folder."""
+        """Name of the trial and of its folder: arm and seed."""
         return f"{self.arm}-s{self.seed}"
 
 
 FIELDS = dataclasses.fields(Row)
 
+_OLD_NAME = re.compile(r"^patches(_dct)?(?=[+-]|$)")
+_INDICES = re.compile(r"(\d+( \d+)*)?", re.ASCII)
+
+
+def current_name(name: str) -> str:
+    """Translates the former name of an arm, trial or selection method: ``patches…`` is now ``patchify…``."""
+    return _OLD_NAME.sub(r"patchify\1", name)
+
 
 def read_rows(path: str | os.PathLike[str]) -> list[Row]:
-    """Reads and checks a table of rows; none if there is no file.
+    """Reads and validates a table of rows. A missing file has no rows. Former names are translated.
 
     Raises:
-        UserError: A row is damaged. Gives file, line, column, what came and what would be right.
+        UserError: The table is damaged. Gives file, line, column, the value and what would be valid.
     """
     if not Path(path).exists():
         return []
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, line) for line in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as CSV: {error}") from error
-    _check_header(lines[0][1] if lines else [], str(path))
     rows: dict[str, Row] = {}
-    arms: dict[str, Row] = {}
-    for number, line in lines[1:]:
-        where = f"{path}, line {number}"
+    first_of_arm: dict[str, Row] = {}
+    for where, line in _read_lines(str(path)):
         row = _parse(line, where)
         if row.name in rows:
-            raise UserError(f"{where}: run {row.name!r} is there twice")
-        _check_arm(row, arms.setdefault(row.arm, row), where)
+            raise UserError(f"{where}: duplicate trial {row.name!r}")
+        _check_same(row, first_of_arm.setdefault(row.arm, row), where)
         first = next(iter(rows.values()), row)
         if len(row.correct) != len(first.correct):
             raise UserError(
-                f"{where}: correct has {len(row.correct)} characters, line {lines[1][0]} has {len(first.correct)}: "
-                "rows of different evaluation images"
+                f"{where}: correct has {len(row.correct)} characters, but {len(first.correct)} in trial "
+                f"{first.name!r}: rows of different evaluation images"
             )
         rows[row.name] = row
     return list(rows.values())
 
 
-def _check_header(line: list[str], path: str) -> None:
-    wanted = [f.name for f in FIELDS]
-    for place, (name, got) in enumerate(itertools.zip_longest(wanted, line), 1):
-        if name != got:
-            right = f"be {name!r}" if name else "not be there"
-            raise UserError(
-                f"{path}, line 1: column {place} must {right}, "
-                + ("is missing" if got is None else f"got {got[:40]!r}")
-            )
+def _read_lines(path: str) -> list[tuple[str, list[str]]]:
+    """The lines of the table below the header, each with its position for error messages."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            reader = csv.reader(file)
+            lines = [(f"{path}, line {reader.line_num}", line) for line in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as CSV: {error}") from error
+    header = lines[0][1] if lines else []
+    for number, (field, column) in enumerate(itertools.zip_longest(FIELDS, header), 1):
+        expected = field.name if field else None
+        if column != expected:
+            right = f"be {expected!r}" if expected else "not exist"
+            got = "is missing" if column is None else f"got {column[:40]!r}"
+            raise UserError(f"{path}, line 1: column {number} must {right}, {got}")
+    return lines[1:]
 
 
 def _parse(line: list[str], where: str) -> Row:
     if len(line) != len(FIELDS):
-        raise UserError(f"{where}: {len(line)} columns, wanted {len(FIELDS)}")
-    row = Row(*(_value(one, text, where) for one, text in zip(FIELDS, line, strict=True)))
-    _check_correct(row, where)
-    if not re.fullmatch(r"(\d+( \d+)*)?", row.indices, re.ASCII) or len(row.indices.split()) != row.channels:
-        raise UserError(
-            f"{where}: indices must be as many whole numbers, one space between, as channels says, {row.channels}; "
-            f"got {row.indices[:40]!r}"
-        )
-    return row
+        raise UserError(f"{where}: {len(line)} columns, expected {len(FIELDS)}")
+    row = Row(*(_parse_value(field, text, where) for field, text in zip(FIELDS, line, strict=True)))
+    if problem := next(_contradictions(row), None):
+        raise UserError(f"{where}: {problem}")
+    return dataclasses.replace(row, arm=current_name(row.arm), choose=current_name(row.choose))
 
 
-def _value(one: dataclasses.Field, text: str, where: str) -> Any:
-    if one.type is str:
+def _parse_value(field: dataclasses.Field, text: str, where: str) -> Any:
+    if field.type is str:
         return text
-    kind = "a whole number" if one.type is int else "a number"
     try:
-        value = one.type(text)  # type: ignore[operator]
-        usable = math.isfinite(value) and value >= 0
-    except (ValueError, OverflowError) as error:  # the latter of a whole number beyond any float
-        raise UserError(f"{where}: {one.name} must be {kind}, got {text[:40]!r}") from error
-    if not usable:
-        raise UserError(f"{where}: {one.name} must be finite and at least 0, got {text[:40]!r}")
+        value = field.type(text)  # type: ignore[operator]
+        valid = math.isfinite(value) and value >= 0
+    except (ValueError, OverflowError) as error:  # OverflowError: an integer beyond the range of floats
+        kind = "a whole number" if field.type is int else "a number"
+        raise UserError(f"{where}: {field.name} must be {kind}, got {text[:40]!r}") from error
+    if not valid:
+        raise UserError(f"{where}: {field.name} must be finite and at least 0, got {text[:40]!r}")
     return value
 
 
-def _check_arm(row: Row, first: Row, where: str) -> None:
+def _contradictions(row: Row) -> Iterator[str]:
+    """Columns of a row that contradict each other."""
+    right, readable = row.correct.count("1"), len(row.correct) - row.correct.count("-")
+    if set(row.correct) - set("01-"):
+        yield f"correct must consist of 0, 1 and -, got {row.correct[:20]!r}…"
+    elif row.images != readable or not readable or abs(row.top1 - right / readable) > 1e-6:
+        yield f"images {row.images} and top1 {row.top1} do not match the column correct: {right} right of {readable}"
+    if not row.top1 <= row.top5 <= 1:
+        yield f"top5 must be between top1, {row.top1}, and 1, got {row.top5}"
+    if not _INDICES.fullmatch(row.indices) or len(row.indices.split()) != row.channels:
+        yield f"indices must be {row.channels} whole numbers separated by one space, got {row.indices[:40]!r}"
+
+
+def _check_same(row: Row, first: Row, where: str) -> None:
+    """Checks that all trials of an arm describe the same arm."""
     for name in ("choose", "channels", "draw", "label"):
         if getattr(row, name) != getattr(first, name):
             raise UserError(
-                f"{where}: {name} must be {getattr(first, name)!r}, as in run {first.name!r} of the same arm; "
+                f"{where}: {name} must be {getattr(first, name)!r}, as in trial {first.name!r} of the same arm; "
                 f"got {getattr(row, name)!r}"
             )
 
 
-def _check_correct(row: Row, where: str) -> None:
-    if set(row.correct) - set("01-"):
-        raise UserError(f"{where}: correct must be of 0, 1 and -, got {row.correct[:20]!r}…")
-    right, images = row.correct.count("1"), len(row.correct) - row.correct.count("-")
-    if images != row.images or not images or abs(row.top1 - right / images) > 1e-6 or not row.top1 <= row.top5 <= 1:
-        raise UserError(
-            f"{where}: images {row.images}, top1 {row.top1} and top5 {row.top5} do not fit the column correct, "
-            f"which has {right} right of {images}"
-        )
-
-
 def write_rows(path: str | os.PathLike[str], rows: list[Row]) -> None:
-    """Writes the table, whole or not at all."""
-    partial = Path(path).with_name(f".{Path(path).name}.partial")
-    with open(partial, "w", newline="", encoding="utf-8") as file:
+    """Writes the table atomically."""
+    with atomic_open(Path(path), "w", suffix="partial", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow([f.name for f in FIELDS])
-        writer.writerows([getattr(row, f.name) for f in FIELDS] for row in rows)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+        writer.writerow([field.name for field in FIELDS])
+        writer.writerows([getattr(row, field.name) for field in FIELDS] for row in rows)

@@ -1,11 +1,14 @@
+"""A table of rows reads as written; damage is one line with file, line and column."""
+
 import csv
 import dataclasses
 import os
+from pathlib import Path
 
 import pytest
 
 from dctnet.errors import UserError
-from dctnet.studies.rows import FIELDS, read_rows, write_rows
+from dctnet.studies.rows import FIELDS, current_name, read_rows, write_rows
 from tests.simulated_rows import make_arm, make_row
 
 NAMES = [f.name for f in FIELDS]
@@ -13,7 +16,7 @@ NAMES = [f.name for f in FIELDS]
 
 @pytest.fixture
 def table(tmp_path):
-    """Two runs of one arm and one of another, written."""
+    """Two trials of one arm and one of another, written."""
     path = tmp_path / "rows.csv"
     other = make_row("rgb_matched", 0, "11111", choose="rgb_matched", channels=0)
     rows = [*make_arm("learned-24", ["1101-", "0101-"]), other]
@@ -21,7 +24,7 @@ def table(tmp_path):
     return path
 
 
-def spoil(path, line: int, column: str, text: str):
+def damage(path, line: int, column: str, text: str):
     """Changes one cell; lines count from 1, the header."""
     with open(path, newline="", encoding="utf-8") as file:
         lines = list(csv.reader(file))
@@ -31,7 +34,7 @@ def spoil(path, line: int, column: str, text: str):
 
 
 def refusal(path) -> str:
-    """What is said of a table: one line that begins with the path."""
+    """The error for a table: one line that begins with the path; the file is unchanged."""
     before = path.read_bytes()
     with pytest.raises(UserError) as error:
         read_rows(path)
@@ -44,7 +47,7 @@ def refusal(path) -> str:
     return message
 
 
-def test_rows_come_back_as_they_were_written(tmp_path):
+def test_rows_read_as_written(tmp_path):
     odd = 'a "quoted", long\u2014name\nof <two> lines'
     rows = [
         make_row("learned-24", 0, "10-1", gmac=0.1 + 0.2, device=odd),
@@ -58,16 +61,13 @@ def test_rows_come_back_as_they_were_written(tmp_path):
     assert os.listdir(tmp_path) == ["rows.csv"]
 
 
-def test_correctness_of_a_large_set_fits_one_field(tmp_path):
+def test_the_column_correct_of_a_large_set_can_be_read(tmp_path):
     write_rows(tmp_path / "rows.csv", [make_row("a", 0, "10" * 100_000)])
     assert len(read_rows(tmp_path / "rows.csv")[0].correct) == 200_000
 
 
-def test_no_file_is_no_rows(tmp_path):
+def test_a_missing_file_and_a_header_alone_have_no_rows(tmp_path):
     assert read_rows(tmp_path / "rows.csv") == []
-
-
-def test_a_header_alone_is_no_rows(tmp_path):
     write_rows(tmp_path / "rows.csv", [])
     assert read_rows(tmp_path / "rows.csv") == []
 
@@ -85,69 +85,70 @@ def test_a_header_alone_is_no_rows(tmp_path):
         ("gmac", "nan", "gmac must be finite and at least 0, got 'nan'"),
         ("gmac", "inf", "gmac must be finite and at least 0, got 'inf'"),
         ("seconds", "-3", "seconds must be finite and at least 0, got '-3'"),
-        ("top1", "0.9", "top1 0.9 and top5"),
-        ("top1", "75", "do not fit the column correct, which has 3 right of 4"),
-        ("top5", "0.2", "do not fit the column correct"),
-        ("top5", "1.2", "do not fit the column correct"),
-        ("images", "5", "images 5, top1 0.75"),
-        ("correct", "11x1-", "correct must be of 0, 1 and -, got '11x1-'"),
-        ("correct", "1101", "correct"),
-        ("correct", "-----", "do not fit the column correct, which has 0 right of 0"),
-        ("correct", "", "do not fit the column correct"),
-        ("indices", "0 1 2", "indices must be as many whole numbers, one space between, as channels says, 24"),
+        ("top1", "0.9", "images 4 and top1 0.9 do not match the column correct: 3 right of 4"),
+        ("top1", "75", "do not match the column correct: 3 right of 4"),
+        ("top5", "0.2", "top5 must be between top1, 0.75, and 1, got 0.2"),
+        ("top5", "1.2", "top5 must be between"),
+        ("images", "5", "images 5 and top1 0.75"),
+        ("correct", "11x1-", "correct must consist of 0, 1 and -, got '11x1-'"),
+        ("correct", "1101", "correct has 5 characters, but 4 in trial 'learned-24-s0'"),
+        ("correct", "-----", "do not match the column correct: 0 right of 0"),
+        ("correct", "", "do not match the column correct"),
+        ("indices", "0 1 2", "indices must be 24 whole numbers separated by one space, got '0 1 2'"),
         ("indices", " ".join(["1"] * 23 + ["x"]), "indices must be"),
     ],
 )
-def test_a_damaged_cell_is_named(table, column, text, said):
-    spoil(table, 2, column, text)
+def test_a_damaged_cell_is_an_error(table, column, text, said):
+    damage(table, 2, column, text)
     message = refusal(table)
     assert said in message
-    # A row too short for the others is told where the others begin.
+    # A row with fewer images than the others is consistent in itself; the error is at the second row.
     assert f"{table}, line {3 if (column, text) == ('correct', '1101') else 2}: " in message
 
 
-def test_rows_of_other_images_are_named(table):
-    spoil(table, 4, "correct", "1111")
-    spoil(table, 4, "images", "4")
+def test_rows_of_different_images_are_an_error(table):
+    damage(table, 4, "correct", "1111")
+    damage(table, 4, "images", "4")
     assert refusal(table) == (
-        f"{table}, line 4: correct has 4 characters, line 2 has 5: rows of different evaluation images"
+        f"{table}, line 4: correct has 4 characters, but 5 in trial 'learned-24-s0': "
+        "rows of different evaluation images"
     )
 
 
-def test_a_run_twice_is_named(table):
-    spoil(table, 3, "seed", "0")
-    assert refusal(table) == f"{table}, line 3: run 'learned-24-s0' is there twice"
+def test_a_duplicate_trial_is_an_error(table):
+    damage(table, 3, "seed", "0")
+    assert refusal(table) == f"{table}, line 3: duplicate trial 'learned-24-s0'"
 
 
 @pytest.mark.parametrize(("column", "text"), [("choose", "energy"), ("draw", "1"), ("label", "wide")])
-def test_seeds_of_an_arm_that_are_not_of_one_kind_are_named(table, column, text):
-    spoil(table, 3, column, text)
+def test_trials_of_an_arm_that_disagree_are_an_error(table, column, text):
+    damage(table, 3, column, text)
     assert f"{table}, line 3: {column} must be " in refusal(table)
 
 
-def test_a_hostile_name_stays_on_one_line(table):
+def test_a_line_feed_in_a_name_is_escaped(table):
     for line in (2, 3):
-        spoil(table, line, "arm", "a\nb")
-    spoil(table, 3, "seed", "0")
-    assert "run 'a\\nb-s0' is there twice" in refusal(table)
+        damage(table, line, "arm", "a\nb")
+    damage(table, 3, "seed", "0")
+    assert "duplicate trial 'a\\nb-s0'" in refusal(table)
 
 
-def test_lines_are_counted_as_an_editor_does(table):
-    spoil(table, 2, "device", "one\ntwo\nthree")
-    spoil(table, 3, "gmac", "?")
+def test_line_numbers_are_those_of_the_file(table):
+    damage(table, 2, "device", "one\ntwo\nthree")
+    damage(table, 3, "gmac", "?")
     assert f"{table}, line 5: gmac" in refusal(table)
 
 
-def test_a_cut_line_is_named(table):
+def test_a_truncated_line_is_an_error(table):
     text = table.read_text()
     table.write_text(text[: text.rindex("rgb_matched,") + 30])
     assert "line 4: " in refusal(table)
-    assert refusal(table).endswith(f"columns, wanted {len(FIELDS)}")
+    assert refusal(table).endswith(f"columns, expected {len(FIELDS)}")
 
 
-def test_a_column_more_is_named(table):
+def test_an_extra_column_is_an_error(table):
     table.write_text(table.read_text().replace("2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z,more", 1))
-    assert refusal(table) == f"{table}, line 2: {len(FIELDS) + 1} columns, wanted {len(FIELDS)}"
+    assert refusal(table) == f"{table}, line 2: {len(FIELDS) + 1} columns, expected {len(FIELDS)}"
 
 
 @pytest.mark.parametrize(
@@ -156,22 +157,22 @@ def test_a_column_more_is_named(table):
         ("arm,", "", "line 1: column 1 must be 'arm', got 'choose'"),
         ("device,finished", "device,ended", "line 1: column 24 must be 'finished', got 'ended'"),
         (",finished", "", "line 1: column 24 must be 'finished', is missing"),
-        (",finished", ",finished,more", "line 1: column 25 must not be there, got 'more'"),
+        (",finished", ",finished,more", "line 1: column 25 must not exist, got 'more'"),
         ("arm,", "\ufeffarm,", "line 1: column 1 must be 'arm', got '\\ufeffarm'"),
     ],
 )
-def test_another_header_is_named_by_its_first_column_that_differs(table, was, becomes, said):
+def test_a_different_header_is_an_error_at_its_first_different_column(table, was, becomes, said):
     table.write_text(table.read_text().replace(was, becomes, 1))
     assert said in refusal(table)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe\x00\x01", b"\x00" * 100, b'arm,"never closed\n'])
-def test_what_is_no_table_is_one_line(table, content):
+def test_a_file_of_another_format_is_one_line(table, content):
     table.write_bytes(content)
     refusal(table)
 
 
-def test_a_folder_in_its_place_is_one_line(tmp_path):
+def test_a_folder_instead_of_a_file_is_one_line(tmp_path):
     (tmp_path / "rows.csv").mkdir()
     with pytest.raises(UserError, match="cannot be read as CSV"):
         read_rows(tmp_path / "rows.csv")
@@ -187,3 +188,23 @@ def test_a_failed_write_leaves_the_old_table(table, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         write_rows(table, [])
     assert table.read_bytes() == before
+
+
+def test_former_names_are_translated(tmp_path):
+    """``patchify`` was called ``patches``; the rows of the published benchmark have that name."""
+    rows = [make_row(arm, 0, "1101", choose=arm.partition("+")[0], channels=0) for arm in ("patches", "patches_dct")]
+    rows += [make_row("patches+wide", 0, "1101", choose="patches", channels=0, label="wide")]
+    write_rows(tmp_path / "rows.csv", rows)
+    assert [(row.name, row.choose) for row in read_rows(tmp_path / "rows.csv")] == [
+        ("patchify-s0", "patchify"), ("patchify_dct-s0", "patchify_dct"), ("patchify+wide-s0", "patchify"),
+    ]  # fmt: skip
+    assert current_name("patches-s0") == "patchify-s0"
+    assert [current_name(name) for name in ("square-24", "dispatches", "patchesx")] == [
+        "square-24", "dispatches", "patchesx",
+    ]  # fmt: skip
+
+
+def test_the_published_rows_are_read():
+    rows = read_rows(Path(__file__).parents[2] / "docs" / "benchmark" / "rows.csv")
+    assert {row.arm for row in rows} >= {"rgb_matched", "patchify", "patchify_dct", "all-192+common_scale"}
+    assert {len(row.correct) for row in rows} == {713}

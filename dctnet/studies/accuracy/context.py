@@ -1,4 +1,4 @@
-"""From a run of the grid to its channels, its configuration and its cost."""
+"""A benchmark's grid, data and folder; channels and configuration of each trial, checked before any training."""
 
 import json
 import threading
@@ -11,31 +11,30 @@ from dctnet.errors import UserError
 from dctnet.frequency.channels import NUM_CHANNELS, ChannelSet
 from dctnet.frequency.maskfile import read_mask, write_mask
 from dctnet.frequency.selections import named_channels, rank_channels
+from dctnet.io.atomic import atomic_write
 from dctnet.studies.accuracy.costs import Costs
-from dctnet.studies.accuracy.grid import PIXELS, Grid, Run, plan, ranking_runs
-from dctnet.studies.accuracy.images import first_difference, list_images
-from dctnet.studies.accuracy.progress import newest
-from dctnet.studies.accuracy.provenance import ENERGY, RANKING
+from dctnet.studies.accuracy.grid import PIXEL_NETWORKS, Grid, Trial, plan, ranking_trials
+from dctnet.studies.accuracy.provenance import ENERGY, RANKING, first_difference, list_images, newest
 
-# Of the data options, those that a packed store understands.
-_OF_STORES = ("batch_size", "residency", "on_error", "norm_images")
+# The data options that apply to a packed store.
+_STORE_OPTIONS = ("batch_size", "residency", "on_error", "norm_images")
 
 
 class BenchmarkContext:
-    """A grid, the data that it is run on, and the folder of its results.
+    """A grid with the data it runs on and the folder of its results.
 
     Args:
-        grid: What is run.
+        grid: The grid.
         out: Folder of the results.
 
     Raises:
-        UserError: The data, the packed store, the mask of the ranking or the options of a run cannot be used.
+        UserError: The data, the packed store, the mask of the ranking or the options of a trial cannot be used.
     """
 
     def __init__(self, grid: Grid, out: Path) -> None:
         self.grid, self.out = grid, out
         self.data = FrequencyDataModule(**grid.data)
-        self._one_at_a_time = threading.Lock()
+        self._lock = threading.Lock()
         if self.data.store is not None:
             raise UserError(
                 f"--data.root {grid.data['root']} is a packed store, which has no RGB for the baselines: give the "
@@ -43,138 +42,133 @@ class BenchmarkContext:
             )
         self.costs = Costs(grid.model, self.data.class_names, self.data.size)
         self.images = list_images(self.data, grid.evaluate)
-        self.data.files("train")  # a missing one would else be found after the start of the first training
+        self.data.files("train")  # raises now rather than after the start of the first trial
         self.store = read_manifest(grid.store) if grid.store else None
         if grid.store:
             self._check_store()
         if grid.ranking.mask:
-            _probabilities(grid.ranking.mask)
-        for run in [*ranking_runs(grid), *plan(grid)]:
-            self._check_run(run)
+            _keep_probability(grid.ranking.mask)
+        for trial in [*ranking_trials(grid), *plan(grid)]:
+            self._check_trial(trial)
 
     def _check_store(self) -> None:
-        """Refuses a store that was packed from other data, or in another way than the photographs are read."""
+        """Checks that the store was packed from the same images, with the same crops."""
+        where, root = f"--store {self.grid.store}", self.grid.data["root"]
         store = FrequencyDataModule(**self._store_options())
-        found = {"classes": store.class_names, **{key: store.hparams[key] for key in ("image_size", "crop_fraction")}}
-        wanted = {**{key: self.data.hparams[key] for key in found}, "classes": self.data.class_names}
-        for key, value in wanted.items():
-            if found[key] != value:
-                raise UserError(f"--store {self.grid.store} has {key} {found[key]}, the photographs {value}")
-        of_store = list_images(store, self.grid.evaluate)
-        if (place := first_difference(of_store, self.images)) is not None:
-            images = [
-                "/".join(images[place][:2]) if place < len(images) else "no more" for images in (of_store, self.images)
-            ]
+        pairs = {key: (store.hparams[key], self.data.hparams[key]) for key in ("image_size", "crop_fraction")}
+        for key, (packed, wanted) in {"classes": (store.class_names, self.data.class_names), **pairs}.items():
+            if packed != wanted:
+                raise UserError(f"{where} has {key} {packed}, the photographs {wanted}")
+        images = list_images(store, self.grid.evaluate)
+        if (place := first_difference(images, self.images)) is not None:
+            packed, wanted = ("/".join(each[place][:2]) if each[place:] else "none" for each in (images, self.images))
             raise UserError(
-                f"--store {self.grid.store} was packed from other images: at place {place + 1} of those that are "
-                f"evaluated it has {images[0]}, {self.data.root} has {images[1]}"
+                f"{where} was packed from other images: evaluation image {place + 1} is {packed}, in {root} {wanted}"
             )
-        packed, there = len(store.files("train")), len(self.data.files("train"))
-        if packed + len(store.source.left_out("train")) != there:
-            raise UserError(f"--store {self.grid.store} holds {packed} training images, {self.data.root} has {there}")
+        count, expected = len(store.files("train")) + len(store.source.left_out("train")), len(self.data.files("train"))
+        if count != expected:
+            raise UserError(f"{where} was packed from {count} training images, {root} has {expected}")
 
     def _store_options(self) -> dict[str, Any]:
-        kept = {key: self.grid.data[key] for key in _OF_STORES if key in self.grid.data}
+        kept = {key: self.grid.data[key] for key in _STORE_OPTIONS if key in self.grid.data}
         return {**kept, "root": self.grid.store}
 
-    def _check_run(self, run: Run) -> None:
-        """Refuses options that cannot be together before anything is trained."""
-        if not isinstance(epochs := self.epochs(run), int) or epochs < 1:
-            raise UserError(f"--trainer.max_epochs must be a number of epochs from 1 on; {run.arm} has {epochs}")
+    def _check_trial(self, trial: Trial) -> None:
+        """Checks the options of a trial and of its network."""
+        if not isinstance(epochs := self.epochs(trial), int) or epochs < 1:
+            raise UserError(f"--trainer.max_epochs must be a whole number of at least 1; {trial.arm} has {epochs}")
         try:
-            self.costs.of(run)
-            if run.choose in PIXELS:
+            self.costs.of(trial)
+            if trial.choose in PIXEL_NETWORKS:
                 FrequencyDataModule(**{**self.grid.data, "channels": None, "input": "rgb"})
         except UserError as error:
-            raise UserError(f"{run.arm}: {error}") from error
+            raise UserError(f"{trial.arm}: {error}") from error
 
-    def folder(self, run: Run) -> Path:
-        """Where a run leaves what it writes."""
-        return self.out / "runs" / run.name
+    def folder(self, trial: Trial) -> Path:
+        """Folder of a trial's configuration, log and checkpoints."""
+        return self.out / "runs" / trial.name
 
-    def channels(self, run: Run) -> list[int]:
-        """The channels of a run, ascending; none for pixels.
+    def channels(self, trial: Trial) -> list[int]:
+        """Channel indices of a trial, ascending; empty for pixels.
 
         Raises:
-            UserError: It takes a ranking that has not been made.
+            UserError: The trial needs a ranking whose gated trials have not finished.
         """
-        if run.choose in PIXELS:
+        if trial.choose in PIXEL_NETWORKS:
             return []
-        if run.choose in ("gate", "all"):
+        if trial.choose in ("gate", "all"):
             return list(range(NUM_CHANNELS))
-        if run.choose in ("learned", "energy"):
-            worth = self.ranking() if run.choose == "learned" else self.energies()
-            return sorted(rank_channels(named_channels("all"), worth)[: run.count])
-        draw = f"-{run.draw}" if run.choose == "random" else ""
-        return list(named_channels(f"{run.choose}-{run.count}{draw}").indices)
+        if trial.choose in ("learned", "energy"):
+            score = self.ranking() if trial.choose == "learned" else self.energies()
+            return sorted(rank_channels(named_channels("all"), score)[: trial.count])
+        draw = f"-{trial.draw}" if trial.choose == "random" else ""
+        return list(named_channels(f"{trial.choose}-{trial.count}{draw}").indices)
 
     def ranking(self) -> list[float]:
-        """Keep probability of each of the 192 channels: mean over the gated runs, or of the mask that the grid names.
+        """Keep probability of each of the 192 channels: the mean over the gated trials, or that of the given mask file.
 
-        It is kept as ``ranking.json``, a mask file itself, to be found when the gated runs are gone.
+        The mean is written as the mask file ``ranking.json``, which is used from then on.
 
         Raises:
-            UserError: There is no mask, or it has no probabilities.
+            UserError: A mask file is missing or has no probabilities.
         """
-        path, named = self.out / RANKING, self.grid.ranking.mask
-        with self._one_at_a_time:
-            if named is None and path.exists():
-                return _probabilities(path)
-            masks = [named] if named else [newest(self.folder(run), "mask.json") for run in ranking_runs(self.grid)]
+        path, given = self.out / RANKING, self.grid.ranking.mask
+        with self._lock:
+            if given is None and path.exists():
+                return _keep_probability(path)
+            masks = [given] if given else [newest(self.folder(t), "mask.json") for t in ranking_trials(self.grid)]
             if None in masks:
-                raise UserError("a gated run that ranks the channels has not ended")
-            found = [_probabilities(mask) for mask in masks if mask is not None]
+                raise UserError("a gated trial of the ranking has not finished")
+            found = [_keep_probability(mask) for mask in masks if mask is not None]
             mean = [sum(each) / len(found) for each in zip(*found, strict=True)]
-            kept = sorted(rank_channels(named_channels("all"), mean)[: self.ranked_for])
+            kept = sorted(rank_channels(named_channels("all"), mean)[: self.ranked_channels])
             write_mask(path, ChannelSet("ranking", tuple(kept)), mean, {"gates": len(found)})
-            return _probabilities(path)
+            return _keep_probability(path)
 
     @property
-    def ranked_for(self) -> int:
-        """How many channels the masks that rank hold; a ranking is read for its order alone."""
+    def ranked_channels(self) -> int:
+        """Number of channels in the masks of the ranking, of which only the order is used."""
         return self.grid.ranking.model.get("keep") or 24
 
     def energies(self) -> list[float]:
-        """Variance of each of the 192 channels over training images under the training transform; measured once."""
+        """Variance of each of the 192 channels over training images with the training crops; measured once."""
         path = self.out / ENERGY
         if not path.exists():
             std = FrequencyDataModule(**{**self.grid.data, "channels": "all"}).channel_statistics()[1]
-            partial = path.with_name(f".{ENERGY}.partial")
-            partial.write_text(json.dumps({"variance": std.double().square().tolist()}))
-            partial.rename(path)
+            atomic_write(path, json.dumps({"variance": std.double().square().tolist()}).encode())
         return json.loads(path.read_text())["variance"]
 
-    def epochs(self, run: Run) -> int:
-        """How many epochs a run is trained."""
-        return {**self.grid.trainer, **run.trainer}.get("max_epochs")  # type: ignore[return-value]
+    def epochs(self, trial: Trial) -> int:
+        """Number of epochs of a trial."""
+        return {**self.grid.trainer, **trial.trainer}.get("max_epochs")  # type: ignore[return-value]
 
-    def fit_options(self, run: Run, channels: list[int] | None = None) -> dict[str, Any]:
-        """What ``dctnet fit --config`` reads for a run.
+    def fit_options(self, trial: Trial, channels: list[int] | None = None) -> dict[str, Any]:
+        """The configuration of a trial for ``dctnet fit --config``.
 
         Args:
-            run: The run.
-            channels: Its channels where they are not to be looked up.
+            trial: The trial.
+            channels: Channel indices to use. Default: those of the trial.
         """
         data = dict(self.grid.data)
-        if run.choose in PIXELS:
-            data["image_size"] = self.costs.size(run)
+        if trial.choose in PIXEL_NETWORKS:
+            data["image_size"] = self.costs.size(trial)
         else:
-            data["channels"] = self.channels(run) if channels is None else channels
+            data["channels"] = self.channels(trial) if channels is None else channels
             if self.store is not None and set(data["channels"]) <= set(self.store.channels):
                 data = {**self._store_options(), "channels": data["channels"]}
-        model = self.costs.options(run)
-        trainer = {**self.grid.trainer, **run.trainer, "enable_progress_bar": False}
-        where = {"seed_everything": run.seed, "name": run.name, "out_dir": str(self.out / "runs")}
+        model = self.costs.options(trial)
+        trainer = {**self.grid.trainer, **trial.trainer, "enable_progress_bar": False}
+        where = {"seed_everything": trial.seed, "name": trial.name, "out_dir": str(self.out / "runs")}
         return {**where, "data": data, "model": model, "trainer": trainer}
 
 
-def _probabilities(mask: str | Path) -> list[float]:
+def _keep_probability(mask: str | Path) -> list[float]:
     """Keep probabilities of a mask file.
 
     Raises:
-        UserError: It cannot be read, or has none.
+        UserError: The file cannot be read or has none.
     """
     probability = read_mask(mask)[1]
     if probability is None:
-        raise UserError(f"{mask}: it has no keep_probability, so it ranks nothing")
+        raise UserError(f"{mask}: no keep_probability, which a ranking needs")
     return probability

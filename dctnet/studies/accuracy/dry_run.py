@@ -1,4 +1,4 @@
-"""What a benchmark would run, what each run costs and about how long it takes here."""
+"""Lists the trials of a benchmark with their cost and an estimate of their time, without running them."""
 
 import logging
 import warnings
@@ -8,58 +8,58 @@ import torch
 
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.studies.accuracy.context import BenchmarkContext
-from dctnet.studies.accuracy.grid import PIXELS, Run, plan, ranking_runs
+from dctnet.studies.accuracy.grid import PIXEL_NETWORKS, Trial, plan, ranking_trials
 from dctnet.studies.accuracy.runner import Runner
+from dctnet.studies.execution.local import LocalExecutor
 from dctnet.training.module import FrequencyClassifier
 
 _BATCHES = 6
 
 
-def dry_run(bench: BenchmarkContext, jobs: int) -> None:
-    """Prints every run with its cost and an estimate of its time; leaves nothing behind.
+def dry_run(context: BenchmarkContext, executor: LocalExecutor) -> None:
+    """Prints each trial with its cost and estimated training time. Writes nothing.
 
-    The estimate is from a few batches of a training with random channels, one for each kind of network and once for
-    few channels and once for many; validation and start are not in it.
+    The estimate comes from a few training batches with the first channels, for each kind of network and, for channels,
+    once for up to 64 and once for more. It excludes validation and startup.
 
     Args:
-        bench: The benchmark.
-        jobs: As for the runner.
+        context: The benchmark.
+        executor: Gives the number of jobs and of threads per job.
     """
-    runner = Runner(bench, jobs)
-    workers = runner.workers
-    done = {row.name for row in runner.rows}
-    images = len(bench.data.files("train"))
-    torch.set_num_threads(workers.threads)
-    rates: dict[tuple, float] = {}
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # of a few batches nobody wants to read
+    runner = Runner(context, executor)
+    images = len(context.data.files("train"))
+    torch.set_num_threads(executor.threads)
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
+    rates: dict[tuple, float] = {}
     total = 0.0
-    print(f"{'run':<30}{'channels':>9}{'GMAC':>8}{'values':>9}{'minutes':>9}")
-    for run in [*ranking_runs(bench.grid), *plan(bench.grid)]:
-        kind = (run.choose if run.choose in PIXELS else run.count > 64, str(run.model))
+    print(f"{'trial':<30}{'channels':>9}{'GMAC':>8}{'values':>9}{'minutes':>9}")
+    for trial in [*ranking_trials(context.grid), *plan(context.grid)]:
         minutes = "done"
-        if not (run.name in done or runner.ranked(run)):
+        if not runner.finished(trial):
+            kind = (trial.choose if trial.choose in PIXEL_NETWORKS else trial.count > 64, str(trial.model))
             if kind not in rates:
-                rates[kind] = _images_per_second(bench, run)
-            seconds = images * bench.epochs(run) / rates[kind]
+                rates[kind] = _images_per_second(context, trial)
+            seconds = images * context.epochs(trial) / rates[kind]
             total, minutes = total + seconds, f"{seconds / 60:.1f}"
-        cost = bench.costs.of(run)
-        print(f"{run.name:<30}{run.count or '-':>9}{cost['gmac']:>8.3f}{cost['values']:>9,}{minutes:>9}", flush=True)
-    print(
-        f"about {total / workers.jobs / 3600:.1f} hours, {workers.jobs} at a time with {workers.threads} threads each"
-    )
+        cost = context.costs.of(trial)
+        channels = trial.count or "-"
+        print(f"{trial.name:<30}{channels:>9}{cost['gmac']:>8.3f}{cost['values']:>9,}{minutes:>9}", flush=True)
+    hours = total / executor.jobs / 3600
+    print(f"about {hours:.1f} hours, {executor.jobs} at a time with {executor.threads} threads each")
 
 
-def _images_per_second(bench: BenchmarkContext, run: Run) -> float:
-    channels = list(range(run.count))
-    options = bench.fit_options(run, channels)
-    data = FrequencyDataModule(
-        **{**options["data"], "norm_images": 64}, input=options["model"].get("input", "channels")
-    )
-    model = FrequencyClassifier(data.class_names, channels, data.size, **{**options["model"], "weights": None})
-    chosen = {key: options["trainer"][key] for key in ("accelerator", "precision") if key in options["trainer"]}
+def _images_per_second(context: BenchmarkContext, trial: Trial) -> float:
+    """Training throughput over a few batches, with the first channels instead of the selected ones."""
+    channels = list(range(trial.count))
+    options = context.fit_options(trial, channels)
+    model_options = {**options["model"], "weights": None}
+    data_options = {**options["data"], "norm_images": 64, "input": model_options.get("input", "channels")}
+    data = FrequencyDataModule(**data_options)
+    model = FrequencyClassifier(data.class_names, channels, data.size, **model_options)
+    trainer_options = {k: options["trainer"][k] for k in ("accelerator", "precision") if k in options["trainer"]}
     trainer = pl.Trainer(
-        **chosen, devices=1, max_epochs=1, limit_train_batches=_BATCHES, limit_val_batches=0, logger=False,
+        **trainer_options, devices=1, max_epochs=1, limit_train_batches=_BATCHES, limit_val_batches=0, logger=False,
         enable_checkpointing=False, enable_model_summary=False, enable_progress_bar=False,
     )  # fmt: skip
     trainer.fit(model, data)

@@ -1,4 +1,4 @@
-"""What a finished run is worth: each evaluation image right or wrong. Run by the benchmark as a process of its own.
+"""Evaluates a finished trial image by image; the benchmark runs it as a job.
 
 python -m dctnet.studies.accuracy.evaluate CHECKPOINT FIT.yaml OUT.json IMAGES.csv SPLIT…
 """
@@ -14,96 +14,97 @@ import pytorch_lightning as pl
 import torch
 
 from dctnet import __version__
-from dctnet.data.datamodule import Split
 from dctnet.errors import UserError, printable
-from dctnet.studies.accuracy.images import list_images, same_images
-from dctnet.studies.accuracy.provenance import read_yaml
+from dctnet.io.atomic import atomic_write
+from dctnet.studies.accuracy.grid import Split
+from dctnet.studies.accuracy.provenance import list_images, read_yaml, record_images
 from dctnet.training import checkpoint
 
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning")
 
 
-class Ranks(pl.Callback):
-    """Collects at which place the right class of each image came."""
+class RankCollector(pl.Callback):
+    """Collects the rank of the right class for each image.
+
+    Attributes:
+        ranks: Rank from 0, by index of the image; unreadable images are missing.
+    """
 
     def __init__(self) -> None:
-        self.found: dict[int, int] = {}
+        self.ranks: dict[int, int] = {}
 
     def on_validation_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any, **__: Any) -> None:
-        """Of a batch of val."""
-        self.found |= dict(zip(outputs["index"].tolist(), outputs["rank"].tolist(), strict=True))
+        """Collects the ranks of a batch of ``val``."""
+        self.ranks |= dict(zip(outputs["index"].tolist(), outputs["rank"].tolist(), strict=True))
 
     def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any, **__: Any) -> None:
-        """Of a batch of test."""
+        """Collects the ranks of a batch of ``test``."""
         self.on_validation_batch_end(trainer, pl_module, outputs)
 
 
 def evaluate(ckpt: str, fit: Path, images: Path, splits: list[Split]) -> dict[str, Any]:
-    """Asks a checkpoint for every image of some splits.
+    """Evaluates a checkpoint on every image of some splits.
 
     Args:
         ckpt: A checkpoint of ``dctnet fit``.
-        fit: The configuration of that fit: accelerator and precision are its own.
-        images: The list of evaluation images; written if there is none, else this run's must be the same.
+        fit: The configuration of that fit, for accelerator and precision.
+        images: The list of evaluation images. Written if it does not exist; otherwise the images must be the same.
         splits: ``val``, ``test`` or both.
 
     Returns:
-        The columns of a row that evaluation knows.
+        The columns of a row that come from the evaluation.
 
     Raises:
-        UserError: The images are not those of the other runs.
+        UserError: The images differ from those of the other trials.
     """
     model, data = checkpoint.load_classifier(ckpt)
-    asked = read_yaml(fit)["trainer"]
-    options = {key: asked[key] for key in ("accelerator", "precision") if key in asked}
-    same_images(images, list_images(data, splits))
+    trained = read_yaml(fit)["trainer"]
+    options = {key: trained[key] for key in ("accelerator", "precision") if key in trained}
+    record_images(images, list_images(data, splits))
     correct, top5 = "", 0
     for split in splits:
-        ranks = Ranks()
+        collector = RankCollector()
         trainer = pl.Trainer(
             **options, devices=1, logger=False, enable_checkpointing=False, enable_model_summary=False,
-            enable_progress_bar=False, callbacks=[ranks],
+            enable_progress_bar=False, callbacks=[collector],
         )  # fmt: skip
         (trainer.validate if split == "val" else trainer.test)(model, data, verbose=False)
-        places = [ranks.found.get(i) for i in range(len(data.files(split)))]
-        correct += "".join("-" if place is None else "1" if place == 0 else "0" for place in places)
-        top5 += sum(place is not None and place < 5 for place in places)
-    read = len(correct) - correct.count("-")
+        ranks = [collector.ranks.get(i) for i in range(len(data.files(split)))]
+        correct += "".join("-" if rank is None else "1" if rank == 0 else "0" for rank in ranks)
+        top5 += sum(rank is not None and rank < 5 for rank in ranks)
+    readable = len(correct) - correct.count("-")
     packages = [f"{name} {version(name)}" for name in _PACKAGES]
     cost = model.network.cost()
-    wide = 1 if data.store is None else data.store.dtype.itemsize
     return {
-        "top1": correct.count("1") / read,
-        "top5": top5 / read,
-        "images": read,
+        "top1": correct.count("1") / readable,
+        "top5": top5 / readable,
+        "images": readable,
         "correct": correct,
         "gmac": round(cost["gmac"], 6),
         "parameters": cost["parameters"],
         "values": cost["values"],
-        "bytes": cost["values"] * wide,
+        "bytes": cost["values"] * (1 if data.store is None else data.store.dtype.itemsize),
         "image_size": model.hparams["image_size"],
         "indices": " ".join(map(str, model.hparams["channels"])) if model.hparams["input"] == "channels" else "",
         "fed": "photographs" if data.store is None else "store",
         "versions": ", ".join([f"dctnet {__version__}", f"Python {platform.python_version()}", *packages]),
-        "device": _name(trainer.strategy.root_device),
+        "device": _device_name(trainer.strategy.root_device),
     }
 
 
-def _name(device: torch.device) -> str:
+def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
 
 
 def main(args: list[str]) -> int:
-    """Evaluates and writes the result, whole or not at all."""
+    """Evaluates a checkpoint and writes the result as JSON atomically; returns the exit status."""
     ckpt, fit, out, images, *splits = args
     try:
-        found = evaluate(ckpt, Path(fit), Path(images), splits)  # type: ignore[arg-type]
+        result = evaluate(ckpt, Path(fit), Path(images), splits)  # type: ignore[arg-type]
     except UserError as error:
         print(f"dctnet: {printable(str(error))}", file=sys.stderr)
         return 2
-    partial = Path(f"{out}.partial")
-    partial.write_text(json.dumps(found))
-    partial.rename(out)
+    atomic_write(out, json.dumps(result).encode())
     return 0
 
 

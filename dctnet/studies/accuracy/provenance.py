@@ -1,25 +1,29 @@
-"""What a benchmark's folder says that it was made with, compared with what is asked for now."""
+"""The files of a benchmark's folder: shared options, evaluation images, and configuration and metrics of each trial."""
 
+import csv
 import hashlib
 import json
-from collections.abc import Iterable
+import statistics
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
+from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.errors import UserError
+from dctnet.io.atomic import atomic_open, atomic_write
 from dctnet.io.strict_yaml import load_yaml
+from dctnet.studies.accuracy.grid import Grid, Split, Trial
 
-if TYPE_CHECKING:
-    from dctnet.studies.accuracy.grid import Grid, Run
+# Files of a benchmark's folder, beside rows.csv.
+GRID, IMAGES, FAILURES, ENERGY, RANKING = "grid.yaml", "images.csv", "failures.csv", "energy.json", "ranking.json"
+CONFIG = "fit.yaml"  # in the folder of each trial
+_CSV = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
 
-# Files of a benchmark's folder, beside rows.csv and images.csv; the last is in the folder of each run.
-GRID, FAILURES, ENERGY, RANKING, CONFIG = "grid.yaml", "failures.csv", "energy.json", "ranking.json", "fit.yaml"
 
-
-def shared_options(grid: "Grid") -> dict[str, Any]:
-    """What all runs of a folder have in common, as it stands in ``grid.yaml``."""
+def shared_options(grid: Grid) -> dict[str, Any]:
+    """The options that all trials of a folder share, as written to ``grid.yaml``."""
     return {
         "data": grid.data,
         "model": grid.model,
@@ -30,54 +34,127 @@ def shared_options(grid: "Grid") -> dict[str, Any]:
     }
 
 
-def variants(runs: Iterable["Run"]) -> dict[str, dict[str, Any]]:
-    """What arms have of their own, by name: the key ``variants`` of ``grid.yaml``, to which later calls may add."""
-    return {run.arm: {"model": run.model, "trainer": run.trainer} for run in runs if run.model or run.trainer}
+def variants(trials: Iterable[Trial]) -> dict[str, dict[str, Any]]:
+    """The options that differ from the shared ones, by arm: the key ``variants`` of ``grid.yaml``."""
+    return {
+        trial.arm: {"model": trial.model, "trainer": trial.trainer} for trial in trials if trial.model or trial.trainer
+    }
 
 
-def refuse_difference(where: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Compares two configurations.
+def check_unchanged(where: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Checks that a configuration equals the one that a folder was created with.
 
     Raises:
-        UserError: They differ. Names the first key that does.
+        UserError: It differs. Gives the first key that does, with both values.
     """
-    old, new = _flat(before), _flat(now)
+    old, new = _flatten(before), _flatten(now)
     for key in [*new, *old]:
         if key not in ("out_dir", "name") and old.get(key) != new.get(key):
-            was, asked = repr(old.get(key))[:60], repr(new.get(key))[:60]
-            raise UserError(f"{where} was made with {key} {was}, now asked for {asked}; give another --out")
+            was, given = repr(old.get(key))[:60], repr(new.get(key))[:60]
+            raise UserError(f"{where} was created with {key} {was}, now {given}; give another --out")
 
 
-def _flat(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(options: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in options.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
 
 
 def config_hash(options: dict[str, Any]) -> str:
-    """Hash of a run's configuration, wherever its folder is."""
+    """SHA-256 of the configuration of a trial, independent of its folder."""
     content = {key: value for key, value in options.items() if key != "out_dir"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def write_yaml(path: Path, options: dict[str, Any]) -> None:
-    """Writes a configuration, whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(yaml.safe_dump(options, sort_keys=False), encoding="utf-8")
-    partial.replace(path)
+    """Writes a configuration atomically."""
+    atomic_write(path, yaml.safe_dump(options, sort_keys=False).encode())
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Reads a configuration that a benchmark wrote.
+    """Reads a configuration written by :func:`write_yaml`.
 
     Raises:
-        UserError: It is damaged, or a key stands twice.
+        UserError: It is damaged or has a duplicate key.
     """
     try:
         content = load_yaml(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"{path}: cannot be read as YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path}: wanted options by name, got {type(content).__name__}")
+        raise UserError(f"{path}: expected options by name, got {type(content).__name__}")
     return content
+
+
+def list_images(data: FrequencyDataModule, splits: Sequence[Split]) -> list[list[str]]:
+    """Split, file with class folder, and class of every image of some splits, in the order of evaluation."""
+    return [
+        [split, "/".join(Path(path).parts[-2:]), data.class_names[target]]
+        for split in splits
+        for path, target in zip(data.files(split).paths, data.files(split).targets, strict=True)
+    ]
+
+
+def record_images(path: Path, images: list[list[str]]) -> None:
+    """Writes the list of evaluation images atomically or, if it exists, checks that the images are the same.
+
+    Raises:
+        UserError: The images differ. Gives the first line that does.
+    """
+    rows = [["split", "path", "class"], *images]
+    if not path.exists():
+        with atomic_open(path, "w", **_CSV) as file:
+            csv.writer(file).writerows(rows)
+        return
+    with open(path, **_CSV) as file:  # type: ignore[call-overload]
+        recorded = list(csv.reader(file))
+    if (line := first_difference(recorded, rows)) is not None:
+        raise UserError(
+            f"{path}: the evaluation images changed, first at line {line + 1}; other images need another --out"
+        )
+
+
+def first_difference(one: Sequence[object], other: Sequence[object]) -> int | None:
+    """Index of the first difference of two lists, where the end of the shorter one counts; None if they are equal."""
+    if one == other:
+        return None
+    different = (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return next(different, min(len(one), len(other)))
+
+
+def newest(folder: Path, file: str) -> Path | None:
+    """A file from the latest version of a trial that has it; each resumption adds a folder ``version_N``."""
+    return next((version / file for version in reversed(_versions(folder)) if (version / file).is_file()), None)
+
+
+def _versions(folder: Path) -> list[Path]:
+    return sorted(folder.glob("version_*"), key=lambda path: int(path.name.removeprefix("version_")))
+
+
+def _metrics(folder: Path) -> list[list[dict[str, str]]]:
+    """The lines of ``metrics.csv`` of each version of a trial."""
+    tables = []
+    for version in _versions(folder):
+        if (version / "metrics.csv").is_file():
+            with open(version / "metrics.csv", newline="") as file:
+                tables.append(list(csv.DictReader(file)))
+    return tables
+
+
+def epochs_done(folder: Path) -> int:
+    """Number of epochs that a trial has completed."""
+    ended = [int(line["epoch"]) + 1 for table in _metrics(folder) for line in table if line.get("seconds")]
+    return max(ended, default=0)
+
+
+def training_metrics(folder: Path) -> dict[str, Any]:
+    """The columns of a row that come from the training: throughput, wall time over all versions, epochs."""
+    tables = _metrics(folder)
+    rates = [float(line["images_per_second"]) for table in tables for line in table if line.get("images_per_second")]
+    seconds = sum(max((float(line["seconds"]) for line in table if line.get("seconds")), default=0) for table in tables)
+    return {
+        "images_per_second": round(statistics.median(rates), 1),
+        "seconds": round(seconds, 1),
+        "epochs": epochs_done(folder),
+    }

@@ -1,10 +1,10 @@
-"""Runs a grid: each run two processes of its own, fit and evaluation; what is finished is skipped, the rest resumes."""
+"""Runs a grid: each trial is a fit and an evaluation; finished trials are skipped, interrupted ones resume."""
 
-import concurrent.futures
 import csv
 import datetime
 import fcntl
 import json
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -12,195 +12,207 @@ from tqdm import tqdm
 
 from dctnet.errors import Stopped, UserError, printable
 from dctnet.studies.accuracy.context import BenchmarkContext
-from dctnet.studies.accuracy.grid import Run, plan, ranking_runs
-from dctnet.studies.accuracy.images import IMAGES, same_images
-from dctnet.studies.accuracy.progress import epochs_done, newest, training_record
+from dctnet.studies.accuracy.grid import Trial, plan, ranking_trials
 from dctnet.studies.accuracy.provenance import (
     CONFIG,
     FAILURES,
     GRID,
+    IMAGES,
     RANKING,
+    check_unchanged,
     config_hash,
+    epochs_done,
+    newest,
     read_yaml,
-    refuse_difference,
+    record_images,
     shared_options,
+    training_metrics,
     variants,
     write_yaml,
 )
-from dctnet.studies.execution.local import Workers
-from dctnet.studies.execution.stopping import Stopping
+from dctnet.studies.execution.job import Job, StopSignals
+from dctnet.studies.execution.local import LocalExecutor
 from dctnet.studies.rows import ROWS, Row, read_rows, write_rows
 
-_POLL = 2.0
+_POLL = 2.0  # seconds between updates of the progress bar
 
 
 class Runner:
-    """Runs what a benchmark has not finished yet.
+    """Runs the trials of a benchmark that have no row yet.
 
     Args:
-        bench: The grid, its data and its folder.
-        jobs: Runs at a time; 0 for one on each GPU, or on a machine without, one on each core up to four.
-        stopping: What asks it to stop; nothing does where there is none.
+        context: The grid, its data and its folder.
+        executor: Runs the jobs; see :mod:`dctnet.studies.execution`.
+        signals: Stop signals. Default: none are handled.
 
     Raises:
-        UserError: The folder holds what another grid made, damaged rows, or another benchmark at work; or there is no
-            GPU where one is asked for. Nothing has been written then.
+        UserError: The folder belongs to another grid or has damaged rows. Nothing has been written then.
     """
 
-    def __init__(self, bench: BenchmarkContext, jobs: int = 0, stopping: Stopping | None = None) -> None:
-        self.bench, self.out = bench, bench.out
-        self.stopping = stopping or Stopping()
-        self.workers = Workers(jobs, bench.grid.trainer.get("accelerator", "auto"))
-        self._look()
+    def __init__(self, context: BenchmarkContext, executor: LocalExecutor, signals: StopSignals | None = None) -> None:
+        self.context, self.out, self.executor = context, context.out, executor
+        self.signals = signals or StopSignals()
+        self._read_folder()
+        self._waiting: list[Trial] = []
+        self._active: dict[Future, tuple[Trial, int]] = {}  # with the slot of the executor
+        self._failed: list[str] = []
+        self._keep_open: tuple[int, ...] = ()
 
-    def _look(self) -> None:
-        """Reads the folder; refuses one that another grid has written to. Arms and seeds may be added or left out."""
+    def _read_folder(self) -> None:
+        """Reads rows and options of the folder. Arms and seeds may be added or left out, shared options not changed."""
         self.rows = read_rows(self.out / ROWS)
-        path, self.variants = self.out / GRID, variants(plan(self.bench.grid))
+        path, self.variants = self.out / GRID, variants(plan(self.context.grid))
         if path.exists():
             before = read_yaml(path)
             self.variants = {**before.pop("variants", {}), **self.variants}
-            refuse_difference(self.out, before, shared_options(self.bench.grid))
+            check_unchanged(self.out, before, shared_options(self.context.grid))
         elif self.rows:
-            raise UserError(f"{self.out}: rows.csv, but no {GRID} that says of what; give another --out")
+            raise UserError(f"{self.out}: rows.csv without {GRID}, which has its options; give another --out")
 
-    def ranked(self, run: Run) -> bool:
-        """Whether a gated run is not needed any more: it has left its mask, or the ranking was made from it before."""
-        masks = (newest(self.bench.folder(run), "mask.json"), self.out / RANKING)
-        return run.choose == "gate" and any(mask is not None and mask.exists() for mask in masks)
+    def finished(self, trial: Trial) -> bool:
+        """Whether a trial has its row; for a gated trial, whether its mask or the ranking exists."""
+        if trial.choose == "gate":
+            return newest(self.context.folder(trial), "mask.json") is not None or (self.out / RANKING).exists()
+        return any(row.name == trial.name for row in self.rows)
 
     def run(self) -> list[str]:
-        """Runs all that is missing.
+        """Runs all trials that are not finished.
 
         Returns:
-            Names of the runs that failed.
+            Names of the trials that failed.
 
         Raises:
-            Stopped: It was asked to stop before all had ended; what was at work has saved and ended.
+            Stopped: A signal stopped the benchmark; running trials have saved a checkpoint.
         """
         self.out.mkdir(parents=True, exist_ok=True)
-        # Held by the children too: what a killed benchmark leaves behind is still at work.
+        # Jobs inherit the lock: those that survive a killed benchmark still write to the folder.
         with open(self.out / ".lock", "w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise UserError(
-                    f"{self.out}: another benchmark, or a run that one left behind, is at work there"
-                ) from error
-            self.workers.inherit = (lock.fileno(),)
-            self._look()  # another one may have been at work since
-            same_images(self.out / IMAGES, self.bench.images)
-            write_yaml(self.out / GRID, {**shared_options(self.bench.grid), "variants": self.variants})
-            return self._run_all()
+                raise UserError(f"{self.out}: in use by another benchmark, or by a job that one left behind") from error
+            self._keep_open = (lock.fileno(),)
+            self._read_folder()  # another benchmark may have written to it since
+            record_images(self.out / IMAGES, self.context.images)
+            write_yaml(self.out / GRID, {**shared_options(self.context.grid), "variants": self.variants})
+            return self._run_trials(self._plan())
 
-    def _run_all(self) -> list[str]:
-        runs, done = plan(self.bench.grid), {row.name for row in self.rows}
-        todo = [run for run in runs if run.name not in done]
-        rankings = [run for run in self.unranked() if any(run.choose == "learned" for run in todo)]
-        for run in runs:
-            if run.choose != "learned" or not self.unranked():
-                self._check_config(run)
-        if any(run.choose == "energy" for run in todo):
-            self.bench.energies()
-        return self._work_through(rankings + todo)
+    def _plan(self) -> list[Trial]:
+        """The trials to run, after a check that existing ones have the same configuration."""
+        trials = plan(self.context.grid)
+        todo = [trial for trial in trials if not self.finished(trial)]
+        unranked = [trial for trial in ranking_trials(self.context.grid) if not self.finished(trial)]
+        for trial in trials:
+            if trial.choose != "learned" or not unranked:
+                self._check_config(trial)
+        return unranked + todo if any(trial.choose == "learned" for trial in todo) else todo
 
-    def unranked(self) -> list[Run]:
-        """The gated runs that have to end before the learned arms have channels."""
-        return [run for run in ranking_runs(self.bench.grid) if not self.ranked(run)]
-
-    def _check_config(self, run: Run) -> None:
-        """Refuses to continue or to skip what was configured in another way."""
-        wanted, folder = self.bench.fit_options(run), self.bench.folder(run)
+    def _check_config(self, trial: Trial) -> None:
+        """Checks that a trial to resume or to skip has the same configuration as before."""
+        options, folder = self.context.fit_options(trial), self.context.folder(trial)
         if (folder / CONFIG).exists():
-            refuse_difference(folder, read_yaml(folder / CONFIG), wanted)
-        row = next((row for row in self.rows if row.name == run.name), None)
-        if row is not None and row.config != config_hash(wanted):
+            check_unchanged(folder, read_yaml(folder / CONFIG), options)
+        row = next((row for row in self.rows if row.name == trial.name), None)
+        if row is not None and row.config != config_hash(options):
             raise UserError(
-                f"{self.out / ROWS}: run {run.name} was made with another configuration; give another --out or label"
+                f"{self.out / ROWS}: trial {trial.name} has another configuration; give another --out or label"
             )
 
-    def _work_through(self, waiting: list[Run]) -> list[str]:
-        total, failed = list(waiting), list[str]()
-        active: dict[concurrent.futures.Future, tuple[Run, int]] = {}
-        free = list(range(self.workers.jobs))
-        self.stopping.leads(self.workers)
+    def _run_trials(self, trials: list[Trial]) -> list[str]:
+        self._waiting = list(trials)
+        free = list(range(self.executor.jobs))
+        self.signals.attach(self.executor.stop, self.executor.kill)
         with (
-            concurrent.futures.ThreadPoolExecutor(self.workers.jobs) as pool,
-            tqdm(total=sum(map(self.bench.epochs, total)), unit="epoch", disable=None) as bar,
+            ThreadPoolExecutor(self.executor.jobs) as pool,
+            tqdm(total=sum(map(self.context.epochs, trials)), unit="epoch", disable=None) as bar,
         ):
             try:
-                # After a signal none is begun, and those told to stop are waited for: one may come to its end.
-                while active or (waiting and self.stopping.received is None):
-                    unranked = any(run.choose == "gate" for run in [*waiting, *(run for run, _ in active.values())])
-                    ready = [r for r in waiting if r.choose != "learned" or not unranked]
-                    while free and ready and self.stopping.received is None:
-                        waiting.remove(run := ready.pop(0))
-                        slot = free.pop()
-                        active[pool.submit(self._fit_and_evaluate, run, slot)] = run, slot
-                    for future in concurrent.futures.wait(active, _POLL, concurrent.futures.FIRST_COMPLETED).done:
-                        run, slot = active.pop(future)
+                # After a signal no trial is started, and the running ones are awaited: some may still complete.
+                while self._active or (self._waiting and self.signals.received is None):
+                    self._start(pool, free)
+                    for future in wait(self._active, _POLL, FIRST_COMPLETED).done:
+                        trial, slot = self._active.pop(future)
                         free.append(slot)
-                        if isinstance(future.exception(), Stopped):
-                            waiting.append(run)
-                        else:
-                            bar.write(printable(self._finish(run, future, failed)))
-                    self._show(bar, total, waiting, [run for run, _ in active.values()])
+                        self._collect(trial, future, bar)
+                    self._show_progress(bar, trials)
             except BaseException:
-                self.workers.stop()
+                self.executor.stop()
                 raise
-        if waiting:
-            raise self.stopping.stopped(f"with {len(waiting)} of {len(total)} runs to go")
-        return failed
+        if self._waiting:
+            raise self.signals.stopped(f"with {len(self._waiting)} of {len(trials)} trials to go")
+        return self._failed
 
-    def _show(self, bar: tqdm, total: list[Run], waiting: list[Run], active: list[Run]) -> None:
-        epochs = self.bench.epochs
-        bar.set_description(f"{len(total) - len(waiting) - len(active)} of {len(total)} runs")
-        to_come = sum(epochs(run) - epochs_done(self.bench.folder(run)) for run in active)
-        bar.n = sum(map(epochs, total)) - sum(map(epochs, waiting)) - to_come
+    def _start(self, pool: ThreadPoolExecutor, free: list[int]) -> None:
+        """Starts waiting trials in the free slots; those with learned channels once all gated trials have ended."""
+        unfinished = [*self._waiting, *(trial for trial, _ in self._active.values())]
+        ranking = any(trial.choose == "gate" for trial in unfinished)
+        ready = [trial for trial in self._waiting if trial.choose != "learned" or not ranking]
+        for trial in ready[: len(free)]:
+            if self.signals.received is None:
+                self._waiting.remove(trial)
+                slot = free.pop()
+                self._active[pool.submit(self._run_trial, trial, slot)] = trial, slot
+
+    def _collect(self, trial: Trial, future: Future, bar: tqdm) -> None:
+        """Records the row or the failure of a trial that has ended, and prints it as one line."""
+        error = future.exception()
+        if isinstance(error, Stopped):
+            self._waiting.append(trial)
+            return
+        if error is not None:
+            self._failed.append(trial.name)
+            with open(self.out / FAILURES, "a", newline="", encoding="utf-8", errors="backslashreplace") as file:
+                csv.writer(file).writerow([trial.name, _now(), str(error)])
+            result = f"FAILED: {error}"
+        elif (columns := future.result()) is None:
+            result = "ranked the channels"
+        else:
+            row = Row(trial.arm, trial.choose, trial.count, trial.draw, trial.label, trial.seed, **columns)
+            self.rows.append(row)
+            write_rows(self.out / ROWS, self.rows)
+            result = f"top-1 {100 * row.top1:.1f} %, {row.gmac:.3f} GMAC, {row.seconds / 60:.1f} min"
+        bar.write(printable(f"{trial.name:<28} {result}"))
+
+    def _show_progress(self, bar: tqdm, trials: list[Trial]) -> None:
+        epochs, active = self.context.epochs, [trial for trial, _ in self._active.values()]
+        bar.set_description(f"{len(trials) - len(self._waiting) - len(active)} of {len(trials)} trials")
+        remaining = sum(epochs(trial) - epochs_done(self.context.folder(trial)) for trial in active)
+        bar.n = sum(map(epochs, trials)) - sum(map(epochs, self._waiting)) - remaining
         bar.refresh()
 
-    def _finish(self, run: Run, future: concurrent.futures.Future, failed: list[str]) -> str:
-        """Notes what became of a run; one line for the reader."""
-        if future.exception() is not None:
-            failed.append(run.name)
-            reason = str(future.exception())
-            with open(self.out / FAILURES, "a", newline="", encoding="utf-8", errors="backslashreplace") as file:
-                csv.writer(file).writerow([run.name, _now(), reason])
-            return f"{run.name:<28} FAILED: {reason}"
-        found = future.result()
-        if found is None:
-            return f"{run.name:<28} ranked the channels"
-        row = Row(run.arm, run.choose, run.count, run.draw, run.label, run.seed, **found)
-        self.rows.append(row)
-        write_rows(self.out / ROWS, self.rows)
-        return f"{run.name:<28} top-1 {100 * row.top1:.1f} %, {row.gmac:.3f} GMAC, {row.seconds / 60:.1f} min"
-
-    def _fit_and_evaluate(self, run: Run, slot: int) -> dict[str, Any] | None:
-        self._check_config(run)
-        folder, options = self.bench.folder(run), self.bench.fit_options(run)
+    def _run_trial(self, trial: Trial, slot: int) -> dict[str, Any] | None:
+        """Trains and evaluates a trial; returns the columns of its row, or None for a gated trial."""
+        self._check_config(trial)
+        folder, options = self.context.folder(trial), self.context.fit_options(trial)
         folder.mkdir(parents=True, exist_ok=True)
         write_yaml(folder / CONFIG, options)
-        last = newest(folder, "last.ckpt")
-        if last is None or epochs_done(folder) < self.bench.epochs(run):
-            resume = ["--ckpt_path", str(last)] if last else []
-            self.workers.process(["dctnet", "fit", "--config", str(folder / CONFIG), *resume], folder / "log.txt", slot)
-        if (done := epochs_done(folder)) < self.bench.epochs(run):
-            raise RuntimeError(f"ended after {done} of {self.bench.epochs(run)} epochs ({folder / 'log.txt'})")
-        ckpt = newest(folder, "last.ckpt")
-        assert ckpt is not None
-        if run.choose == "gate":
-            self._export_mask(run, ckpt, slot)
+        checkpoint = str(self._fit(trial, slot))
+        if trial.choose == "gate":
+            if newest(folder, "mask.json") is None:  # the fit was interrupted, or no channel was likely enough
+                mask = str(Path(checkpoint).with_name("mask.json"))
+                keep = str(self.context.ranked_channels)
+                self._run_job(folder, slot, "dctnet", "export-mask", checkpoint, "--out", mask, "--keep", keep)
             return None
-        arguments = [ckpt, folder / CONFIG, folder / "result.json", self.out / IMAGES, *self.bench.grid.evaluate]
-        self.workers.process(["dctnet.studies.accuracy.evaluate", *map(str, arguments)], folder / "log.txt", slot)
-        found = json.loads((folder / "result.json").read_text())
-        return {**found, **training_record(folder), "config": config_hash(options), "finished": _now()}
+        paths = checkpoint, str(folder / CONFIG), str(folder / "result.json"), str(self.out / IMAGES)
+        self._run_job(folder, slot, "dctnet.studies.accuracy.evaluate", *paths, *self.context.grid.evaluate)
+        result = json.loads((folder / "result.json").read_text())
+        return {**result, **training_metrics(folder), "config": config_hash(options), "finished": _now()}
 
-    def _export_mask(self, run: Run, ckpt: Path, slot: int) -> None:
-        """Makes the mask that a fit leaves at its end, where it was cut off before or no channel is likely enough."""
-        if newest(folder := self.bench.folder(run), "mask.json") is None:
-            arguments = [str(ckpt), "--out", str(ckpt.with_name("mask.json")), "--keep", str(self.bench.ranked_for)]
-            self.workers.process(["dctnet", "export-mask", *arguments], folder / "log.txt", slot)
+    def _fit(self, trial: Trial, slot: int) -> Path:
+        """Trains a trial, or resumes it from its last checkpoint; returns the checkpoint of the last epoch."""
+        folder, epochs = self.context.folder(trial), self.context.epochs(trial)
+        last = newest(folder, "last.ckpt")
+        if last is None or epochs_done(folder) < epochs:
+            resume = ["--ckpt_path", str(last)] if last else []
+            self._run_job(folder, slot, "dctnet", "fit", "--config", str(folder / CONFIG), *resume)
+        if (done := epochs_done(folder)) < epochs:
+            raise RuntimeError(f"ended after {done} of {epochs} epochs ({folder / 'log.txt'})")
+        last = newest(folder, "last.ckpt")
+        assert last is not None
+        return last
+
+    def _run_job(self, folder: Path, slot: int, *command: str) -> None:
+        self.executor.run(Job(list(command), folder / "log.txt", slot, self._keep_open))
 
 
 def _now() -> str:

@@ -1,1 +1,1 @@
-"""Images a second of every input pipeline."""
+"""Throughput study: images per second of every input pipeline."""

@@ -1,4 +1,4 @@
-"""The ways to feed a network, each as a pass over the same photographs."""
+"""Input pipelines of the throughput study, each as a pass over the same photographs."""
 
 import contextlib
 import io
@@ -26,19 +26,19 @@ from dctnet.data.transforms import TrainCrop
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK
 
-# One pass over all images: takes the number of the pass, returns the bytes that would cross to the device.
+# One pass over all images: takes the number of the pass, returns the bytes that move to the device.
 Pass = Callable[[int], int]
 RGB_SIZE = 224
 _BATCH, _MIN_SCALE = 64, 0.08
 
 
 def make_pipelines(photographs: list[str], channel_set: ChannelSet, size: int, folder: Path) -> dict[str, Pass]:
-    """The feeds that can run here, by name.
+    """The pipelines available on this machine, by name.
 
     Args:
-        photographs: JPEG files that every feed can read.
-        channel_set: The channels.
-        size: Side of the crops in source pixels, but for RGB's.
+        photographs: JPEG files that every pipeline can read.
+        channel_set: The channels to compute.
+        size: Side of the crops in source pixels; crops of RGB have ``RGB_SIZE``.
         folder: An empty folder for a packed store.
     """
     decoder, crop = choose_decoder("auto"), TrainCrop(_MIN_SCALE)
@@ -50,26 +50,26 @@ def make_pipelines(photographs: list[str], channel_set: ChannelSet, size: int, f
         )
 
     count, gpu = len(photographs), torch.cuda.is_available()
-    paths = {
+    pipelines = {
         "rgb_torchvision": _rgb(photographs, lambda path: decode_image(path, mode="RGB"), to_float=True),
         "rgb_pillow": _rgb(photographs, lambda path: open_image(path).convert("RGB"), to_float=False),
-        "pixels": _in_batches(count, read(ChannelReader(crop, size, channel_set))),
-        "pixels_device_dct": _in_batches(count, read(on_device), on_device.to_device if gpu else None),
+        "pixels": _batches(count, read(ChannelReader(crop, size, channel_set))),
+        "pixels_device_dct": _batches(count, read(on_device), on_device.to_device if gpu else None),
     }
     if turbojpeg.describe() is not None:
-        paths["coefficients"] = _in_batches(count, read(_LargestAlignedCrop(crop, size, channel_set)))
+        pipelines["coefficients"] = _batches(count, read(_LargestAlignedCrop(crop, size, channel_set)))
     else:
-        print("coefficients: not timed, libjpeg-turbo is not found; dctnet doctor says how to install it")
-    return paths | _packed_paths(photographs, channel_set, size, folder)
+        print("coefficients: not measured, libjpeg-turbo is not installed; run dctnet doctor")
+    return pipelines | _packed_pipelines(photographs, channel_set, size, folder)
 
 
-def _in_batches(
+def _batches(
     count: int,
     load: Callable[[int, list[int]], dict[str, Tensor]],
-    finish: Callable[[dict[str, Tensor]], Tensor] | None = None,
+    to_device: Callable[[dict[str, Tensor]], Tensor] | None = None,
     shuffle: bool = False,
 ) -> Pass:
-    """A pass: ``load`` makes a batch of the images at some places; ``finish``, if given, goes on with it on the GPU."""
+    """A pass in batches: ``load`` reads the images at some indices, ``to_device`` finishes a batch on the GPU."""
 
     def run(number: int) -> int:
         order = np.random.default_rng(number).permutation(count).tolist() if shuffle else list(range(count))
@@ -77,8 +77,8 @@ def _in_batches(
         for start in range(0, count, _BATCH):
             payload = load(number, order[start : start + _BATCH])
             total += sum(tensor.nbytes for tensor in payload.values())
-            if finish is not None:
-                finish({key: value.to("cuda") for key, value in payload.items()})
+            if to_device is not None:
+                to_device({key: value.to("cuda") for key, value in payload.items()})
                 torch.cuda.synchronize()
         return total
 
@@ -86,29 +86,28 @@ def _in_batches(
 
 
 class _LargestAlignedCrop:
-    """The coefficient reader, for photographs of any size: a smaller one is read as large as it is."""
+    """A coefficient reader for photographs of different sizes: from those below the crop size it reads all blocks."""
 
     def __init__(self, crop: TrainCrop, size: int, channel_set: ChannelSet) -> None:
         self.crop, self.size, self.channel_set = crop, size, channel_set
 
     def sample(self, photo: Photo, rng: np.random.Generator) -> tuple[Tensor, bool]:
-        """As the coefficient reader, of a crop that fits."""
+        """Reads a crop of at most the size of the photograph."""
         side = min(self.size, BLOCK * min(whole_blocks(photo)))
         return CoefficientReader(self.crop, side, self.channel_set).sample(photo, rng)
 
     def collate(self, samples: list[tuple[Tensor, bool]]) -> dict[str, Tensor]:
-        """As the coefficient reader; crops of several sizes lie behind one another."""
-        shapes = {channels.shape for channels, _ in samples}
-        reader = CoefficientReader(self.crop, self.size, self.channel_set)
-        if len(shapes) == 1:
-            return reader.collate(samples)
+        """Stacks samples; those of different sizes are concatenated as vectors."""
+        if len({channels.shape for channels, _ in samples}) == 1:
+            return CoefficientReader(self.crop, self.size, self.channel_set).collate(samples)
         return {"channels": torch.cat([channels.flatten() for channels, _ in samples])}
 
 
 def _rgb(photographs: list[str], load: Callable[[str], Any], to_float: bool) -> Pass:
+    """A pass of torchvision transforms; without ``to_float`` it yields uint8, to be normalised on the device."""
     end = [T.ToDtype(torch.float32, scale=True), T.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))]
     if not to_float:
-        end = [T.PILToTensor()]  # normalised on the device
+        end = [T.PILToTensor()]
     transform = T.Compose([T.RandomResizedCrop(RGB_SIZE, antialias=True), T.RandomHorizontalFlip(), *end])
 
     def run(number: int) -> int:
@@ -121,7 +120,8 @@ def _rgb(photographs: list[str], load: Callable[[str], Any], to_float: bool) -> 
     return run
 
 
-def _packed_paths(photographs: list[str], channel_set: ChannelSet, size: int, folder: Path) -> dict[str, Pass]:
+def _packed_pipelines(photographs: list[str], channel_set: ChannelSet, size: int, folder: Path) -> dict[str, Pass]:
+    """Packs the photographs into a store in ``folder``, and reads it in every way that this machine supports."""
     source, store = folder / "source" / "train" / "all", folder / "store"
     source.mkdir(parents=True)
     for number, path in enumerate(photographs):
@@ -130,41 +130,46 @@ def _packed_paths(photographs: list[str], channel_set: ChannelSet, size: int, fo
         pack(str(folder / "source"), str(store), channels=list(channel_set.indices), image_size=size)
     manifest = read_manifest(store)
 
-    def serve(store: Manifest, residency: Any, finish: bool = False) -> Pass:
-        dataset = PackedDataset(store, "train", channel_set, size, True, 0, residency, 0)
+    def read(manifest: Manifest, residency: Any, on_device: bool = False) -> Pass:
+        dataset = PackedDataset(manifest, "train", channel_set, size, True, 0, residency, 0)
 
         def load(number: int, batch: list[int]) -> dict[str, Tensor]:
             return dataset.__getitems__([(number, i) for i in batch])["payload"]
 
-        return _in_batches(len(dataset), load, dataset.to_device if finish else None, shuffle=True)
+        return _batches(len(dataset), load, dataset.to_device if on_device else None, shuffle=True)
 
-    paths: dict[str, Pass] = {"packed_warm": serve(manifest, "disk"), "packed_ram": serve(manifest, "ram")}
+    pipelines: dict[str, Pass] = {"packed_warm": read(manifest, "disk"), "packed_ram": read(manifest, "ram")}
     if hasattr(os, "posix_fadvise"):
-        # A copy: what another path has mapped stays in memory.
+        # A copy, because shards that another pipeline has mapped stay in the page cache.
         copy = read_manifest(shutil.copytree(store, folder / "cold"))
         os.sync()
-        paths["packed_cold"] = ColdPass(copy, lambda: serve(copy, "disk"))
+        pipelines["packed_cold"] = ColdPass(copy, lambda: read(copy, "disk"))
     if torch.cuda.is_available():
-        paths["packed_device"] = serve(manifest, "device", finish=True)
-    return paths
+        pipelines["packed_device"] = read(manifest, "device", on_device=True)
+    return pipelines
 
 
 class ColdPass:
-    """A pass over a store that the system was asked to drop from its memory before."""
+    """A pass over a store that is not in the page cache.
+
+    Args:
+        manifest: Manifest of the store.
+        open_pass: Opens the store for one pass.
+    """
 
     def __init__(self, manifest: Manifest, open_pass: Callable[[], Pass]) -> None:
         self.manifest, self.open_pass = manifest, open_pass
-        self.run: Pass | None = None
+        self._run: Pass | None = None
 
-    def before(self) -> None:
-        """Forgets the store and opens it anew; not timed."""
-        self.run = None  # what is mapped is not dropped
+    def prepare(self) -> None:
+        """Drops the store from the page cache and opens it again; not part of the measurement."""
+        self._run = None  # mapped pages are not dropped
         for shard in pick_split(self.manifest, "train").shards:
             with open(shard_file(self.manifest.root, shard), "rb") as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        self.run = self.open_pass()
+        self._run = self.open_pass()
 
     def __call__(self, number: int) -> int:
-        """The pass; once after each :meth:`before`."""
-        assert self.run is not None
-        return self.run(number)
+        """Runs the pass; once after each :meth:`prepare`."""
+        assert self._run is not None
+        return self._run(number)

@@ -1,4 +1,4 @@
-"""Images a second of every way to feed a network, side by side in one process."""
+"""Measures images per second of every input pipeline, interleaved in one process."""
 
 import json
 import os
@@ -21,26 +21,25 @@ from dctnet.data.images.photo import ImageError, Photo, choose_decoder, describe
 from dctnet.data.packed.manifest import is_store
 from dctnet.data.packed.shard import one_thread
 from dctnet.data.planted import make_planted
-from dctnet.errors import UserError, did_you_mean_path, printable
+from dctnet.errors import UserError, did_you_mean_path, no_folder, printable
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import resolve_channels
 from dctnet.studies.throughput.pipelines import RGB_SIZE, ColdPass, Pass, make_pipelines
 
 REFERENCE = "rgb_torchvision"
-_WHAT = {
-    "rgb_torchvision": "RGB by torchvision, tensors",
-    "rgb_pillow": "RGB by Pillow, as timm reads it",
-    "pixels": "photographs, channels by the loader",
-    "pixels_device_dct": "photographs, channels left to the device",
+_LABELS = {
+    "rgb_torchvision": "RGB by torchvision, float tensors",
+    "rgb_pillow": "RGB by Pillow, uint8 as in timm",
+    "pixels": "photographs, DCT in the loader",
+    "pixels_device_dct": "photographs, DCT on the device",
     "coefficients": "JPEG coefficients to channels",
-    "packed_cold": "packed store, disk not in memory",
-    "packed_warm": "packed store, disk in memory",
-    "packed_ram": "packed store, read beforehand",
+    "packed_cold": "packed store, not in the page cache",
+    "packed_warm": "packed store, in the page cache",
+    "packed_ram": "packed store, read into memory",
     "packed_device": "packed store on the device",
 }
-# A pass of less is repeated: the clock and the interpreter have their own noise.
-_SHORTEST = 0.3
+_MIN_SECONDS = 0.3  # shorter passes are repeated, because timer and interpreter add noise
 
 
 def throughput(
@@ -51,21 +50,21 @@ def throughput(
     rounds: int = 5,
     image_size: int = 448,
 ) -> None:
-    """Times every path from files to batches, interleaved, one thread each, as ratios to torchvision's RGB at 224 px.
+    """Measures every input pipeline on one thread, relative to torchvision's RGB at 224 px.
 
-    All paths see the same photographs and draw random crops as in training: RGB at 224 px, channels of ``image_size``.
-    The coefficient path cannot resize: of a smaller photograph it reads as many whole blocks as there are.
+    All pipelines read the same photographs and take random crops as in training: RGB at 224 px, channels at
+    ``image_size``. The coefficient pipeline cannot resize; from a smaller photograph it reads all whole blocks.
 
     Args:
-        root: Any folder of photographs; otherwise the generated data set.
-        channels: The channels kept; otherwise square-24.
+        root: A folder of photographs. Default: the generated data set.
+        channels: The channels kept. Default: square-24.
         out: Folder for ``throughput.json`` and ``throughput.png``.
-        images: How many photographs, spread over the folder.
-        rounds: How often each path is timed; the median counts.
+        images: Number of photographs, spread evenly over the folder.
+        rounds: Number of measurements per pipeline; the median is reported.
         image_size: Side of the crops in source pixels.
 
     Raises:
-        UserError: No photograph in the folder, or an option that cannot be.
+        UserError: The folder has no readable JPEG file, or an option is invalid.
     """
     if images < 1 or rounds < 1 or image_size < BLOCK or image_size % BLOCK:
         raise UserError(
@@ -73,17 +72,15 @@ def throughput(
             f"got {images}, {rounds}, {image_size}"
         )
     if out is not None and not Path(out).parent.is_dir():
-        raise UserError(f"{out}: cannot be made.{did_you_mean_path(Path(out).parent)}")
+        raise UserError(f"{out}: cannot be created.{did_you_mean_path(Path(out).parent)}")
     if out is not None and Path(out).exists() and not Path(out).is_dir():
-        raise UserError(f"{out}: is a file; --out wants a folder")
+        raise UserError(f"{out}: is a file; --out must be a folder")
     channel_set = resolve_channels(channels or "square-24")
     with tempfile.TemporaryDirectory() as folder, one_thread(), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", ".*deprecated.*"
-        )  # torchvision's decoders are; they are still what people run
+        warnings.filterwarnings("ignore", ".*deprecated.*")  # torchvision's decoders, which are still the common ones
         photographs = _choose(Path(root) if root else make_planted(Path(folder, "planted"), 0, 40, 1), images)
-        paths = make_pipelines(photographs, channel_set, image_size, Path(folder))
-        seconds, sizes = _time(paths, len(photographs), rounds)
+        pipelines = make_pipelines(photographs, channel_set, image_size, Path(folder))
+        seconds, sizes = _measure(pipelines, len(photographs), rounds)
         report = _report(seconds, sizes, photographs, root, channel_set, image_size, rounds)
     print(_table(report))
     if out is not None:
@@ -94,47 +91,49 @@ def throughput(
 
 
 def _choose(root: Path, count: int) -> list[str]:
-    """Readable photographs, spread evenly over a folder."""
-    if root.is_file() or is_store(root):
-        raise UserError(f"{root}: wanted a folder of photographs, got a {'file' if root.is_file() else 'packed store'}")
+    """Readable JPEG files, spread evenly over a folder."""
+    if is_store(root):
+        raise UserError(f"{root}: a packed store, expected a folder of photographs")
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder.{did_you_mean_path(root)}")
+        raise no_folder(root)
     found = [path for path in list_files(root) if path.lower().endswith((".jpg", ".jpeg"))]
-    chosen, refused = [], 0
-    for i in range(min(count, len(found))):
-        path = found[i * len(found) // min(count, len(found))]
-        try:
-            photo = Photo(path)
-            photo.planes()
-            if min(photo.width, photo.height) < BLOCK:
-                raise ImageError(path, "smaller than a block")
-            decode_image(path, mode="RGB")
-            chosen.append(path)
-        except (ImageError, RuntimeError):
-            refused += 1
+    count = min(count, len(found))
+    candidates = [found[i * len(found) // count] for i in range(count)]
+    chosen = [path for path in candidates if _is_readable(path)]
     if not chosen:
-        raise UserError(f"{root}: no JPEG file in it that can be read")
-    if refused:
-        print(f"{refused} of {len(chosen) + refused} files cannot be read by every path and are left out")
+        raise UserError(f"{root}: no readable JPEG file")
+    if len(chosen) < count:
+        print(f"{count - len(chosen)} of {count} files cannot be read by every pipeline and are left out")
     return chosen
 
 
-def _time(paths: dict[str, Pass], count: int, rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Seconds an image of each path in each round, and bytes an image; the first pass of each is not timed."""
+def _is_readable(path: str) -> bool:
+    """Whether every pipeline can read a file, which must have at least one block."""
+    try:
+        photo = Photo(path)
+        photo.planes()
+        decode_image(path, mode="RGB")
+    except (ImageError, RuntimeError):
+        return False
+    return min(photo.width, photo.height) >= BLOCK
+
+
+def _measure(pipelines: dict[str, Pass], count: int, rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Seconds per image of each pipeline in each round, and bytes per image; the first pass is a warm-up."""
     repeats: dict[str, int] = {}
     sizes: dict[str, float] = {}
-    for name, run in paths.items():
+    for name, run in pipelines.items():
         if isinstance(run, ColdPass):
-            run.before()
+            run.prepare()
         started = time.perf_counter()
         sizes[name] = run(0) / count
         once = time.perf_counter() - started
-        repeats[name] = 1 if isinstance(run, ColdPass) else max(1, int(_SHORTEST / once))
-    seconds: dict[str, list[float]] = {name: [] for name in paths}
+        repeats[name] = 1 if isinstance(run, ColdPass) else max(1, int(_MIN_SECONDS / once))
+    seconds: dict[str, list[float]] = {name: [] for name in pipelines}
     for number in tqdm(range(1, rounds + 1), desc="rounds"):
-        for name, run in paths.items():
+        for name, run in pipelines.items():
             if isinstance(run, ColdPass):
-                run.before()
+                run.prepare()
             started = time.perf_counter()
             for repeat in range(repeats[name]):
                 run(number * 1000 + repeat)
@@ -170,42 +169,41 @@ def _report(
                 "ratio": round(statistics.median(r / own for r, own in zip(reference, seconds[name], strict=True)), 3),
                 "bytes_per_image": round(sizes[name]),
             }
-            for name in _WHAT
+            for name in _LABELS
             if name in seconds
         },
     }
 
 
 def _machine() -> str:
+    """Processor, number of cores and GPU."""
     info = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        if (info.is_file())
-        else []
-    )
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     device = f", {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else ""
     return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores{device}"
 
 
 def _table(report: dict[str, Any]) -> str:
-    head = (
+    lines = [
         f"{report['images']} photographs of {report['data']}, mean {report['mean_pixels']:,} pixels, "
-        f"{report['mean_file_bytes']:,} bytes\n{report['channels']} at {report['image_size']} px against "
-        f"RGB at {RGB_SIZE}\n{report['machine']}; one thread a path, median of {report['rounds']} rounds; "
-        f"{report['decoder']}\n\n"
-    )
-    lines = [f"{'path':<20}{'images/s':>10}{'ratio':>9}{'bytes an image':>17}  what"]
+        f"{report['mean_file_bytes']:,} bytes",
+        f"{report['channels']} at {report['image_size']} px against RGB at {RGB_SIZE}",
+        f"{report['machine']}; one thread per pipeline, median of {report['rounds']} rounds; {report['decoder']}",
+        "",
+        f"{'pipeline':<20}{'images/s':>10}{'ratio':>9}{'bytes/image':>14}",
+    ]
     for name, row in report["paths"].items():
         rate, ratio, size = row["images_per_second"], row["ratio"], row["bytes_per_image"]
-        lines.append(f"{name:<20}{rate:>10,.0f}{ratio:>9.2f}{size:>17,}  {_WHAT[name]}")
-    return head + "\n".join(lines)
+        lines.append(f"{name:<20}{rate:>10,.0f}{ratio:>9.2f}{size:>14,}  {_LABELS[name]}")
+    return "\n".join(lines)
 
 
 def draw_bars(report: dict[str, Any], path: Path) -> None:
-    """Draws a report as bars of images a second, with the ratio beside each.
+    """Draws a bar chart of images per second, with the ratio next to each bar.
 
     Args:
-        report: What ``throughput.json`` holds.
+        report: The content of ``throughput.json``.
         path: The PNG file to write.
     """
     from matplotlib.figure import Figure
@@ -215,14 +213,14 @@ def draw_bars(report: dict[str, Any], path: Path) -> None:
     axes = figure.subplots()
     rates = [row["images_per_second"] for _, row in rows]
     colours = ["#999999" if name.startswith("rgb") else "#2a6f97" for name, _ in rows]
-    axes.barh([_WHAT[name] for name, _ in rows], rates, color=colours)
+    axes.barh([_LABELS[name] for name, _ in rows], rates, color=colours)
     axes.set_xscale("log")
     axes.set_xlim(min(rates) / 2, max(rates) * 4)
     for place, (_, row) in enumerate(rows):
         axes.text(row["images_per_second"] * 1.08, place, f"{row['ratio']:.2f}×", va="center")
-    axes.set_xlabel("images a second on one thread, logarithmic; × torchvision's RGB")
+    axes.set_xlabel("images per second on one thread, logarithmic; × torchvision's RGB")
     photographs = f"{report['images']} photographs of {Path(report['data']).name}"
     title = f"{report['channels']} at {report['image_size']} px, {photographs}"
-    figure.suptitle(title, x=0.01, ha="left", parse_math=False)  # a folder's name may have dollar signs
+    figure.suptitle(title, x=0.01, ha="left", parse_math=False)  # folder names can contain dollar signs
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)

@@ -1,4 +1,4 @@
-"""Processes have their share of the machine, say why they failed, and stop together."""
+"""The local executor: each job has its share of the machine, failures give a reason, jobs stop together."""
 
 import os
 import signal
@@ -10,80 +10,12 @@ import pytest
 import torch
 
 from dctnet.errors import Stopped, UserError
-from dctnet.studies.execution.local import Workers
-from dctnet.studies.execution.stopping import Stopping
+from dctnet.studies.execution.job import Job, StopSignals
+from dctnet.studies.execution.local import LocalExecutor
 
-
-@pytest.fixture
-def module(tmp_path, monkeypatch):
-    """Makes a module of some code that a process can run."""
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-
-    def make(code):
-        (tmp_path / "told.py").write_text(code)
-        return "told"
-
-    return make
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_asked_for():
-    with pytest.raises(UserError, match="--trainer.accelerator gpu: torch finds no GPU here"):
-        Workers(0, "gpu")
-
-
-def test_each_job_has_a_gpu_of_its_own(monkeypatch, module, tmp_path):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    workers = Workers(0, "auto")
-    assert workers.jobs == 3
-    name = module("import os; print(os.environ['CUDA_VISIBLE_DEVICES'])")
-    for slot in range(3):
-        workers.process([name], tmp_path / "log.txt", slot)
-    assert (tmp_path / "log.txt").read_text().split() == ["0", "1", "2"]
-    assert Workers(0, "cpu").devices == []
-
-
-def test_cores_are_shared_out(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
-    assert (Workers(0, "auto").jobs, Workers(0, "auto").threads) == (4, 4)
-    assert Workers(5, "auto").threads == 3
-    with pytest.raises(UserError, match="--jobs must be at least 0, got -1"):
-        Workers(-1, "auto")
-
-
-def test_a_failure_gives_status_last_line_and_log(module, tmp_path):
-    name = module("import sys; print('first'); sys.exit('dctnet: no such folder')")
-    with pytest.raises(RuntimeError, match=r"status 1: dctnet: no such folder \(.*log.txt\)"):
-        Workers(1, "cpu").process([name], tmp_path / "log.txt", 0)
-    name = module("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    with pytest.raises(RuntimeError, match="killed by SIGKILL"):
-        Workers(1, "cpu").process([name], tmp_path / "log.txt", 0)
-
-
-def test_stopping_ends_what_runs_and_starts_nothing_more(module, tmp_path):
-    workers, name, failed = Workers(2, "cpu"), module("import time; print('up', flush=True); time.sleep(60)"), []
-
-    def run():
-        try:
-            workers.process([name], tmp_path / "log.txt", 0)
-        except Stopped as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    while not ((tmp_path / "log.txt").exists() and "up" in (tmp_path / "log.txt").read_text()):
-        time.sleep(0.02)
-    workers.stop()
-    thread.join(20)
-    assert len(failed) == 1
-    with pytest.raises(Stopped):
-        workers.process([name], tmp_path / "log.txt", 0)
-
-
-# Has a child of its own, and neither heeds what asks it to stop.
-DEAF = """
+needs_proc = pytest.mark.skipif(not Path("/proc").exists(), reason="processes are looked up in /proc")
+# Forks a child; both ignore SIGTERM.
+IGNORES_SIGTERM = """
 import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 os.fork()
@@ -92,74 +24,146 @@ time.sleep(60)
 """
 
 
+@pytest.fixture
+def job(tmp_path, monkeypatch):
+    """Makes a job of some code."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    def make(code, slot=0):
+        (tmp_path / "job_code.py").write_text(code)
+        return Job(["job_code"], tmp_path / "log.txt", slot)
+
+    return make
+
+
 def pids(log):
     return [int(word) for word in log.read_text().split()] if log.exists() else []
 
 
-def gone(pid):
+def has_ended(pid):
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"  # nobody reaps it here
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
 
 
-def until(condition):
+def wait_until(condition):
     end = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="processes are looked up in /proc")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_an_accelerator_that_does_not_exist_is_an_error():
+    with pytest.raises(UserError, match="--trainer.accelerator gpu: torch finds no GPU here"):
+        LocalExecutor(0, "gpu")
+
+
+def test_each_slot_has_a_gpu(monkeypatch, job, tmp_path):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    executor = LocalExecutor()
+    assert executor.jobs == 3
+    for slot in range(3):
+        executor.run(job("import os; print(os.environ['CUDA_VISIBLE_DEVICES'])", slot))
+    assert (tmp_path / "log.txt").read_text().split() == ["0", "1", "2"]
+    assert LocalExecutor(0, "cpu").devices == []
+
+
+def test_gpus_keep_their_names_in_cuda_visible_devices(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-3f")
+    assert LocalExecutor(3).devices == ["5", "GPU-3f", "5"]
+
+
+def test_cores_are_divided_among_jobs(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
+    assert (LocalExecutor().jobs, LocalExecutor().threads) == (4, 4)
+    assert LocalExecutor(5).environment(0)["OMP_NUM_THREADS"] == "3"
+    with pytest.raises(UserError, match="--jobs must be at least 0, got -1"):
+        LocalExecutor(-1)
+
+
+def test_a_failure_gives_status_last_line_and_log(job):
+    with pytest.raises(RuntimeError, match=r"status 1: dctnet: no such folder \(.*log.txt\)"):
+        LocalExecutor(1, "cpu").run(job("import sys; print('first'); sys.exit('dctnet: no such folder')"))
+    with pytest.raises(RuntimeError, match="killed by SIGKILL"):
+        LocalExecutor(1, "cpu").run(job("import os, signal; os.kill(os.getpid(), signal.SIGKILL)"))
+
+
+def test_stop_ends_running_jobs_and_starts_no_others(job, tmp_path):
+    executor, sleep, stopped = LocalExecutor(2, "cpu"), job("import time; print(1, flush=True); time.sleep(60)"), []
+
+    def run():
+        with pytest.raises(Stopped):
+            executor.run(sleep)
+        stopped.append(True)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    wait_until(lambda: pids(tmp_path / "log.txt"))
+    executor.stop()
+    thread.join(20)
+    assert stopped
+    with pytest.raises(Stopped):
+        executor.run(sleep)
+
+
+def test_a_job_inherits_the_descriptors_to_keep_open(job, tmp_path):
+    with open(tmp_path / "lock", "w") as lock:
+        made = job(f"import os; os.fstat({lock.fileno()})")
+        LocalExecutor(1, "cpu").run(Job(made.command, made.log, 0, (lock.fileno(),)))
+        with pytest.raises(RuntimeError, match="Bad file descriptor"):
+            LocalExecutor(1, "cpu").run(made)
+
+
+@needs_proc
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_a_second_signal_ends_it_at_once_and_leaves_nobody(module, tmp_path, second):
-    name, log = module(DEAF), tmp_path / "log.txt"
+def test_a_second_signal_kills_all_processes_at_once(job, tmp_path, second):
+    made, log = job(IGNORES_SIGTERM), tmp_path / "log.txt"
     parent = os.fork()
-    if not parent:  # a process with a main thread of its own, without the seconds that torch takes to be imported
+    if not parent:  # a process with a main thread, without the seconds that importing torch takes
         try:
-            workers = Workers(1, "cpu")
-            with Stopping() as stopping:
-                stopping.leads(workers)
-                threading.Thread(target=workers.process, args=([name], log, 0), daemon=True).start()
+            executor = LocalExecutor(1, "cpu")
+            with StopSignals() as signals:
+                signals.attach(executor.stop, executor.kill)
+                threading.Thread(target=executor.run, args=(made,), daemon=True).start()
                 while True:
                     time.sleep(0.1)
         finally:
             os._exit(1)
-    until(lambda: len(pids(log)) == 2)
+    wait_until(lambda: len(pids(log)) == 2)
     os.kill(parent, signal.SIGTERM)
     time.sleep(0.3)
-    assert os.waitpid(parent, os.WNOHANG) == (0, 0)  # it waits for them
+    assert os.waitpid(parent, os.WNOHANG) == (0, 0)  # still waits for the job
     os.kill(parent, second)
     assert os.waitstatus_to_exitcode(os.waitpid(parent, 0)[1]) == 128 + second
-    until(lambda: all(map(gone, pids(log))))
+    wait_until(lambda: all(map(has_ended, pids(log))))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_before_there_are_processes_a_signal_stops_on_the_spot(number):
-    words = rf"stopped by {number.name} before the first run; to go on, give the same command again"
-    with Stopping(), pytest.raises(Stopped, match=words):
+def test_a_signal_before_the_first_job_stops_at_once(number):
+    message = rf"stopped by {number.name} before the first trial; to resume, repeat the same command"
+    with StopSignals(), pytest.raises(Stopped, match=message):
         signal.raise_signal(number)
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="processes are looked up in /proc")
-def test_a_process_that_is_killed_leaves_nobody_of_its_own(module, tmp_path):
-    name, log, failed = module(DEAF), tmp_path / "log.txt", []
+@needs_proc
+def test_processes_of_a_killed_job_are_killed(job, tmp_path):
+    log, failed = tmp_path / "log.txt", []
+    made = job(IGNORES_SIGTERM)
 
     def run():
         with pytest.raises(RuntimeError, match="killed by SIGKILL"):
-            Workers(1, "cpu").process([name], log, 0)
+            LocalExecutor(1, "cpu").run(made)
         failed.append(True)
 
     thread = threading.Thread(target=run)
     thread.start()
-    until(lambda: len(pids(log)) == 2)
+    wait_until(lambda: len(pids(log)) == 2)
     os.kill(next(pid for pid in pids(log) if os.getpgid(pid) == pid), signal.SIGKILL)
     thread.join(20)
     assert failed
-    until(lambda: all(map(gone, pids(log))))
-
-
-def test_gpus_keep_the_names_that_the_caller_gave_them(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-3f")
-    assert Workers(3, "auto").devices == ["5", "GPU-3f", "5"]
+    wait_until(lambda: all(map(has_ended, pids(log))))
