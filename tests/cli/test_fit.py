@@ -107,8 +107,8 @@ def test_files_left_out_are_listed_counted_and_limited(own_photos, tmp_path, cap
     assert line.endswith(f"; all in {tmp_path / 'out/skip/version_0/skipped.csv'}")
     assert run(*args, "--data.max_bad_fraction", "null") == 0
     out, listed = capsys.readouterr().out, tmp_path / "out/skip/version_1/skipped.csv"
-    assert f"8 validation images, 1 could not be read: {listed}" in out
-    assert f"1 of 18 training files could not be read: {listed}" in out
+    assert f"8 validation images, 1 unreadable: {listed}" in out
+    assert f"1 of 18 training files were unreadable: {listed}" in out
     assert [row["path"] for row in read_csv(listed)] == [str(also), str(bad)]
 
 
@@ -116,7 +116,7 @@ def test_a_run_is_resumed_from_its_last_epoch(gated_run, fit, tmp_path, capsys):
     ckpt = gated_run / CKPT
     assert torch.load(ckpt, weights_only=True)["epoch"] == 7
     longer = [*fit, "--ckpt_path", ckpt, "--trainer.max_epochs", 9]
-    assert "was trained with max_epochs 8, now 9. To go on" in fails(capsys, *longer, "--name", "refused")
+    assert "was trained with max_epochs 8, now 9. To resume" in fails(capsys, *longer, "--name", "refused")
     assert run(*longer, "--allow_changes", "true") == 0
     assert {row["epoch"] for row in read_csv(tmp_path / "tiny/version_0/metrics.csv")} == {"8"}
     assert "cannot be resumed" in fails(capsys, *fit, "--ckpt_path", ckpt, "--data.channels", "dc", "--model.keep", 2)
@@ -141,7 +141,7 @@ def test_resuming_a_finished_run_trains_no_step(gated_run, fit, capsys):
 )
 def test_resuming_with_another_option_is_refused(gated_run, fit, capsys, option, value, said):
     line = fails(capsys, *fit, "--ckpt_path", gated_run / CKPT, f"--{option}", value)
-    assert f"{gated_run / CKPT} was trained with {said}. To go on with" in line
+    assert f"{gated_run / CKPT} was trained with {said}. To resume" in line
 
 
 @pytest.mark.parametrize(("split", "said"), [("train", "in train: 36, now 35"), ("val", "in val: 15, now 14")])
@@ -234,7 +234,7 @@ def test_predict_reads_a_single_file_and_lists_a_bad_one(gated_run, tmp_path, ca
         args = ["--ckpt_path", gated_run / CKPT, "--data.root", path, "--out", tmp_path / "p.csv"]
         assert run("predict", *args, "--data.on_error", "skip") == 0
         assert len(read_csv(tmp_path / "p.csv")) == count
-    assert f"left out {bad}" in capsys.readouterr().err
+    assert f"skipped {bad}: " in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tests.conftest import GATED
         (["fit", "--model.gaet", "static", "--data.root", "x"], "Did you mean 'model.gate'"),
         (["fit", "--modl.gate", "static"], "Did you mean 'model.gate'"),
         (["fit", "--model.gate", "statc", "--data.root", "x"], "Did you mean 'static'"),
-        (["fit", "--data.root", "x", "--model.keep", "many"], "--model.keep many: wanted int or null"),
+        (["fit", "--data.root", "x", "--model.keep", "many"], "--model.keep many: expected int or null"),
         (["fit", "--trainer.maxepochs", "3"], "Did you mean 'trainer.max_epochs'"),
         (["fit", "--trainer.max_epoch", "3", "--data.root", "x"], "Did you mean 'trainer.max_epochs'?"),
         (["benchmark", "--trainer.max_epoch", "3"], "Did you mean 'trainer.max_epochs'?"),
@@ -31,8 +31,8 @@ from tests.conftest import GATED
         (["export-mask", "none.ckpt", "--kee", "3"], "Did you mean 'keep'"),
         (["export-mask"], "ckpt"),
         (["make-planted", "x", "--train_per_class", "many"], "many"),
-        (["make-planted", "x", "--seed", "-1"], "seed must not be negative"),
-        (["make-planted", "/proc/nope"], "/proc/nope: cannot be made"),
+        (["make-planted", "x", "--seed", "-1"], "the seed at least 0"),
+        (["make-planted", "/proc/nope"], "/proc/nope: cannot be created"),
     ],
 )
 def test_mistakes_get_one_line(capsys, args, message):
@@ -78,7 +78,7 @@ def test_a_run_that_cannot_start_is_refused(gated_run, capsys, tmp_path, options
 
 def test_predictions_into_a_missing_folder_are_refused(gated_run, small_backbones, capsys, tmp_path):
     args = ["predict", "--ckpt_path", gated_run / CKPT, "--data.root", gated_run / "photos"]
-    assert "cannot write there" in fails(capsys, *args, "--out", tmp_path / "none" / "p.csv")
+    assert "no such folder" in fails(capsys, *args, "--out", tmp_path / "none" / "p.csv")
 
 
 def test_packing_mistakes_get_one_line(photos, capsys, tmp_path):
