@@ -1,4 +1,4 @@
-"""Samples do not depend on the process that makes them; ranks share them out."""
+"""Samples and batches of image files."""
 
 import pytest
 import torch
@@ -12,39 +12,6 @@ from dctnet.data.sampler import EpochSampler
 from dctnet.data.transforms import TrainCrop
 from dctnet.frequency.selections import named_channels
 from tests.conftest import DECODERS
-
-
-@pytest.mark.parametrize(("length", "world"), [(10, 1), (10, 3), (11, 2), (2, 4)])
-def test_evaluation_sees_each_sample_once(length, world):
-    dealt = [list(EpochSampler(length, None, False, 0, rank, world)) for rank in range(world)]
-    assert sorted(i for part in dealt for _, i in part) == list(range(length))
-    assert [len(EpochSampler(length, None, False, 0, rank, world)) for rank in range(world)] == [len(d) for d in dealt]
-
-
-@pytest.mark.parametrize(
-    ("length", "batch", "world", "kept"), [(10, 4, 1, 8), (21, 4, 2, 16), (3, 4, 1, 3), (7, 4, 2, 6)]
-)
-def test_training_gives_every_rank_the_same_number(length, batch, world, kept):
-    dealt = [list(EpochSampler(length, batch, True, 0, rank, world)) for rank in range(world)]
-    assert {len(d) for d in dealt} == {kept // world}
-    assert len({i for part in dealt for _, i in part}) == kept
-
-
-def test_each_epoch_has_its_own_order_and_says_which():
-    sampler = EpochSampler(50, 1, True, seed=3)
-    first = list(sampler)
-    sampler.set_epoch(1)
-    second = list(sampler)
-    assert {e for e, _ in second} == {1}
-    assert [i for _, i in first] != [i for _, i in second]
-    sampler.set_epoch(0)
-    assert list(sampler) == first
-
-
-def test_order_is_the_same_on_one_and_two_ranks():
-    one = [i for _, i in EpochSampler(20, 1, True, 5)]
-    two = [[i for _, i in EpochSampler(20, 1, True, 5, rank, 2)] for rank in range(2)]
-    assert [i for pair in zip(*two, strict=True) for i in pair] == one
 
 
 def dataset_of(folder, classes, decoder="pillow", dct="loader"):
@@ -61,9 +28,9 @@ def batches(photos, workers, decoder, dct):
 @pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("dct", ["loader", "device"])
 def test_samples_do_not_depend_on_the_number_of_workers(photos, decoder, dct):
-    alone, helped = (batches(photos, workers, decoder, dct) for workers in (0, 2))
-    assert len(alone) == len(helped) == 4
-    for a, b in zip(alone, helped, strict=True):
+    one, two = (batches(photos, workers, decoder, dct) for workers in (0, 2))
+    assert len(one) == len(two) == 4
+    for a, b in zip(one, two, strict=True):
         assert a["payload"].keys() == b["payload"].keys()
         assert all(torch.equal(a["payload"][name], b["payload"][name]) for name in a["payload"])
         assert torch.equal(a["target"], b["target"])
@@ -78,17 +45,17 @@ def test_each_epoch_has_its_own_crops(photos):
 
 @pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("dct", ["loader", "device"])
-def test_bad_file_stands_beside_the_batch(own_photos, decoder, dct):
-    spoilt = own_photos / "train" / "blue" / "0.jpg"
-    spoilt.write_bytes(b"not an image")
+def test_bad_file_is_listed_and_the_others_are_batched(own_photos, decoder, dct):
+    bad = own_photos / "train" / "blue" / "0.jpg"
+    bad.write_bytes(b"not an image")
     dataset = dataset_of(own_photos / "train", ["blue", "green"], decoder, dct)
     batch = dataset.collate([dataset[0, i] for i in range(3)])
     assert dataset.to_device(batch["payload"]).shape == (2, 24, 4, 4)
     assert batch["index"].tolist() == [1, 2]
-    assert [path for path, _ in batch["bad"]] == [str(spoilt)]
+    assert [path for path, _ in batch["bad"]] == [str(bad)]
 
 
-def test_batch_of_bad_files_is_empty(own_photos):
+def test_batch_of_bad_files_has_no_images(own_photos):
     for file in (own_photos / "train" / "blue").iterdir():
         file.write_bytes(b"")
     dataset = dataset_of(own_photos / "train", ["blue"])
@@ -99,10 +66,10 @@ def test_batch_of_bad_files_is_empty(own_photos):
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_what_libjpeg_turbo_refused_is_told_only_if_it_was_asked(own_photos, decoder):
-    paint = own_photos / "train" / "blue" / "0.jpg"
-    Image.open(paint).save(paint, format="PNG")
+def test_files_that_libjpeg_turbo_refuses_are_listed_if_it_is_the_decoder(own_photos, decoder):
+    path = own_photos / "train" / "blue" / "0.jpg"
+    Image.open(path).save(path, format="PNG")
     dataset = dataset_of(own_photos / "train", ["blue"], decoder)
     batch = dataset.collate([dataset[0, i] for i in range(3)])
-    assert batch["refused"] == ([(str(paint), "not a JPEG file")] if decoder == "turbojpeg" else [])
+    assert batch["refused"] == ([(str(path), "not a JPEG file")] if decoder == "turbojpeg" else [])
     assert not batch["bad"]

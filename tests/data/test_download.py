@@ -1,4 +1,4 @@
-"""Imagenette from the address and with the digest that torchvision names, on a local archive of the same form."""
+"""Download of Imagenette with the checksum of torchvision, from a small archive on a local server."""
 
 import functools
 import hashlib
@@ -21,7 +21,7 @@ WNIDS = ["n01440764", "n02102040", "n02979186", "n03000684", "n03028079",
 
 @pytest.fixture
 def archive(tmp_path, monkeypatch):
-    """imagenette2.tgz with one image a class and split, served from this machine in the place of the real one."""
+    """imagenette2.tgz with one image per class and split, served in place of the real one."""
     source = tmp_path / "source" / "imagenette2"
     for split in ("train", "val"):
         for wnid in WNIDS:
@@ -41,7 +41,7 @@ def archive(tmp_path, monkeypatch):
     server.shutdown()
 
 
-def test_download_unpacks_once_and_gives_the_splits(archive, tmp_path):
+def test_download_is_extracted_once(archive, tmp_path):
     root = tmp_path / "data"
     assert fetch("imagenette", root) == root / "imagenette2"
     assert sorted(p.name for p in root.rglob("*") if p.is_dir() and p.parent == root / "imagenette2") == [
@@ -56,7 +56,7 @@ def test_download_unpacks_once_and_gives_the_splits(archive, tmp_path):
     assert len(data.files("train")) == len(data.files("val")) == 10
 
 
-def test_broken_download_is_told_and_leaves_nothing(archive, tmp_path):
+def test_failed_download_is_one_line_and_leaves_nothing(archive, tmp_path):
     archive.write_bytes(b"other bytes")
     with pytest.raises(UserError, match="could not be downloaded"):
         fetch("imagenette", tmp_path / "data")
@@ -75,8 +75,8 @@ def file(name, content=b"x", size=None):
     return member, content
 
 
-def hostile_archives(outside):
-    """Members of archives that lead out of the folder, or fill the disk, by name."""
+def malicious_archives(outside):
+    """Members of archives that write outside the folder or fill the disk, by name."""
     up = "../" * 12
     return {
         "parent": [file("../../../escaped")],
@@ -84,7 +84,7 @@ def hostile_archives(outside):
         "absolute": [file(f"{outside}/escaped")],
         "link out": [link("imagenette2", tarfile.SYMTYPE, str(outside)), file("imagenette2/escaped")],
         "relative link out": [link("a", tarfile.SYMTYPE, f"{up}{outside}"), file("a/escaped")],
-        "hard link out": [link("a", tarfile.LNKTYPE, f"{up}{outside}/precious"), file("a", b"spoilt")],
+        "hard link out": [link("a", tarfile.LNKTYPE, f"{up}{outside}/other"), file("a", b"changed")],
         "link to a link": [link("b", tarfile.SYMTYPE, "a"), link("a", tarfile.SYMTYPE, ".."), file("b/../escaped")],
         "device": [link("zero", tarfile.CHRTYPE, "")],
         "pipe": [link("pipe", tarfile.FIFOTYPE, "")],
@@ -93,13 +93,13 @@ def hostile_archives(outside):
     }
 
 
-@pytest.mark.parametrize("kind", hostile_archives(""))
-def test_nothing_of_an_archive_gets_out_of_its_folder(archive, tmp_path, kind, monkeypatch):
+@pytest.mark.parametrize("kind", malicious_archives(""))
+def test_archive_writes_nothing_outside_its_folder(archive, tmp_path, kind, monkeypatch):
     outside = tmp_path / "outside"
     outside.mkdir()
-    (outside / "precious").write_text("mine")
+    (outside / "other").write_text("unchanged")
     with tarfile.open(archive, "w:gz") as tar:
-        for member, content in hostile_archives(outside)[kind]:
+        for member, content in malicious_archives(outside)[kind]:
             tar.addfile(member, io.BytesIO(content))
     url = Imagenette._ARCHIVES["full"][0]
     monkeypatch.setitem(Imagenette._ARCHIVES, "full", (url, hashlib.md5(archive.read_bytes()).hexdigest()))
@@ -109,14 +109,14 @@ def test_nothing_of_an_archive_gets_out_of_its_folder(archive, tmp_path, kind, m
         fetch("imagenette", tmp_path / "a" / "b" / "data")
     assert "\n" not in str(caught.value)
     assert list((tmp_path / "a" / "b" / "data").iterdir()) == []
-    assert [p.name for p in outside.iterdir()] == ["precious"]
-    assert (outside / "precious").read_text() == "mine"
+    assert [p.name for p in outside.iterdir()] == ["other"]
+    assert (outside / "other").read_text() == "unchanged"
     assert not list(tmp_path.rglob("escaped"))
 
 
-def test_the_digest_is_looked_at_before_anything_is_unpacked(archive, tmp_path, monkeypatch):
+def test_checksum_is_verified_before_extraction(archive, tmp_path, monkeypatch):
     def refuse(*args):
-        raise AssertionError("unpacked")
+        raise AssertionError("extracted")
 
     monkeypatch.setattr("dctnet.data.download._extract", refuse)
     monkeypatch.setitem(Imagenette._ARCHIVES, "full", (Imagenette._ARCHIVES["full"][0], "0" * 32))

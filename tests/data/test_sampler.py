@@ -1,4 +1,4 @@
-"""What is told when a process of the loader dies; that it can go on in an epoch is tests/test_resume.py's matter."""
+"""Order of samples, ranks, resuming within an epoch, and crashes of DataLoader workers."""
 
 import os
 import signal
@@ -6,24 +6,73 @@ import signal
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from dctnet.data.sampler import translate_worker_errors
+from dctnet.data.sampler import EpochSampler, ResumableLoader, translate_worker_errors
 from dctnet.errors import UserError
+
+
+@pytest.mark.parametrize(("length", "world"), [(10, 1), (10, 3), (11, 2), (2, 4)])
+def test_evaluation_yields_each_sample_once(length, world):
+    samplers = [EpochSampler(length, None, False, 0, rank, world) for rank in range(world)]
+    assert sorted(index for sampler in samplers for _, index in sampler) == list(range(length))
+    assert all(len(sampler) == len(list(sampler)) for sampler in samplers)
+
+
+@pytest.mark.parametrize(
+    ("length", "batch", "world", "kept"), [(10, 4, 1, 8), (21, 4, 2, 16), (3, 4, 1, 3), (7, 4, 2, 6)]
+)
+def test_training_gives_every_rank_the_same_number_of_samples(length, batch, world, kept):
+    ranks = [list(EpochSampler(length, batch, True, 0, rank, world)) for rank in range(world)]
+    assert {len(samples) for samples in ranks} == {kept // world}
+    assert len({index for samples in ranks for _, index in samples}) == kept
+
+
+def test_each_epoch_has_its_own_order_and_its_number_in_the_keys():
+    sampler = EpochSampler(50, 1, True, seed=3)
+    first = list(sampler)
+    sampler.set_epoch(1)
+    second = list(sampler)
+    assert {epoch for epoch, _ in second} == {1}
+    assert [index for _, index in first] != [index for _, index in second]
+    sampler.set_epoch(0)
+    assert list(sampler) == first
+
+
+def test_order_is_the_same_on_one_and_two_ranks():
+    one = [index for _, index in EpochSampler(20, 1, True, 5)]
+    two = [[index for _, index in EpochSampler(20, 1, True, 5, rank, 2)] for rank in range(2)]
+    assert [index for pair in zip(*two, strict=True) for index in pair] == one
+
+
+def loader_of(epoch: int) -> ResumableLoader:
+    sampler = EpochSampler(12, 2, True, seed=0)
+    sampler.set_epoch(epoch)
+    return ResumableLoader({key: key for key in sampler}, batch_size=2, sampler=sampler, collate_fn=list)
+
+
+def test_loader_resumes_after_the_batches_trained_on():
+    loader, resumed = loader_of(3), loader_of(3)
+    loader.trained = lambda: 4  # of the 6 batches read
+    assert loader.state_dict() == {"epoch": 3, "batches": 4}
+    resumed.load_state_dict(loader.state_dict())
+    assert list(resumed) == list(loader)[4:]
+    resumed.sampler.set_epoch(4)
+    assert len(list(resumed.sampler)) == 12
 
 
 class Deadly(Dataset):
     def __len__(self):
         return 4
 
-    def __getitem__(self, place):
+    def __getitem__(self, index):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_death_of_a_loader_process_is_told_in_one_line():
+def test_worker_crash_is_one_line():
     message = r"^a DataLoader worker has died: DataLoader worker .*\. If memory ran out .* from last\.ckpt$"
     with pytest.raises(UserError, match=message), translate_worker_errors():
         list(DataLoader(Deadly(), num_workers=1))
 
 
-def test_other_errors_stay_what_they_are():
+def test_other_errors_are_not_translated():
     with pytest.raises(RuntimeError, match="^shapes$"), translate_worker_errors():
         raise RuntimeError("shapes")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dctnet.data import folders
+from dctnet.data.folders import Files, class_folders, list_classes
 from dctnet.data.splits import cap_per_class, hold_out, split_folder
 
 
@@ -14,13 +14,11 @@ def tree(tmp_path):
         (tmp_path / name).mkdir()
         for number in range(count):
             (tmp_path / name / f"{number}.jpg").touch()
-    (tmp_path / ".hidden").mkdir()
-    (tmp_path / "ant" / ".DS_Store").touch()
     return tmp_path
 
 
-def everything(tree: Path) -> folders.Files:
-    return folders.list_classes(tree, folders.class_folders(tree))
+def list_all(root: Path) -> Files:
+    return list_classes(root, class_folders(root))
 
 
 def test_validation_is_another_name_for_val(tmp_path):
@@ -29,8 +27,8 @@ def test_validation_is_another_name_for_val(tmp_path):
     assert split_folder(tmp_path, "val") == tmp_path / "validation"
 
 
-def test_hold_out_is_a_partition_by_class(tree):
-    files = everything(tree)
+def test_hold_out_divides_each_class(tree):
+    files = list_all(tree)
     train, val = hold_out(files, tree, 0.25)
     assert sorted(train.paths + val.paths) == sorted(files.paths)
     for target in (0, 1):
@@ -39,31 +37,31 @@ def test_hold_out_is_a_partition_by_class(tree):
 
 
 def test_hold_out_does_not_move_files_when_others_are_added(tree):
-    before = set(hold_out(everything(tree), tree, 0.25)[1].paths)
+    before = set(hold_out(list_all(tree), tree, 0.25)[1].paths)
     for number in range(40, 90):
         (tree / "ant" / f"{number}.jpg").touch()
-    after = set(hold_out(everything(tree), tree, 0.25)[1].paths)
+    after = set(hold_out(list_all(tree), tree, 0.25)[1].paths)
     assert before < after
 
 
-def test_hold_out_does_not_depend_on_where_the_root_is(tree, tmp_path_factory):
+def test_hold_out_does_not_depend_on_the_path_of_the_root(tree, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("other") / "moved"
-    names = {Path(p).relative_to(tree) for p in hold_out(everything(tree), tree, 0.25)[1].paths}
+    names = {Path(p).relative_to(tree) for p in hold_out(list_all(tree), tree, 0.25)[1].paths}
     tree.rename(elsewhere)
-    assert {Path(p).relative_to(elsewhere) for p in hold_out(everything(elsewhere), elsewhere, 0.25)[1].paths} == names
+    assert {Path(p).relative_to(elsewhere) for p in hold_out(list_all(elsewhere), elsewhere, 0.25)[1].paths} == names
 
 
-def test_each_class_of_two_has_one_on_each_side(tmp_path):
+def test_each_class_of_two_files_has_one_in_each_split(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         for number in range(2):
             (tmp_path / name / f"{number}.jpg").touch()
     for fraction in (0.01, 0.99):
-        train, val = hold_out(everything(tmp_path), tmp_path, fraction)
+        train, val = hold_out(list_all(tmp_path), tmp_path, fraction)
         assert sorted(train.targets) == sorted(val.targets) == [0, 1]
 
 
-def test_cap_takes_at_most_so_many_of_each(tree):
-    capped = cap_per_class(everything(tree), tree, 5)
+def test_cap_keeps_at_most_so_many_files_of_each_class(tree):
+    capped = cap_per_class(list_all(tree), tree, 5)
     assert [capped.targets.count(t) for t in range(3)] == [5, 5, 1]
-    assert set(capped.paths) < set(cap_per_class(everything(tree), tree, 6).paths)
+    assert set(capped.paths) < set(cap_per_class(list_all(tree), tree, 6).paths)
