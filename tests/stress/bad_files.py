@@ -96,9 +96,7 @@ def trial(data: Spoilt, out: Path, workers: int, ranks: int) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert read_list(out) == data.all_bad
     bad, files = {split: len(found) for split, found in data.bad.items()}, data.files
-    (accuracy,) = re.findall(
-        r"^accuracy .*top-1 on (\d+) validation images(?:, (\d+) unreadable)?", done.stdout, re.M
-    )
+    (accuracy,) = re.findall(r"^accuracy .*top-1 on (\d+) validation images(?:, (\d+) unreadable)?", done.stdout, re.M)
     assert accuracy == (str(files["val"] - bad["val"]), str(bad["val"]) if bad["val"] else "")
     training = re.findall(r"^skipped +(\d+) of (\d+) training files were unreadable", done.stdout, re.M)
     assert training == ([(str(bad["train"]), str(files["train"]))] if bad["train"] else [])
