@@ -1,4 +1,4 @@
-"""Checkpoints are whole or not there, and a save that fails says so."""
+"""Checkpoints are written atomically; a failed save is an error and keeps the previous one."""
 
 import errno
 import os
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dctnet.errors import UserError
-from dctnet.training import checkpointing
+from dctnet.io import atomic
 from dctnet.training.checkpointing import AtomicCheckpointIO
 
 CHECKPOINT = {"state_dict": {"weight": torch.arange(1000.0)}}
@@ -17,7 +17,7 @@ def read(path):
     return torch.load(path, weights_only=True)["state_dict"]["weight"]
 
 
-def test_what_is_saved_is_read_and_nothing_lies_beside_it(tmp_path):
+def test_saved_checkpoint_is_read_back_and_leaves_no_other_file(tmp_path):
     AtomicCheckpointIO().save_checkpoint(CHECKPOINT, tmp_path / "new" / "last.ckpt")
     assert torch.equal(read(tmp_path / "new" / "last.ckpt"), torch.arange(1000.0))
     assert os.listdir(tmp_path / "new") == ["last.ckpt"]
@@ -25,7 +25,7 @@ def test_what_is_saved_is_read_and_nothing_lies_beside_it(tmp_path):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO])
 @pytest.mark.parametrize("step", ["open", "fsync", "replace"])
-def test_a_save_that_fails_is_loud_and_leaves_the_last_one(tmp_path, monkeypatch, number, step):
+def test_failed_save_is_an_error_and_keeps_the_previous_checkpoint(tmp_path, monkeypatch, number, step):
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint(CHECKPOINT, path)
 
@@ -33,12 +33,12 @@ def test_a_save_that_fails_is_loud_and_leaves_the_last_one(tmp_path, monkeypatch
         raise OSError(number, os.strerror(number))
 
     if step == "open":
-        monkeypatch.setattr(checkpointing, "open", fail, raising=False)
+        monkeypatch.setattr(atomic, "open", fail, raising=False)
     elif step == "fsync":
-        monkeypatch.setattr(checkpointing.os, "fsync", fail)
+        monkeypatch.setattr(atomic.os, "fsync", fail)
     else:
-        monkeypatch.setattr(checkpointing.Path, "replace", fail)
-    with pytest.raises(UserError, match="could not be saved: .*; the one that was there is whole") as error:
+        monkeypatch.setattr(atomic.Path, "replace", fail)
+    with pytest.raises(UserError, match="could not be saved: .*; the previous one is intact") as error:
         AtomicCheckpointIO().save_checkpoint({"state_dict": {"weight": torch.zeros(5)}}, path)
     assert os.strerror(number) in str(error.value)
     assert str(error.value).startswith(str(path))
@@ -46,10 +46,10 @@ def test_a_save_that_fails_is_loud_and_leaves_the_last_one(tmp_path, monkeypatch
     assert os.listdir(tmp_path) == ["last.ckpt"]
 
 
-def test_a_disk_that_fills_while_torch_writes(tmp_path, monkeypatch):
-    """A file that takes 2,000 bytes and no more, as a full disk has."""
-
+def test_disk_that_fills_up_while_torch_writes_is_an_error(tmp_path, monkeypatch):
     class Full:
+        """A file on a disk with 2,000 bytes left."""
+
         def __init__(self, file):
             self.file, self.left = file, 2000
 
@@ -68,7 +68,7 @@ def test_a_disk_that_fills_while_torch_writes(tmp_path, monkeypatch):
         def __exit__(self, *_):
             self.file.close()
 
-    monkeypatch.setattr(checkpointing, "open", lambda *a, **k: Full(open(*a, **k)), raising=False)
-    with pytest.raises(UserError, match="could not be saved: .*; there was none before"):
+    monkeypatch.setattr(atomic, "open", lambda *a, **k: Full(open(*a, **k)), raising=False)
+    with pytest.raises(UserError, match="could not be saved: .*; there is no previous one"):
         AtomicCheckpointIO().save_checkpoint(CHECKPOINT, tmp_path / "last.ckpt")
     assert os.listdir(tmp_path) == []
