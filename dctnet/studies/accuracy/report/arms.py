@@ -7,7 +7,7 @@ from dctnet.studies.bootstrap import Estimate, accuracy, difference
 from dctnet.studies.rows import Row
 
 # All arms are compared with these, image by image; the most important baseline first.
-BASELINES = ("rgb_matched", "patchify", "patches")
+BASELINES = ("rgb_matched", "patchify")
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,6 @@ SERIES = {
                        "h", ":"),
     "patchify_dct": Series("patchify, DCT init", "the same convolution, initialised with the DCT", INK, "p", "-."),
 }  # fmt: skip
-SERIES |= {"patches": SERIES["patchify"], "patches_dct": SERIES["patchify_dct"]}  # until rows are translated
 _MAX_LABEL = 12
 _VARIANT_MARKERS = ">dHp<8"
 
