@@ -11,7 +11,7 @@ import torch
 
 from dctnet.cli import main
 from dctnet.errors import UserError, printable
-from dctnet.studies.accuracy.images import list_images, same_images
+from dctnet.studies.accuracy.provenance import list_images, record_images
 from dctnet.studies.rows import read_rows, write_rows
 from dctnet.training.checkpoint import adapt_data_options, load, read_options
 from dctnet.training.checkpoint_schema import check_content
@@ -135,9 +135,9 @@ def test_names_come_back_from_every_table_as_they_are(named):
 
 def test_evaluation_images_keep_their_names(named, tmp_path):
     listed = list_images(load(named[0] / "last.ckpt", root="named")[1], ["val"])
-    same_images(tmp_path / "images.csv", listed)
+    record_images(tmp_path / "images.csv", listed)
     assert table(tmp_path / "images.csv")[1:] == listed
-    same_images(tmp_path / "images.csv", listed)
+    record_images(tmp_path / "images.csv", listed)
     assert {row[2] for row in listed} == set(NAMES)
 
 

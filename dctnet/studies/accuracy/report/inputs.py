@@ -10,6 +10,7 @@ from dctnet.errors import UserError, first_line
 from dctnet.frequency.channels import NUM_CHANNELS
 from dctnet.frequency.maskfile import read_mask
 from dctnet.studies.accuracy.provenance import RANKING
+from dctnet.studies.rows import current_name
 
 
 def lookup(options: dict[str, Any], *keys: str) -> Any:
@@ -74,4 +75,4 @@ def read_failures(path: Path) -> list[tuple[str, str, str]]:
             lines = [line for line in csv.reader(file) if line]
     except (OSError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read as CSV: {first_line(error)}") from error
-    return [(line[0], line[1] if line[1:] else "", ", ".join(line[2:])) for line in lines]
+    return [(current_name(line[0]), line[1] if line[1:] else "", ", ".join(line[2:])) for line in lines]
