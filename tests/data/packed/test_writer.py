@@ -23,7 +23,6 @@ from dctnet.errors import UserError
 from dctnet.frequency.channels import ChannelSet, PlanesToChannels, zigzag_order
 from dctnet.frequency.maskfile import write_mask
 from dctnet.frequency.selections import named_channels
-from dctnet.io import atomic
 from tests.conftest import paint
 from tests.data.packed.conftest import contents, pack_small, stored_images
 
@@ -98,36 +97,17 @@ def test_disk_error_is_one_line_and_the_packing_can_be_resumed(photos, store, tm
 
 
 def test_full_disk_within_a_shard_leaves_no_partial_file(photos, store, tmp_path, monkeypatch):
-    class Full:
-        """A file on a disk with space for some writes."""
+    real = shard.shard_images
 
-        left = 7
-
-        def __init__(self, file):
-            self.file = file
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *error):
-            self.file.close()
-
-        def __getattr__(self, name):
-            return getattr(self.file, name)
-
-        def write(self, content):
-            Full.left -= 1
-            if Full.left < 0:
-                self.file.write(content[: len(content) // 2])
+    def two_images_then_full(task):
+        for number, image in enumerate(real(task)):
+            if task.name == "train-00001" and number == 2:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            return self.file.write(content)
-
-    def open_on_full_disk(path, *given):
-        return Full(open(path, *given)) if ".bin." in str(path) else open(path, *given)
+            yield image
 
     out = tmp_path / "out"
     with monkeypatch.context() as patch:
-        patch.setattr(atomic, "open", open_on_full_disk, raising=False)
+        patch.setattr(shard, "shard_images", two_images_then_full)
         with pytest.raises(UserError, match="No space left on device.*; 1 shards are complete"):
             pack_small(photos, out)
     assert sorted(contents(out)) == ["plan.json", "train-00000.bin", "train-00000.json"]
