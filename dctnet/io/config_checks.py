@@ -13,7 +13,7 @@ _MAX_INT = (1 << 63) - 1
 
 @dataclass(frozen=True)
 class Range:
-    """Allowed values of an option; the default allows every finite number, and whatever is not a number.
+    """Allowed values of an option; the default allows every finite number, and values that are no numbers.
 
     Args:
         at_least: Lower end, inclusive.
