@@ -1,8 +1,8 @@
-"""Re-encodes photographs to what an ImageNet file is on average: 203 thousand pixels, about 106 kB.
+"""Re-encodes photographs with the mean size of an ImageNet file: 203 thousand pixels, about 106 kB.
 
     python -m tests.stress.imagenet_like SRC OUT [--sampling 4:4:4] [--count 256]
 
-Then `dctnet throughput --data.root OUT`. Sides are 450 and 452, so that each file holds an aligned crop of 448.
+Input for `dctnet throughput --data.root OUT`. Sides are 450 and 452 px, so that an aligned crop of 448 px fits.
 """
 
 import argparse
@@ -17,7 +17,7 @@ SIZE, BYTES = (450, 452), 106_000
 
 
 def encode(image: Image.Image, sampling: str) -> bytes:
-    """The encoding whose size is nearest to the mean."""
+    """Encodes with the JPEG quality whose file size is nearest to the mean."""
     candidates = []
     for quality in range(75, 101):
         file = io.BytesIO()

@@ -2,9 +2,9 @@
 
     python -m tests.stress.time_to_accuracy --baseline RUN… --arm RUN… [--measure 3]
 
-RUN is the folder of a fit (`checkpoints/<name>/version_N`), one a seed, in the same order for both. How many epochs are
-needed comes from `metrics.csv`. How long an epoch takes comes from there too or, with `--measure N`, from N short fits
-of each recipe in turn, of which the second epoch counts: on a machine that others use, only neighbours compare.
+RUN is the folder of a fit (`checkpoints/<name>/version_N`), one per seed, in the same order for both. The number of
+epochs comes from `metrics.csv`. The time per epoch comes from there too or, with `--measure N`, from the second epoch
+of N short fits of each recipe, interleaved: on a shared machine only measurements close in time are comparable.
 """
 
 import argparse
@@ -20,19 +20,19 @@ BATCHES = 24
 
 
 def column(run: Path, name: str) -> dict[int, float]:
-    """A column of a run's metrics by epoch."""
+    """A column of a run's metrics, by epoch."""
     with open(run / "metrics.csv") as file:
         return {int(row["epoch"]): float(row[name]) for row in csv.DictReader(file) if row.get(name)}
 
 
 def epoch_seconds(run: Path) -> float:
-    """Median seconds of an epoch, validation and all."""
+    """Median seconds per epoch, with validation."""
     seconds = [s for _, s in sorted(column(run, "seconds").items())]
     return statistics.median(b - a for a, b in itertools.pairwise(seconds))
 
 
 def short_fit(config: Path) -> float:
-    """Seconds of the second epoch of a fit of a few batches, validation and all."""
+    """Seconds of the second epoch of a fit of a few batches, with validation."""
     with tempfile.TemporaryDirectory() as folder:
         options = ["--trainer.max_epochs", "2", "--trainer.limit_train_batches", str(BATCHES)]
         options += ["--trainer.enable_progress_bar", "false", "--trainer.logger", "null"]
@@ -42,7 +42,7 @@ def short_fit(config: Path) -> float:
 
 
 def main() -> None:
-    """Prints a line a seed, and the ratio."""
+    """Prints one line per seed, and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--baseline", type=Path, nargs="+", required=True)
     parser.add_argument("--arm", type=Path, nargs="+", required=True)

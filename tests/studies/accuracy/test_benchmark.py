@@ -145,7 +145,7 @@ def row_without_times(folder):
 def test_a_benchmark_stopped_by_each_signal_ends_with_the_row_of_an_uninterrupted_one(folder, capsys):
     out = folder / "stopped"
     trial = out / "runs" / "rgb_matched-s0"
-    options = "--arms", "[{choose: rgb_matched}]", "--trainer.max_epochs", "100"
+    options = "--arms", "[{choose: rgb_matched, channels: []}]", "--trainer.max_epochs", "100"
     signals = {
         signal.SIGTERM: lambda: processes_of(out),  # the fit imports torch and has no checkpoint yet
         signal.SIGUSR1: lambda: epochs_done(trial) >= 1,
