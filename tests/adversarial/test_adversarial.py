@@ -13,7 +13,7 @@ from dctnet.cli import main
 from dctnet.errors import UserError, printable
 from dctnet.studies.accuracy.provenance import list_images, record_images
 from dctnet.studies.rows import read_rows, write_rows
-from dctnet.training.checkpoint import adapt_data_options, load, read_options
+from dctnet.training.checkpoint import adapt_data_options, load_classifier, read_options
 from dctnet.training.checkpoint_schema import check_content
 from tests.adversarial.payloads import FIT, QUIET, Trial, calls, forged
 from tests.conftest import paint
@@ -134,7 +134,7 @@ def test_names_come_back_from_every_table_as_they_are(named):
 
 
 def test_evaluation_images_keep_their_names(named, tmp_path):
-    listed = list_images(load(named[0] / "last.ckpt", root="named")[1], ["val"])
+    listed = list_images(load_classifier(named[0] / "last.ckpt", root="named")[1], ["val"])
     record_images(tmp_path / "images.csv", listed)
     assert table(tmp_path / "images.csv")[1:] == listed
     record_images(tmp_path / "images.csv", listed)
@@ -146,7 +146,7 @@ def test_a_trained_network_keeps_its_classes(named, capsys):
     assert main(["validate", "--ckpt_path", str(named[0] / "last.ckpt"), "--data.on_error", "skip", *QUIET]) == 0
     out, err = capsys.readouterr()
     assert "val_acc1" in out
-    assert f"left out {printable(str(named[1]))}" in err
+    assert f"skipped {printable(str(named[1]))}" in err
     assert "\ndctnet:" not in err
 
 
