@@ -19,7 +19,7 @@ from dctnet.model.network import FrequencyNet, Gate, Input, Stem
 from dctnet.model.normalisation import ChannelNorm
 from dctnet.model.patchify import init_as_dct, rgb_channels
 from dctnet.model.sparsity import SparsityPenalty
-from dctnet.training.callbacks.finite import FiniteCheck
+from dctnet.training.callbacks.finite import FiniteCheck, refuse_nonfinite
 from dctnet.training.callbacks.steps import StepSeed, TrainingClock
 from dctnet.training.lightning_internals import rebuild_loaders_on_resume
 from dctnet.training.optimizers import build_optimizer
@@ -257,7 +257,8 @@ class FrequencyClassifier(pl.LightningModule):
         return {"index": batch["index"], "probability": top.values, "label": top.indices}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the training shape."""
+        """Adds the training shape; raises UserError if a weight or the optimizer's state is not finite."""
+        refuse_nonfinite(checkpoint, self.trainer.global_step)
         checkpoint["training"] = self.training_shape
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

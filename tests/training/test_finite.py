@@ -65,14 +65,15 @@ def test_training_stops_at_the_step_and_names_the_first_tensor(photos, tmp_path,
     assert run.global_step == 4
 
 
-def test_nonfinite_weights_are_not_saved(photos, tmp_path):
+@pytest.mark.parametrize("weights_only", [False, True])
+def test_nonfinite_weights_are_not_saved(photos, tmp_path, weights_only):
     run, model = trainer(tmp_path, max_epochs=1), classifier()
     run.fit(model, data(photos))
     run.save_checkpoint(tmp_path / "good.ckpt")
     with torch.no_grad():
         model.network.backbone.fc.weight[0, 0] = NAN
     with pytest.raises(UserError, match=r"step 3: network.backbone.fc.weight has NaN \(1 of 48 elements\); not saved"):
-        run.save_checkpoint(tmp_path / "bad.ckpt")
+        run.save_checkpoint(tmp_path / "bad.ckpt", weights_only)
     assert not (tmp_path / "bad.ckpt").exists()
 
 

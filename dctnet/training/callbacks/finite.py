@@ -1,4 +1,4 @@
-"""Stops a training at the first NaN or infinity, and names the tensor."""
+"""Stops a training at the first NaN or infinity, and names the tensor; keeps it out of checkpoints."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from dctnet.errors import UserError
 
 
 class FiniteCheck(pl.Callback):
-    """Checks every step before the optimizer makes it, and every checkpoint before it is saved.
+    """Checks every step before the optimizer makes it.
 
     The module keeps the tensors of a step in ``step_outputs``, by name and in the order of computation. Under float16
     the gradient scaler handles gradients that overflow, so only these tensors are checked.
@@ -34,13 +34,20 @@ class FiniteCheck(pl.Callback):
             "last checkpoint is finite. A lower --model.lr or --trainer.gradient_clip_val may help"
         )
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Raises UserError if a weight or the optimizer's state is not finite."""
-        moments = dict(named_tensors("the optimizer's", checkpoint.get("optimizer_states", [])))
-        if fault := first_nonfinite(checkpoint["state_dict"] | moments):
-            raise UserError(f"step {trainer.global_step}: {fault}; not saved, the last checkpoint is finite")
+
+def refuse_nonfinite(checkpoint: dict[str, Any], step: int) -> None:
+    """Checks a checkpoint before it is saved.
+
+    Args:
+        checkpoint: Its content.
+        step: Steps trained, for the message.
+
+    Raises:
+        UserError: A weight or the optimizer's state is not finite.
+    """
+    moments = dict(named_tensors("the optimizer's", checkpoint.get("optimizer_states", [])))
+    if fault := first_nonfinite(checkpoint["state_dict"] | moments):
+        raise UserError(f"step {step}: {fault}; not saved, the last checkpoint is finite")
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
