@@ -82,7 +82,7 @@ def load(path: str | Path) -> FrequencyNet:
     network.preprocess = Preprocess(
         network.channels or named_channels("all"),
         model["image_size"],
-        data["crop_fraction"],
+        data.get("crop_fraction") or 0.875,
         model["input"],
         data.get("source", "pixels"),
     )
