@@ -1,8 +1,10 @@
-"""Spoils 0, 0.1, 1 and 10 % of a data set's files and trains on it: list, reasons and counts must be exact.
+"""Damages 0, 0.1, 1 and 10 % of a data set's files and trains on it: list, reasons and counts must be exact.
 
-Usage: python -m tests.stress.bad_files --out TABLE.md. Every fraction with 0 and 3 workers, on 1 and 2 ranks; then
-with a limit that must stop it. Controls on the same files: torchvision's ImageFolder under Lightning, and timm's
-ImageDataset, which is asked only if it can be imported (pip install --target DIR timm, and DIR in PYTHONPATH).
+    python -m tests.stress.bad_files --out TABLE.md
+
+Each fraction with 0 and 3 workers, on 1 and 2 ranks; then with a limit that must stop the training. Controls on the
+same files: torchvision's ImageFolder with Lightning, and timm's ImageDataset if timm can be imported (pip install
+--target DIR timm, with DIR in PYTHONPATH).
 """
 
 import argparse
@@ -35,8 +37,8 @@ _CUT = "damaged: truncated, no end-of-image marker after the scan"
 
 
 @dataclass
-class Spoilt:
-    """A data set, and what is wrong with it: path and reason, by split."""
+class Damaged:
+    """A data set: its root, number of files by split, and path and reason of its bad files by split."""
 
     root: Path
     files: dict[str, int]
@@ -44,21 +46,21 @@ class Spoilt:
 
     @property
     def all_bad(self) -> dict[str, str]:
-        """Of both splits."""
+        """Path and reason of the bad files of both splits."""
         return self.bad["train"] | self.bad["val"]
 
 
-def spoil(root: Path, count: int, seed: int) -> Spoilt:
-    """Spoils so many files, each in one of four ways."""
+def damage(root: Path, count: int, seed: int) -> Damaged:
+    """Damages ``count`` files, each in one of four ways."""
     paths = {split: list_files(root / split) for split in ("train", "val")}
     chosen = random.Random(seed).sample(paths["train"] + paths["val"], count)
-    reasons = {path: _spoil(Path(path), kind % 4) for kind, path in enumerate(chosen)}
+    reasons = {path: _damage(Path(path), kind % 4) for kind, path in enumerate(chosen)}
     bad = {split: {path: reasons[path] for path in found if path in reasons} for split, found in paths.items()}
-    return Spoilt(root, {split: len(found) for split, found in paths.items()}, bad)
+    return Damaged(root, {split: len(found) for split, found in paths.items()}, bad)
 
 
-def _spoil(path: Path, kind: int) -> str:
-    """Empties a file, makes it text, cuts it, or leaves a link to nowhere; returns the reason that is to be given."""
+def _damage(path: Path, kind: int) -> str:
+    """Makes a file empty, text, truncated or a dangling link; returns the reason that dctnet must give."""
     if kind == 3:
         path.unlink()
         path.symlink_to("nowhere")
@@ -68,8 +70,8 @@ def _spoil(path: Path, kind: int) -> str:
     return _UNKNOWN if kind < 2 else _CUT
 
 
-def fit(data: Spoilt, out: Path, workers: int, ranks: int, limit: float) -> subprocess.CompletedProcess[str]:
-    """Trains for one epoch on all files of a data set, in processes of its own."""
+def fit(data: Damaged, out: Path, workers: int, ranks: int, limit: float) -> subprocess.CompletedProcess[str]:
+    """Trains for one epoch on a damaged data set, in separate processes."""
     options = {
         "data.root": data.root, "data.channels": "zigzag-6", "data.image_size": 32, "data.batch_size": 40 // ranks,
         "data.num_workers": workers, "data.on_error": "skip", "data.max_bad_fraction": limit,
@@ -82,7 +84,7 @@ def fit(data: Spoilt, out: Path, workers: int, ranks: int, limit: float) -> subp
 
 
 def read_list(out: Path) -> dict[str, str]:
-    """Path and reason of each row of a run's skipped.csv; a path that stands there twice is a fault."""
+    """Path and reason of each row of a run's skipped.csv, which must have no path twice."""
     listing = out / "version_0" / "skipped.csv"
     rows = list(csv.DictReader(open(listing, newline=""))) if listing.exists() else []
     listed = {row["path"]: row["reason"] for row in rows}
@@ -90,8 +92,8 @@ def read_list(out: Path) -> dict[str, str]:
     return listed
 
 
-def trial(data: Spoilt, out: Path, workers: int, ranks: int) -> None:
-    """Trains, and asserts that the list, its reasons and the counts of the closing table are exact."""
+def trial(data: Damaged, out: Path, workers: int, ranks: int) -> None:
+    """Trains, and asserts that the list, its reasons and the counts of the summary are exact."""
     done = fit(data, out, workers, ranks, 0.5)
     assert done.returncode == 0, done.stderr[-2000:]
     assert read_list(out) == data.all_bad
@@ -102,8 +104,8 @@ def trial(data: Spoilt, out: Path, workers: int, ranks: int) -> None:
     assert training == ([(str(bad["train"]), str(files["train"]))] if bad["train"] else [])
 
 
-def stopped(data: Spoilt, out: Path, ranks: int) -> str:
-    """Trains under a limit that is too low; asserts that it ends with status 2 and one line, which it returns."""
+def stopped(data: Damaged, out: Path, ranks: int) -> str:
+    """Trains with a limit below the number of bad files; asserts status 2 and one line, which it returns."""
     done = fit(data, out, 3, ranks, 0.05)
     lines = [line for line in done.stderr.splitlines() if line.startswith("dctnet: ")]
     assert (done.returncode, len(lines), "Traceback" in done.stderr) == (2, 1, False), done.stderr[-2000:]
@@ -137,8 +139,8 @@ def small(image: Image.Image) -> torch.Tensor:
     return pil_to_tensor(image.convert("RGB").resize((32, 32))) / 255
 
 
-def image_folder(data: Spoilt) -> str:
-    """What plain torchvision and Lightning do."""
+def image_folder(data: Damaged) -> str:
+    """Describes what torchvision's ImageFolder does under Lightning."""
     torch.manual_seed(0)
     train = ImageFolder(str(data.root / "train"), small)
     network = Linear(len(train.classes))
@@ -153,14 +155,14 @@ def image_folder(data: Spoilt) -> str:
     return f"trains all {network.steps} steps"
 
 
-def timm_dataset(data: Spoilt) -> str:
-    """How many images of a validation pass timm replaces, and what that does to the accuracy of a fixed network."""
+def timm_dataset(data: Damaged) -> str:
+    """Describes how many validation images timm replaces, and the effect on the accuracy of a fixed network."""
     try:
         with contextlib.redirect_stderr(None):
             import timm
             from timm.data import ImageDataset
     except ImportError:
-        return "not asked: timm is not installed"
+        return "timm is not installed"
     torch.manual_seed(0)
     dataset = ImageDataset(str(data.root / "val"), transform=small)
     network = Linear(len(list((data.root / "val").iterdir()))).eval()
@@ -178,13 +180,13 @@ def timm_dataset(data: Spoilt) -> str:
 
 
 def campaign(folder: Path, train: int, val: int, seed: int) -> Iterator[str]:
-    """Runs the matrix; yields the lines of the table.
+    """Runs all combinations; yields the lines of the table.
 
     Args:
-        folder: To work in.
-        train: Training files of each of the eight classes.
-        val: Validation files of each.
-        seed: Of the choice of files.
+        folder: For all files.
+        train: Number of training files per class, of eight classes.
+        val: Number of validation files per class.
+        seed: Seed of the choice of files.
     """
     yield "| bad files | of them in train / val | workers | ranks | list, reasons, counts | seconds |"
     yield "|---|---|---|---|---|---|"
@@ -192,7 +194,7 @@ def campaign(folder: Path, train: int, val: int, seed: int) -> Iterator[str]:
     for share in (0, 0.001, 0.01, 0.1):
         root = folder / f"photos_{share}"
         make_planted(root, train_per_class=train, val_per_class=val)
-        data = spoil(root, round(share * 8 * (train + val)), seed)
+        data = damage(root, round(share * 8 * (train + val)), seed)
         label = f"{share:.1%} ({len(data.all_bad)})"
         for workers, ranks in itertools.product((0, 3), (1, 2)):
             started = time.perf_counter()
@@ -207,13 +209,13 @@ def campaign(folder: Path, train: int, val: int, seed: int) -> Iterator[str]:
 
 
 def main() -> None:
-    """Runs the campaign; an AssertionError names what is not exact."""
+    """Runs all trainings and writes the table; an AssertionError shows the first difference."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="Markdown file to write")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of files")
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, open(asked.out, "w", encoding="utf-8") as table:
-        for line in campaign(Path(folder), 100, 25, asked.seed):
+    parser.add_argument("--seed", type=int, default=0, help="seed of the choice of files")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, open(given.out, "w", encoding="utf-8") as table:
+        for line in campaign(Path(folder), 100, 25, given.seed):
             print(line, flush=True)
             print(line, file=table, flush=True)
 

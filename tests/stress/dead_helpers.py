@@ -1,9 +1,9 @@
-"""Loader processes and ranks that are killed: does the training end, how soon, with what status, and what is left?
+"""Kills DataLoader workers and ranks: the training must end soon, with a nonzero status, and leave no process.
 
     python -m tests.stress.dead_helpers --times 3
 
-A training in processes of its own; SIGKILL for one of them in the middle of an epoch. Then everything must end within
-60 seconds, with a status other than 0.
+A training runs in separate processes. One of them gets SIGKILL within an epoch. All processes must end within 60
+seconds, and the status must not be 0.
 """
 
 import argparse
@@ -22,10 +22,10 @@ FIT = (
     "--data.image_size=32", "--data.batch_size=4", "--model.lr=0.01", "--trainer.max_epochs=500",
     "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.check_val_every_n_epoch=100",
 )  # fmt: skip
-# Who is killed, of how many ranks with how many loader processes each.
+# The process to kill; number of ranks, and of workers per rank.
 CASES = {
-    "a loader process": (1, 2),
-    "a loader process of rank 1": (2, 1),
+    "a worker": (1, 2),
+    "a worker of rank 1": (2, 1),
     "rank 1": (2, 1),
     "rank 0": (2, 1),
     "the only rank": (1, 2),
@@ -34,29 +34,29 @@ LIMIT = 60.0
 
 
 def processes(session: int) -> dict[int, int]:
-    """All living processes of a session, with their parents."""
+    """The running processes of a session, with their parents."""
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
             except OSError:
-                continue  # it has ended meanwhile
+                continue  # the process has just ended
             state, parent, of = fields[0], int(fields[1]), int(fields[3])
             if of == session and state != "Z":
                 found[int(entry.name)] = parent
     return found
 
 
-def victim(who: str, main: int) -> int | None:
-    """The process to kill; None while it is not there."""
+def target(case: str, main: int) -> int | None:
+    """The process to kill, or None if it has not started yet."""
     parents = processes(main)
     ranks = [pid for pid, parent in parents.items() if parent == main and _is_rank(pid)]
-    if who in ("rank 0", "the only rank"):
+    if case in ("rank 0", "the only rank"):
         return main
-    if who == "rank 1":
+    if case == "rank 1":
         return ranks[0] if ranks else None
-    owner = main if who == "a loader process" else (ranks[0] if ranks else None)
+    owner = main if case == "a worker" else (ranks[0] if ranks else None)
     loaders = [pid for pid, parent in parents.items() if parent == owner and pid not in ranks]
     return random.choice(loaders) if loaders else None
 
@@ -68,10 +68,10 @@ def _is_rank(pid: int) -> bool:
         return False
 
 
-def kill_one(folder: Path, who: str, number: int) -> tuple[int, float, int]:
-    """Status of the training, seconds until all had ended, processes left after a minute."""
-    ranks, workers = CASES[who]
-    name = f"{who.replace(' ', '-')}-{number}"
+def kill_one(folder: Path, case: str, number: int) -> tuple[int, float, int]:
+    """Returns the training's status, the seconds until all processes ended, and the number left after a minute."""
+    ranks, workers = CASES[case]
+    name = f"{case.replace(' ', '-')}-{number}"
     options = [
         f"--data.root={folder / 'photos'}",
         f"--out_dir={folder}",
@@ -84,10 +84,10 @@ def kill_one(folder: Path, who: str, number: int) -> tuple[int, float, int]:
         main = subprocess.Popen(
             [sys.executable, "-m", "dctnet", "fit", *FIT, *options], stdout=log, stderr=log, start_new_session=True
         )
-    while not (folder / name / "version_0" / "last.ckpt").exists():  # an epoch is over
+    while not (folder / name / "version_0" / "last.ckpt").exists():  # after the first epoch
         assert main.poll() is None, (folder / f"{name}.log").read_text()[-1000:]
         time.sleep(0.1)
-    while (pid := victim(who, main.pid)) is None:
+    while (pid := target(case, main.pid)) is None:
         time.sleep(0.01)
     os.kill(pid, signal.SIGKILL)
     started = time.monotonic()
@@ -99,26 +99,26 @@ def kill_one(folder: Path, who: str, number: int) -> tuple[int, float, int]:
     return main.wait(), took, len(left)
 
 
-def kill_many(folder: Path, who: str, times: int) -> bool:
-    """One case: prints a line of figures; returns whether all of it is as promised."""
-    found = [kill_one(folder, who, number) for number in range(times)]
+def kill_many(folder: Path, case: str, times: int) -> bool:
+    """Runs one case several times and prints the results; returns whether all runs ended as required."""
+    found = [kill_one(folder, case, number) for number in range(times)]
     statuses = ", ".join(str(status) for status, _, _ in found)
     slowest, left = max(took for _, took, _ in found), sum(left for _, _, left in found)
     print(
-        f"{who} killed, {times} times: status {statuses}; all ended within {slowest:.0f} s; {left} left over",
+        f"{case} killed, {times} times: status {statuses}; all ended within {slowest:.0f} s; {left} left",
         flush=True,
     )
     return all(status for status, _, _ in found) and slowest < LIMIT and not left
 
 
 def main() -> int:
-    """Runs it all; 1 if anything was not as promised."""
+    """Runs all cases; returns 1 if a run did not end as required."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", type=int, default=3)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         make_photos(Path(place) / "photos", 20, 4)
-        kept = [kill_many(Path(place), who, given.times) for who in CASES]
+        kept = [kill_many(Path(place), case, given.times) for case in CASES]
     return int(not all(kept))
 
 

@@ -1,17 +1,17 @@
-"""Mutated JPEG files through every reader: no crash, no hang, nothing wrong; and how much damage is read in silence.
+"""Reads mutated JPEG files with every reader: no crash, no hang, no wrong result; counts undetected damage.
 
     python -m tests.stress.fuzz_jpeg --mutants 100000 --state fuzz.json
 
-A mutant has one to eight bits flipped, is cut, or goes on as another file. Each reader gets each mutant, in
-subprocesses that take thousands of them: a crash costs no more than itself, and the mutant is known. A hang is more
-than two seconds of computing. The counts are kept in the state file after each piece: the same command goes on where it
-was stopped, and a larger number of mutants adds to it. What a mutant that is read became:
+A mutant has one to eight flipped bits, is truncated, or continues as another file. Each reader reads each mutant, in
+subprocesses of thousands of trials: a crash ends one subprocess, and its mutant is known. A hang is more than two
+seconds of CPU time. The state file keeps the counts after each subprocess: the same command continues after an
+interruption, and a larger number of mutants adds to them. Outcomes of mutants that can be read:
 
-    as before   the same samples as the original's: harmless
-    told        other samples, and the reader gives a reason that it did not give for the original (`by_pixels.csv`)
-    silent      other samples, and nobody is told
+    unchanged   the samples of the original
+    reported    other samples; the reader gives a reason that it does not give for the original (`by_pixels.csv`)
+    undetected  other samples without a report
 
-TurboJPEG tells nobody what it left to Pillow, so it has no mutants that are told.
+TurboJPEG does not report which files it leaves to Pillow, so it has no reported mutants.
 """
 
 import argparse
@@ -47,12 +47,12 @@ SIDES = (64, 57, 32, 16)
 
 @functools.cache
 def make_seeds() -> list[tuple[bytes, int]]:
-    """Small files of all kinds: samplings, grey, progressive, restart markers, orientations, RGB, CMYK; their sides."""
-    draw, seeds = np.random.default_rng(0), []
+    """Small files with their sides: all samplings, gray, progressive, restart markers, orientations, RGB, CMYK."""
+    rng, seeds = np.random.default_rng(0), []
     for number, side in enumerate(SIDES):
         rows, columns = np.mgrid[0:side, 0:side]
         smooth = np.stack([128 + 60 * np.sin(columns / 7 + i) + 40 * np.cos(rows / (5 + i)) for i in range(3)], -1)
-        image = Image.fromarray(np.clip(smooth + draw.normal(0, 8, smooth.shape), 0, 255).astype(np.uint8))
+        image = Image.fromarray(np.clip(smooth + rng.normal(0, 8, smooth.shape), 0, 255).astype(np.uint8))
         exif = Image.Exif()
         exif[ExifTags.Base.Orientation] = 1 + 2 * number
         options = [{"subsampling": s, "progressive": p} for s in ("4:4:4", "4:2:2", "4:2:0") for p in (False, True)]
@@ -69,25 +69,25 @@ def _encode(image: Image.Image, **options: object) -> bytes:
 
 
 def mutate(number: int) -> tuple[bytes, int]:
-    """The mutant of a number, which differs from its seed, and the place of that seed."""
-    draw, seeds = random.Random(number), make_seeds()
+    """The mutant with a number, which differs from its seed, and the index of the seed."""
+    rng, seeds = random.Random(number), make_seeds()
     while True:
-        seed = draw.randrange(len(seeds))
+        seed = rng.randrange(len(seeds))
         data = bytearray(seeds[seed][0])
         if KINDS[number % 3] == "flip":
-            for _ in range(draw.choice((1, 1, 2, 4, 8))):
-                data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+            for _ in range(rng.choice((1, 1, 2, 4, 8))):
+                data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
         elif KINDS[number % 3] == "truncate":
-            del data[draw.randrange(len(data)) :]
+            del data[rng.randrange(len(data)) :]
         else:
-            other = seeds[draw.randrange(len(seeds))][0]
-            data[draw.randrange(len(data)) :] = other[draw.randrange(len(other)) :]
+            other = seeds[rng.randrange(len(seeds))][0]
+            data[rng.randrange(len(data)) :] = other[rng.randrange(len(other)) :]
         if data != seeds[seed][0]:
             return bytes(data), seed
 
 
 class Reading(NamedTuple):
-    """What was read, as bytes, and why it was left to Pillow, if it was."""
+    """Samples as bytes, and the reason why a file was left to Pillow, or None."""
 
     samples: bytes
     refused: str | None
@@ -97,8 +97,8 @@ def read(path: Path, reader: str, side: int, decoder: str) -> Reading:
     """Reads a file.
 
     Raises:
-        AssertionError: What comes is no picture.
-        ImageError: None comes.
+        AssertionError: The samples have a wrong shape or are not finite.
+        ImageError: The file cannot be read.
     """
     photo = Photo(path, decoder)  # type: ignore[arg-type]
     if reader == "coefficients":
@@ -114,8 +114,12 @@ def read(path: Path, reader: str, side: int, decoder: str) -> Reading:
     return Reading(b"".join(repr(p.samples.shape).encode() + p.samples.tobytes() for p in planes), photo.refused)
 
 
-class BenchmarkContext:
-    """Reads mutants beside their originals."""
+class Comparison:
+    """Compares mutants with their originals.
+
+    Args:
+        folder: For the files that are read.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.path = folder, folder / "file.jpg"
@@ -127,7 +131,7 @@ class BenchmarkContext:
         return read(self.path, reader, side, decoder)
 
     def outcome(self, number: int, reader: str) -> str:
-        """What a reader makes of a mutant."""
+        """The outcome of reading a mutant with a reader."""
         data, seed = mutate(number)
         decoder = "pillow" if reader == "pillow" else "turbojpeg"
         before = self.original(seed, reader, decoder)
@@ -138,30 +142,30 @@ class BenchmarkContext:
             return "refused" if "\n" not in str(error) else "wrong: a message of several lines"
         except Exception as error:
             return f"wrong: {type(error).__name__}: {error}"
-        # Pillow enlarges chroma by itself: what it was left with is to be compared with what it makes of the original.
+        # Pillow upsamples chroma differently: its samples of a mutant are compared with its samples of the original.
         like = self.original(seed, reader, "pillow") if found.refused else before
         if found.samples == like.samples:
-            return "as before"
-        return "told" if reader == "coefficients" and found.refused not in (None, before.refused) else "silent"
+            return "unchanged"
+        return "reported" if reader == "coefficients" and found.refused not in (None, before.refused) else "undetected"
 
 
 def work(start: int, stop: int) -> None:
-    """Prints a line of each trial before it begins, and one of its outcome and seconds behind."""
+    """Prints each trial's number before it starts, and its outcome after it."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        bench = BenchmarkContext(Path(folder))
+        comparison = Comparison(Path(folder))
         for trial in range(start, stop):
             print(json.dumps(trial), flush=True)
-            signal.setitimer(signal.ITIMER_PROF, 2 * TIMEOUT)  # ends this process, even within the library
-            began = time.process_time()  # what others take of the machine is no fault of the file's
-            outcome = bench.outcome(trial // len(READERS), READERS[trial % len(READERS)])
+            signal.setitimer(signal.ITIMER_PROF, 2 * TIMEOUT)  # ends this process even within the library
+            began = time.process_time()  # independent of other load
+            outcome = comparison.outcome(trial // len(READERS), READERS[trial % len(READERS)])
             seconds = time.process_time() - began
             signal.setitimer(signal.ITIMER_PROF, 0)
             print(json.dumps("hang" if seconds > TIMEOUT else outcome), flush=True)
 
 
 def run_piece(start: int, stop: int) -> list[str]:
-    """Outcomes of trials from ``start`` on, up to the first that ends its process."""
+    """Runs trials in a subprocess; returns their outcomes up to the first that ends it."""
     command = [sys.executable, "-W", "ignore", "-m", "tests.stress.fuzz_jpeg", "--work", str(start), str(stop)]
     done = subprocess.run(command, capture_output=True, text=True)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -174,18 +178,18 @@ def run_piece(start: int, stop: int) -> list[str]:
 
 
 def load(state: Path) -> dict:
-    """The state of a campaign, begun or new."""
+    """The content of the state file, or a new state."""
     seeds = hashlib.sha256(b"".join(data for data, _ in make_seeds()) + repr(READERS).encode()).hexdigest()
     if not state.exists():
         return {"seeds": seeds, "trials": 0, "counts": {}}
     content = json.loads(state.read_text())
     if content["seeds"] != seeds:
-        raise SystemExit(f"{state}: of other seeds (another Pillow?) or readers; begin another")
+        raise SystemExit(f"{state}: made with other seeds (another Pillow?) or readers; choose another file")
     return content
 
 
 def summary(counts: dict[str, int], reader: str) -> str:
-    """One line of a reader's figures."""
+    """The counts and shares of a reader in one line."""
     total: collections.Counter = collections.Counter()
     for key, count in counts.items():
         own, kind, outcome = key.split("/", 2)
@@ -197,16 +201,18 @@ def summary(counts: dict[str, int], reader: str) -> str:
         return f"{100 * total[part] / max(1, total[whole]):.2f}"
 
     faults = ", ".join(f"{total[fault]} {fault}" for fault in ("crash", "hang", "wrong"))
-    shares = ", ".join(f"{part} {percent(part, 'mutants')} %" for part in ("refused", "as before", "told", "silent"))
-    kinds = ", ".join(f"{kind} {percent(f'{kind} silent', kind)} %" for kind in KINDS)
+    shares = ", ".join(
+        f"{part} {percent(part, 'mutants')} %" for part in ("refused", "unchanged", "reported", "undetected")
+    )
+    kinds = ", ".join(f"{kind} {percent(f'{kind} undetected', kind)} %" for kind in KINDS)
     return f"{reader}: {total['mutants']:,} mutants: {faults}; {shares} (of {kinds})"
 
 
 def main() -> int:
-    """Goes on with the campaign; 1 if anything was a crash, a hang or wrong."""
+    """Runs the remaining trials; returns 1 if there was a crash, a hang or a wrong result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mutants", type=int, default=3000, help="in all, those of earlier runs included")
-    parser.add_argument("--state", type=Path, default=Path("fuzz.json"), help="where the counts are kept")
+    parser.add_argument("--mutants", type=int, default=3000, help="total number, including earlier runs")
+    parser.add_argument("--state", type=Path, default=Path("fuzz.json"), help="file of the counts")
     parser.add_argument("--work", nargs=2, type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.work:

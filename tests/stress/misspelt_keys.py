@@ -1,10 +1,10 @@
-"""Every key of every shipped recipe, misspelt: is it refused in one line that names the right one?
+"""Misspells every key of every shipped recipe: dctnet must refuse each in one line that names the right key.
 
     python -m tests.stress.misspelt_keys [--seeds 0]
 
-Each key loses a letter, has two swapped and has one doubled, in the file; as an option of the command line it also
-loses its last letter, which would be an abbreviation. For each seed other places in the key are chosen. Nothing is
-trained or read: a command that gets past its options is stopped there and counts as accepted.
+In the file, each key has one letter dropped, two swapped, or one doubled; as an option of the command line it loses its
+last letter, which makes it an abbreviation. A seed chooses the letters. Nothing is trained: a command whose options are
+parsed is stopped and counts as accepted.
 """
 
 import argparse
@@ -37,7 +37,7 @@ _OF_FIT = LightningCLI.subcommands()["fit"]
 
 
 class Accepted(Exception):
-    """The options have been taken."""
+    """The options were accepted."""
 
 
 def verb_of(config: Path) -> str:
@@ -46,7 +46,7 @@ def verb_of(config: Path) -> str:
 
 
 def keys_of(options: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where each key stands: names, and numbers in lists."""
+    """The path to each key: names, and indices of lists."""
     entries = options.items() if isinstance(options, dict) else enumerate(options) if isinstance(options, list) else ()
     for key, value in entries:
         if isinstance(key, str):
@@ -55,17 +55,17 @@ def keys_of(options: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ..
 
 
 def drop(word: str, place: int) -> str:
-    """Without one letter."""
+    """Drops one letter."""
     return word[:place] + word[place + 1 :]
 
 
 def double(word: str, place: int) -> str:
-    """One letter twice."""
+    """Doubles one letter."""
     return word[: place + 1] + word[place:]
 
 
 def swap(word: str, place: int) -> str:
-    """Two neighbouring letters changed, the first that differ from ``place`` on; a letter doubled if all are equal."""
+    """Swaps the first two different neighbours from ``place`` on; doubles a letter if all are equal."""
     for i in [*range(place, len(word) - 1), *range(place)]:
         if i + 1 < len(word) and word[i] != word[i + 1]:
             return word[:i] + word[i + 1] + word[i] + word[i + 2 :]
@@ -73,7 +73,7 @@ def swap(word: str, place: int) -> str:
 
 
 def rename(options: Any, place: tuple[Any, ...], wrong: str) -> Any:
-    """A copy in which the key at a place has another name; the order stays."""
+    """A copy in which the key at a path has another name, in the same position."""
     made = copy.deepcopy(options)
     parent = made
     for key in place[:-1]:
@@ -85,11 +85,15 @@ def rename(options: Any, place: tuple[Any, ...], wrong: str) -> Any:
 
 
 def answer(arguments: list[str], right: str, wrong: str) -> tuple[str, str]:
-    """What became of a command, and what it said: ``named``, ``refused``, ``accepted``, ``traceback`` or ``lines``."""
-    said = io.StringIO()
+    """The outcome of a command, and its message.
+
+    Returns:
+        ``named`` (the right key), ``refused`` (without it), ``accepted``, ``traceback`` or ``lines`` (not one line).
+    """
+    error_output = io.StringIO()
     stops = (
         mock.patch.object(ExperimentCLI, "before_instantiate_classes", side_effect=Accepted),
-        mock.patch.object(ExperimentCLI, "subcommands", return_value={"fit": _OF_FIT}),  # the others' parsers take time
+        mock.patch.object(ExperimentCLI, "subcommands", return_value={"fit": _OF_FIT}),  # other parsers take time
         mock.patch("dctnet.cli.benchmark.BenchmarkContext", side_effect=Accepted, spec=BenchmarkContext),
         mock.patch.object(sys, "argv", ["dctnet"]),
     )
@@ -97,35 +101,35 @@ def answer(arguments: list[str], right: str, wrong: str) -> tuple[str, str]:
         for stop in stops:
             stack.enter_context(stop)
         stack.enter_context(warnings.catch_warnings())
-        stack.enter_context(contextlib.redirect_stderr(said))
+        stack.enter_context(contextlib.redirect_stderr(error_output))
         try:
             status = dctnet(arguments)
         except Accepted:
             return "accepted", ""
         except (Exception, SystemExit) as error:
             return "traceback", repr(error)[:300]
-    lines = said.getvalue().splitlines()
+    lines = error_output.getvalue().splitlines()
     if status != 2 or len(lines) != 1 or not lines[0].startswith("dctnet: ") or wrong not in lines[0]:
-        return "lines", f"status {status}: {said.getvalue()[:300]}"
+        return "lines", f"status {status}: {error_output.getvalue()[:300]}"
     hint = re.search(r"Did you mean '([\w.]+)'", lines[0])
     named = hint[1].split(".") if hint else []
     return ("named" if right in named and wrong not in named else "refused"), lines[0]
 
 
 def cases(config: Path, seed: int) -> Iterator[tuple[str, tuple[Any, ...], str]]:
-    """Where to change a recipe and into what: kind, place, misspelling."""
+    """All misspellings of a recipe: kind, path and wrong key."""
     options = yaml.safe_load(config.read_text())
-    draw = random.Random(f"{seed} {config.name}")
+    rng = random.Random(f"{seed} {config.name}")
     for place in keys_of(options):
         key = place[-1]
         for kind, change in zip(KINDS[:3], (drop, swap, double), strict=True):
-            yield kind, place, change(key, draw.randrange(len(key)))
+            yield kind, place, change(key, rng.randrange(len(key)))
         if not any(isinstance(part, int) for part in place) and ".".join(place) not in ("data", "model", "trainer"):
             yield "option", place, key[:-1]
 
 
 def check(config: Path, kind: str, place: tuple[Any, ...], wrong: str, folder: Path) -> tuple[str, str]:
-    """Gives a misspelt recipe, or a misspelt option beside the recipe, to the command line."""
+    """Runs a recipe with a misspelt key, or with a misspelt option."""
     verb, options = verb_of(config), yaml.safe_load(config.read_text())
     if kind == "option":
         dotted = ".".join(map(str, (*place[:-1], wrong)))
@@ -136,7 +140,7 @@ def check(config: Path, kind: str, place: tuple[Any, ...], wrong: str, folder: P
 
 
 def main() -> int:
-    """Runs the campaign; 1 if anything was accepted, or told in another way than one line."""
+    """Tries all misspellings; returns 1 if one was accepted or not refused in one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     given, began = parser.parse_args(), time.perf_counter()
@@ -148,10 +152,13 @@ def main() -> int:
                     f"{config} itself is refused"
                 )
                 for kind, place, wrong in cases(config, seed):
-                    outcome, said = check(config, kind, place, wrong, Path(folder))
+                    outcome, error_output = check(config, kind, place, wrong, Path(folder))
                     counts[kind][outcome] += 1
                     if outcome != "named":
-                        print(f"{config.name}: {'.'.join(map(str, place))} as {wrong}: {outcome}: {said}", flush=True)
+                        print(
+                            f"{config.name}: {'.'.join(map(str, place))} as {wrong}: {outcome}: {error_output}",
+                            flush=True,
+                        )
     total: collections.Counter[str] = sum(counts.values(), collections.Counter())
     outcomes = ("named", "refused", "accepted", "traceback", "lines")
     print(f"{len(CONFIGS)} recipes, {time.perf_counter() - began:.0f} s\n{'':<8}{'tried':>8}", end="")

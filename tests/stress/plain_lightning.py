@@ -1,10 +1,9 @@
-"""The control: an ordinary script for Lightning's own Trainer, under the same stops and the same NaN.
+"""The control: a plain script for Lightning's Trainer, with the same signals and the same NaN.
 
     python -m tests.stress.plain_lightning
 
-A small network, a DataLoader that shuffles, ModelCheckpoint with save_last after every step, dropout as the noise. What
-it does on SIGTERM, SIGINT and SIGUSR1; what a training resumed in the middle of an epoch sees, and whether it ends with
-the same bits; what becomes of a NaN.
+A small network with dropout, a shuffling DataLoader, and ModelCheckpoint with save_last after every step. Prints what
+SIGTERM, SIGINT and SIGUSR1 do, the samples and weights of a training resumed within an epoch, and what a NaN does.
 """
 
 import argparse
@@ -29,7 +28,7 @@ IMAGES, BATCH, EPOCHS = 64, 4, 3
 
 
 class Plain(pl.LightningModule):
-    """What a tutorial has one write."""
+    """A module as in a tutorial."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,13 +44,13 @@ class Plain(pl.LightningModule):
 
 
 class Watch(pl.Callback):
-    """Notes the samples of each batch; at one batch sends a signal, or spoils the input."""
+    """Records the samples of each batch; at one step sends a signal, or puts NaN into the input."""
 
     def __init__(self, at: int, number: int = 0, spoil: bool = False) -> None:
         self.at, self.number, self.spoil, self.seen = at, number, spoil, []
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: list[Tensor], batch_idx: int) -> None:
-        """The samples are numbered by their last feature."""
+        """The last feature of a sample is its number."""
         if trainer.global_step == self.at and self.spoil:
             batch[0][0, 0] = torch.nan
         self.seen.append(batch[0][:, -1].int().tolist())
@@ -60,7 +59,7 @@ class Watch(pl.Callback):
 
 
 def train(folder: Path, watch: Watch, resume: str | None = None) -> Plain:
-    """One training; checkpoints after every step."""
+    """Trains with a checkpoint after every step."""
     pl.seed_everything(0)
     inputs = torch.randn(IMAGES, 8)
     inputs[:, -1] = torch.arange(IMAGES)
@@ -75,7 +74,7 @@ def train(folder: Path, watch: Watch, resume: str | None = None) -> Plain:
 
 
 def stopped(number: signal.Signals) -> str:
-    """A training in a process of its own that gets a signal at step 20."""
+    """Describes the result of a signal at step 20, in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable,
@@ -93,7 +92,7 @@ def stopped(number: signal.Signals) -> str:
 
 
 def resumed() -> str:
-    """A training resumed from the middle of its second epoch."""
+    """Describes a training that was stopped in its second epoch and resumed."""
     with tempfile.TemporaryDirectory() as folder:
         whole, cut = Watch(-1), Watch(20, signal.SIGTERM)
         expected = train(Path(folder, "whole"), whole).state_dict()
@@ -110,27 +109,27 @@ def resumed() -> str:
     order = (cut.seen[:done] + second.seen) == whole.seen
     return (
         f"resumed after step {done}: {len(samples)} of {IMAGES} samples seen in that epoch; the order of samples is "
-        f"{'the same' if order else 'another'}, the weights are {'the same' if equal else 'others'}"
+        f"{'the same' if order else 'different'}, the weights are {'the same' if equal else 'different'}"
     )
 
 
-def spoilt() -> str:
-    """A NaN in one number of the input of step 20."""
+def not_finite() -> str:
+    """Describes the result of a NaN in the input of step 20."""
     with tempfile.TemporaryDirectory() as folder:
         watch = Watch(20, spoil=True)
-        said = "goes on to the end"
+        result = "continues to the end"
         try:
             train(Path(folder), watch)
         except Exception as error:
-            said = f"stops: {type(error).__name__}"
+            result = f"stops: {type(error).__name__}"
         content = torch.load(Path(folder, "last.ckpt"), weights_only=True)
     finite = all(value.isfinite().all() for value in content["state_dict"].values())
     left = "finite" if finite else "not finite"
-    return f"NaN in the input of step 20: {said}, {len(watch.seen)} steps; the last checkpoint is {left}"
+    return f"NaN in the input of step 20: {result}, {len(watch.seen)} steps; the last checkpoint is {left}"
 
 
 def main() -> None:
-    """Runs it all, or with ``--folder`` one training that gets a signal."""
+    """Runs all cases, or with ``--folder`` one training that receives a signal."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--signal", type=int)
@@ -141,7 +140,11 @@ def main() -> None:
         train(given.folder, Watch(20, given.signal))
         return
     with contextlib.redirect_stderr(io.StringIO()):
-        lines = [*(stopped(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)), resumed(), spoilt()]
+        lines = [
+            *(stopped(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)),
+            resumed(),
+            not_finite(),
+        ]
     print("\n".join([f"Lightning {pl.__version__}", *lines]))
 
 

@@ -1,9 +1,9 @@
-"""What a photograph of 12 megapixels costs when no more is decoded than a crop needs, and what that changes.
+"""Measures the time and the error of decoding 12-megapixel photographs at a reduced scale.
 
     python -m tests.stress.scaled_decoding PHOTOGRAPHS [--size 448] [--channels square-24]
 
-Photographs of a folder are laid out as mosaics of 4000×3000, to have a camera's detail, and encoded at quality
-90. The centre square becomes the channels of a set, from the whole decoding and from the scaled one.
+Mosaics of 4000×3000 pixels are made of a folder's photographs, for the detail of a camera, and encoded at quality 90.
+The channels of the central square are computed from the full-size and from the scaled decoding.
 """
 
 import argparse
@@ -28,7 +28,7 @@ WIDTH, HEIGHT, COUNT, ROUNDS = 4000, 3000, 6, 5
 
 
 def mosaic(files: list[str], sampling: str) -> bytes:
-    """One picture of 12 megapixels out of small ones."""
+    """A JPEG file of 12 megapixels, made of small photographs."""
     canvas = Image.new("RGB", (WIDTH, HEIGHT))
     x = y = row = 0
     for path in files * 20:
@@ -45,7 +45,7 @@ def mosaic(files: list[str], sampling: str) -> bytes:
 
 
 def channels(path: Path, decoder: str, kept: ChannelSet, size: int, scaled: bool) -> torch.Tensor:
-    """Channels of the centre square; whole decoding where ``scaled`` is not set."""
+    """Channels of the central square, from the scaled or the full-size decoding."""
     choose = readers.choose_denominator
     if not scaled:
         readers.choose_denominator = lambda box, width, height: 1
@@ -57,7 +57,7 @@ def channels(path: Path, decoder: str, kept: ChannelSet, size: int, scaled: bool
 
 
 def _milliseconds(paths: list[Path], denominator: int) -> float:
-    """What decoding alone takes, median."""
+    """Median time of decoding alone."""
     taken = []
     for _ in range(ROUNDS):
         for path in paths:
@@ -68,7 +68,7 @@ def _milliseconds(paths: list[Path], denominator: int) -> float:
 
 
 def main() -> None:
-    """Prints a table."""
+    """Prints times, their ratios, and the differences of the coefficients."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photographs", type=Path)
     parser.add_argument("--size", type=int, default=448)
@@ -98,7 +98,7 @@ def main() -> None:
             print(f"{sampling}, {COUNT} files of {WIDTH}×{HEIGHT}, {size / 1e6:.1f} MB, to {given.size} px")
             for way in ways:
                 median, base = statistics.median(seconds[way]), statistics.median(seconds[way[0], False])
-                name = f"{way[0]}, {'scaled' if way[1] else 'whole'}"
+                name = f"{way[0]}, {'scaled' if way[1] else 'full size'}"
                 print(f"  {name:<20}{1000 * median:>8.1f} ms an image{base / median:>8.2f}×")
             luma = len(kept.frequencies()[0])
             parts = f"luma {error[:luma].mean():.2f}, chroma {error[luma:].mean():.2f}"

@@ -1,17 +1,16 @@
-"""Trainings that are told to stop at random moments, and resumed: are they what they would have been?
+"""Stops trainings by signals at random moments and resumes them: they must end with the same bits as without stops.
 
     python -m tests.stress.stop_resume --stops 8 --out TABLE.md
 
-Real processes, real signals. Each training is run once without a stop, then again and again with SIGTERM, SIGINT or
-SIGUSR1 at a random moment, and resumed from what it left until it ends. Compared are the weights, those of
-the best validation, the optimiser and the losses of all validations, bit for bit. Every kind of feed, with one rank
-and with two. The control is :mod:`tests.stress.plain_lightning`.
+Each training runs in separate processes: once without a stop, then with SIGTERM, SIGINT or SIGUSR1 at random moments,
+resumed after each until it ends. Last weights, best weights, optimizer, schedule and validation losses are compared bit
+for bit. All input pipelines, with one and two ranks, on the small network of the tests, which has dropout. The control
+is :mod:`tests.stress.plain_lightning`.
 """
 
 import argparse
 import csv
 import itertools
-import os
 import random
 import re
 import signal
@@ -26,6 +25,7 @@ from typing import Any
 import torch
 
 from tests.conftest import make_photos
+from tests.small_backbones import small_backbones
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 GATED = ("--data.channels=zigzag-12", "--model.gate=dynamic", "--model.keep=6")
@@ -36,15 +36,15 @@ FEEDS = {
     "packed store": ("--data.root=store", *GATED),
 }
 SHARED = (
-    "--data.root=photos", "--data.image_size=32", "--data.batch_size=5", "--model.backbone=mobilenet_v2",
-    "--model.lr=0.02", "--trainer.max_epochs=6", "--trainer.check_val_every_n_epoch=2", "--trainer.accelerator=cpu",
-    "--trainer.enable_progress_bar=false", "--trainer.log_every_n_steps=1",
+    "--data.root=photos", "--data.image_size=32", "--data.batch_size=5", "--model.lr=0.01", "--trainer.max_epochs=24",
+    "--trainer.check_val_every_n_epoch=2", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false",
+    "--trainer.log_every_n_steps=1",
 )  # fmt: skip
 
 
 @dataclass
 class Tally:
-    """What became of the stops of one kind of training."""
+    """Counts of one input pipeline: stops, those with status 75, completed trainings, those with the same bits."""
 
     stops: int = 0
     right_status: int = 0
@@ -57,7 +57,7 @@ class Tally:
 
 
 def fit(folder: Path, name: str, options: tuple[str, ...], stop_after: float | None = None, number: int = 0) -> int:
-    """Runs a fit; sends it a signal that many seconds after its first step. Returns its status."""
+    """Runs a fit and sends it a signal some seconds after it started to train; returns its status."""
     command = [sys.executable, "-m", "dctnet", "fit", *SHARED, *options, f"--name={name}", f"--out_dir={folder}"]
     with open(folder / f"{name}.log", "a") as log:
         child = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
@@ -70,7 +70,7 @@ def fit(folder: Path, name: str, options: tuple[str, ...], stop_after: float | N
 
 
 def _wait_for_training(run: Path, child: subprocess.Popen) -> None:
-    """Until the newest version has its metrics, or the fit has ended."""
+    """Waits until the newest version has an event file, or the fit has ended."""
     versions = len(list(run.glob("version_*")))
     while child.poll() is None:
         found = sorted(run.glob("version_*"), key=lambda path: int(path.name.removeprefix("version_")))
@@ -80,12 +80,12 @@ def _wait_for_training(run: Path, child: subprocess.Popen) -> None:
 
 
 def newest(run: Path) -> Path:
-    """The checkpoint of a run's last version that has one."""
+    """The checkpoint of the last version that has one."""
     return max(run.glob("version_*/last.ckpt"), key=lambda path: int(path.parent.name.removeprefix("version_")))
 
 
 def outcome(run: Path) -> tuple[Any, ...]:
-    """What a training came to: weights, those of the best, optimiser, schedule, and validations of all versions."""
+    """The result of a training: last and best weights, optimizer, schedule, and validation losses of all versions."""
     last = newest(run)
     content, best = (torch.load(path, weights_only=True) for path in (last, last.with_name("best.ckpt")))
     tables = sorted(run.glob("version_*/metrics.csv"), key=lambda p: int(p.parent.name.removeprefix("version_")))
@@ -96,7 +96,7 @@ def outcome(run: Path) -> tuple[Any, ...]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two nests of tensors are equal, bit for bit."""
+    """Whether two nested structures of tensors are equal, bit for bit."""
     if isinstance(one, torch.Tensor):
         return torch.equal(one, other)
     if isinstance(one, dict):
@@ -107,9 +107,9 @@ def same(one: Any, other: Any) -> bool:
 
 
 def stopped_and_resumed(folder: Path, feed: str, ranks: int, stops: int) -> Tally:
-    """One training whole, and again with that many stops, over several runs."""
+    """Runs one training without a stop, then trainings with stops until there were ``stops`` of them."""
     options = FEEDS[feed] + ((f"--trainer.devices={ranks}", "--trainer.strategy=ddp") if ranks > 1 else ())
-    draw, tally, slug = random.Random(0), Tally(), re.sub(r"\W+", "-", f"{feed}-{ranks}")
+    rng, tally, slug = random.Random(0), Tally(), re.sub(r"\W+", "-", f"{feed}-{ranks}")
     started = time.monotonic()
     assert fit(folder, f"{slug}-whole", options) == 0
     took = time.monotonic() - started
@@ -118,9 +118,9 @@ def stopped_and_resumed(folder: Path, feed: str, ranks: int, stops: int) -> Tall
         name, resume = f"{slug}-{tally.runs}", ()
         while True:
             number = SIGNALS[tally.stops % len(SIGNALS)] if tally.stops < stops else None
-            status = fit(folder, name, (*options, *resume), draw.uniform(0, took / 4) if number else None, number or 0)
+            status = fit(folder, name, (*options, *resume), rng.uniform(0, took / 4) if number else None, number or 0)
             closing = (folder / f"{name}.log").read_text().strip().splitlines()[-1]
-            if status == 0 or closing.startswith("curves"):  # it had ended before the signal came
+            if status == 0 or closing.startswith("curves"):  # it ended before the signal
                 break
             tally.stops += 1
             tally.right_status += status == 75
@@ -131,14 +131,13 @@ def stopped_and_resumed(folder: Path, feed: str, ranks: int, stops: int) -> Tall
 
 
 def main() -> int:
-    """Runs it all and writes the table; 1 if a stop had another status, or a run that was resumed other bits."""
+    """Runs all cases and writes the table; returns 1 if a stop had another status, or a resumed run other bits."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--stops", type=int, default=8, help="For each kind of feed and number of ranks, at least.")
+    parser.add_argument("--stops", type=int, default=8, help="at least, for each pipeline and number of ranks")
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--out", type=Path, help="Markdown file to write beside printing.")
     given = parser.parse_args()
-    os.environ["PYTHONPATH"] = str(Path.cwd())
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, small_backbones():
         folder = Path(place)
         make_photos(folder / "photos", 20, 8)
         pack = [sys.executable, "-m", "dctnet", "pack", "photos", "store", "--data.image_size=32"]

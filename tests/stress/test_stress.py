@@ -1,4 +1,4 @@
-"""One trial of each campaign that has many."""
+"""One trial of each stress test."""
 
 import json
 import signal
@@ -11,11 +11,13 @@ from dctnet.data.images.photo import ImageError
 from dctnet.data.planted import make_planted
 from tests.conftest import make_photos, needs_turbojpeg
 from tests.stress import dead_helpers, flip_bits, fuzz_jpeg, kill_saving
-from tests.stress.bad_files import spoil, trial
+from tests.stress.bad_files import damage, trial
 from tests.stress.kill_pack import campaign
 
+pytestmark = pytest.mark.usefixtures("small_backbones")
 
-def test_killed_packing_goes_on_to_the_same_store(tmp_path):
+
+def test_a_killed_packing_continues_to_the_same_store(tmp_path):
     counts = campaign(1, seed=1, folder=tmp_path, train=6, val=2, shard_bytes=50_000, workers=1)
     assert counts["identical"] == 1
     assert not any(counts[fault] for fault in ("different", "orphans", "lost", "refused"))
@@ -23,21 +25,21 @@ def test_killed_packing_goes_on_to_the_same_store(tmp_path):
 
 def test_bad_files_are_listed_and_counted_exactly(tmp_path):
     make_planted(tmp_path / "photos", train_per_class=10, val_per_class=5)
-    spoilt = spoil(tmp_path / "photos", 12, seed=1)
-    assert all(spoilt.bad.values())
-    trial(spoilt, tmp_path / "run", workers=3, ranks=1)
+    data = damage(tmp_path / "photos", 12, seed=1)
+    assert all(data.bad.values())
+    trial(data, tmp_path / "run", workers=3, ranks=1)
 
 
-def test_a_training_whose_loader_process_is_killed_ends_and_leaves_nothing(tmp_path, capfd):
+def test_a_training_ends_when_a_worker_is_killed_and_leaves_no_process(tmp_path, capfd):
     make_photos(tmp_path / "photos", 20, 4)
-    assert dead_helpers.kill_many(tmp_path, "a loader process", 1)
+    assert dead_helpers.kill_many(tmp_path, "a worker", 1)
     assert "status 2; " in capfd.readouterr().out
-    said = (tmp_path / "a-loader-process-0.log").read_text()
-    assert "Traceback" not in said
-    assert "dctnet: a DataLoader worker has died: " in said
+    log = (tmp_path / "a-worker-0.log").read_text()
+    assert "Traceback" not in log
+    assert "dctnet: a DataLoader worker has died: " in log
 
 
-def test_killed_while_saving_leaves_whole_checkpoints(tmp_path):
+def test_kills_within_saves_leave_whole_checkpoints(tmp_path):
     assert kill_saving.kills("dctnet", 6, tmp_path, elsewhere=True) == {"whole": 6}
 
 
@@ -47,64 +49,63 @@ def test_a_flipped_bit_in_any_file_is_found(own_photos, tmp_path, capsys):
 
 
 @needs_turbojpeg
-def test_no_mutant_ends_a_reader(tmp_path, monkeypatch, capsys):
+def test_no_mutant_crashes_a_reader(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["fuzz", "--mutants", "90", "--state", str(tmp_path / "state")])
     assert fuzz_jpeg.main() == 0
     assert "coefficients: 90 mutants: 0 crash, 0 hang, 0 wrong; refused " in capsys.readouterr().out
 
 
-def test_mutants_differ_from_their_seeds_and_are_the_same_each_time():
+def test_mutants_differ_from_their_seeds_and_are_reproducible():
     for number in range(60):
         data, seed = fuzz_jpeg.mutate(number)
         assert data != fuzz_jpeg.make_seeds()[seed][0]
         assert fuzz_jpeg.mutate(number) == (data, seed)
 
 
-def spoil_table(data: bytes) -> bytes:
+def change_table(data: bytes) -> bytes:
     place = data.index(b"\xff\xdb") + 6
     return data[:place] + bytes((data[place] ^ 8,)) + data[place + 1 :]
 
 
-@needs_turbojpeg
-@pytest.mark.parametrize("reader", ["pillow", "turbojpeg", "coefficients"])
-@pytest.mark.parametrize(
-    ("change", "outcome"),
-    [
-        (lambda data: data + b"more", "as before"),
-        (lambda data: data[:-60], "refused"),
-        (spoil_table, "silent"),
-        (lambda data: data[:-2] + bytes(20) + data[-2:], "as before"),
-    ],
-)
-def test_mutant_is_judged_by_what_it_became(tmp_path, monkeypatch, reader, change, outcome):
-    monkeypatch.setattr(fuzz_jpeg, "mutate", lambda number: (change(fuzz_jpeg.make_seeds()[0][0]), 0))
-    bench = fuzz_jpeg.BenchmarkContext(tmp_path)
-    assert bench.outcome(0, reader) == outcome
+@pytest.mark.parametrize("reader", ["pillow", *(pytest.param(r, marks=needs_turbojpeg) for r in fuzz_jpeg.READERS[1:])])
+def test_outcomes_of_mutants(tmp_path, monkeypatch, reader):
+    changes = {
+        "appended": (lambda data: data + b"more", "unchanged"),
+        "truncated": (lambda data: data[:-60], "refused"),
+        "another table": (change_table, "undetected"),
+        "zeros in front of the end": (lambda data: data[:-2] + bytes(20) + data[-2:], "unchanged"),
+    }
+    comparison = fuzz_jpeg.Comparison(tmp_path)
+    for name, (change, outcome) in changes.items():
+        monkeypatch.setattr(
+            fuzz_jpeg, "mutate", lambda number, change=change: (change(fuzz_jpeg.make_seeds()[0][0]), 0)
+        )
+        assert comparison.outcome(0, reader) == outcome, name
 
 
 @pytest.mark.parametrize(
     ("error", "outcome"), [(ImageError("a", "b\nc"), "several lines"), (KeyError("x"), "KeyError")]
 )
-def test_anything_but_a_reason_is_wrong(tmp_path, monkeypatch, error, outcome):
-    bench = fuzz_jpeg.BenchmarkContext(tmp_path)
-    bench.original(fuzz_jpeg.mutate(0)[1], "pillow", "pillow")
+def test_other_exceptions_and_reasons_of_several_lines_are_wrong(tmp_path, monkeypatch, error, outcome):
+    comparison = fuzz_jpeg.Comparison(tmp_path)
+    comparison.original(fuzz_jpeg.mutate(0)[1], "pillow", "pillow")
 
     def fail(*_):
         raise error
 
     monkeypatch.setattr(fuzz_jpeg, "read", fail)
-    assert bench.outcome(0, "pillow").startswith("wrong")
-    assert outcome in bench.outcome(0, "pillow")
+    assert comparison.outcome(0, "pillow").startswith("wrong")
+    assert outcome in comparison.outcome(0, "pillow")
 
 
 @pytest.mark.parametrize(("status", "outcome"), [(-signal.SIGSEGV, "crash"), (-signal.SIGPROF, "hang")])
-def test_process_that_dies_costs_the_trial_that_it_was_at(monkeypatch, status, outcome):
-    said = '0\n"silent"\n1\n'
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], status, said, ""))
-    assert fuzz_jpeg.run_piece(0, 9) == ["silent", outcome]
+def test_a_process_that_dies_costs_only_its_current_trial(monkeypatch, status, outcome):
+    printed = '0\n"undetected"\n1\n'
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], status, printed, ""))
+    assert fuzz_jpeg.run_piece(0, 9) == ["undetected", outcome]
 
 
-def test_campaign_goes_on_behind_a_crash_and_where_it_was_stopped(tmp_path, monkeypatch, capsys):
+def test_fuzzing_continues_after_a_crash_and_after_an_interruption(tmp_path, monkeypatch, capsys):
     begun = []
 
     def piece(start, stop):
