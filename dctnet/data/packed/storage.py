@@ -37,7 +37,7 @@ class SplitStorage:
     Args:
         manifest: Manifest of the store.
         split: ``train``, ``val`` or ``test``.
-        layout: Where the images are stored, at the scales in use. Adapted to what is kept in memory.
+        layout: Where the images are stored, at the scales in use. Adapted to the part that is kept in memory.
         prefix: Number of stored channels in use, counted from the first.
         size: Side of the crops in blocks.
         residency: ``disk``, ``ram`` or ``device``.
@@ -48,25 +48,20 @@ class SplitStorage:
     ) -> None:
         self.manifest, self.split, self.layout = manifest, split, layout
         self.prefix, self.size, self.residency = prefix, size, residency
+        self._dtype = manifest.dtype.newbyteorder("<")
         self._arrays: list[np.ndarray] = []
         self._maps: list[mmap.mmap | None] = []
         self._flat: Tensor | None = None
         self._offsets: np.ndarray | None = None
 
-    def open(self) -> None:
-        """Maps or reads the shards. Later calls do nothing.
-
-        Raises:
-            StoreError: The shards do not fit into memory, or were changed.
-        """
+    def _open(self) -> None:
         if self._offsets is not None:
             return
         shards = pick_split(self.manifest, self.split).shards
         if self.residency == "disk":
             _raise_file_limit(len(shards))
             self._maps = [self._map(shard) for shard in shards]
-            dtype = self.manifest.dtype.newbyteorder("<")
-            self._arrays = [np.frombuffer(m, dtype) if m is not None else np.empty(0, dtype) for m in self._maps]
+            self._arrays = [np.frombuffer(m or b"", self._dtype) for m in self._maps]
         else:
             total, available = sum(s.size for s in shards), physical_memory()
             if total > available:
@@ -85,7 +80,7 @@ class SplitStorage:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def _read(self, shard: Shard) -> np.ndarray:
-        content = np.fromfile(shard_file(self.manifest.root, shard), self.manifest.dtype.newbyteorder("<"))
+        content = np.fromfile(shard_file(self.manifest.root, shard), self._dtype)
         if hashlib.sha256(content.data).hexdigest() != shard.sha256:
             raise changed_error(self.manifest.root, shard)
         return content
@@ -116,8 +111,11 @@ class SplitStorage:
 
         Returns:
             Integers (N, prefix, size, size).
+
+        Raises:
+            StoreError: The shards do not fit into memory, or were changed.
         """
-        self.open()
+        self._open()
         batch = np.empty((len(images), self.prefix, self.size, self.size), self.manifest.dtype)
         blocks = self.layout.blocks[images, scale]
         lengths = blocks.prod(1) * self.prefix
@@ -143,24 +141,16 @@ class SplitStorage:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The first element of each crop in the concatenation of all shards (N,), and its image's blocks (N, 2).
 
-        Args:
-            images: As for :meth:`cut`.
-            scale: As for :meth:`cut`.
-            top: As for :meth:`cut`.
-            left: As for :meth:`cut`.
+        Arguments and errors are those of :meth:`cut`.
         """
-        self.open()
+        self._open()
         assert self._offsets is not None
         blocks = self.layout.blocks[images, scale]
         start = self._offsets[self.layout.shard[images]] + self.layout.start[images, scale]
         return start + top * blocks[:, 1] + left, blocks
 
     def gather(self, corner: Tensor, blocks: Tensor) -> Tensor:
-        """Cuts crops on the device of ``corner``, and moves the coefficients there at the first call.
-
-        Args:
-            corner: As from :meth:`locate`.
-            blocks: As from :meth:`locate`.
+        """Cuts the crops found by :meth:`locate`, on the device of ``corner``; moves all coefficients there first.
 
         Returns:
             Integers (N, prefix, size, size).
@@ -177,7 +167,7 @@ class SplitStorage:
 
     def _move(self, device: torch.device) -> Tensor:
         if self._flat is None:
-            self.open()
+            self._open()
             arrays, self._arrays = self._arrays, []  # frees the copy in memory
             self._flat = torch.from_numpy(np.concatenate(arrays) if len(arrays) > 1 else arrays[0])
         if device.type == "cuda":
