@@ -26,59 +26,37 @@ class StoreError(UserError):
 
 @dataclass(frozen=True)
 class Shard:
-    """One file of coefficients and its index.
-
-    Args:
-        name: Name of both files, without suffix.
-        size: Bytes of the coefficients.
-        sha256: SHA-256 of the coefficients.
-        index_sha256: SHA-256 of the index.
-        images: Number of images.
-    """
+    """One file of coefficients and its index; ``name`` is the name of both without suffix."""
 
     name: str
-    size: int
-    sha256: str
+    size: int  # bytes of the coefficients
+    sha256: str  # of the coefficients
     index_sha256: str
     images: int
 
 
 @dataclass(frozen=True)
 class Split:
-    """One split of a store.
+    """One split of a store: scales in ascending order, and shards in the order of the images."""
 
-    Args:
-        scales: Short sides in pixels at which each image is stored, ascending.
-        shards: Shards in the order of the images.
-        skipped: Path and reason of the source files that were left out.
-    """
-
-    scales: tuple[int, ...]
+    scales: tuple[int, ...]  # short sides in pixels at which each image is stored
     shards: tuple[Shard, ...]
-    skipped: tuple[tuple[str, str], ...]
+    skipped: tuple[tuple[str, str], ...]  # path and reason of the source files that were left out
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A checked manifest; ``content`` is the whole content of the file.
-
-    Args:
-        channels: Channel indices in the order of storage, most important first.
-        steps: Quantization step of each channel.
-        image_size: Side of the crop for which the store was packed, in pixels.
-        crop_fraction: Evaluation square as a share of the short side.
-        classes: Class names; the position is the target.
-    """
+    """A checked manifest."""
 
     root: Path
-    channels: tuple[int, ...]
-    steps: tuple[float, ...]
+    channels: tuple[int, ...]  # in the order of storage, most important first
+    steps: tuple[float, ...]  # quantization step of each channel
     dtype: np.dtype
-    image_size: int
-    crop_fraction: float
-    classes: list[str]
+    image_size: int  # side of the crop for which the store was packed, in pixels
+    crop_fraction: float  # evaluation square as a share of the short side
+    classes: list[str]  # the position is the target
     splits: dict[str, Split]
-    content: dict[str, Any]
+    content: dict[str, Any]  # the whole file
 
 
 def is_store(root: str | os.PathLike[str]) -> bool:

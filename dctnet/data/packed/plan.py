@@ -76,7 +76,7 @@ def make_plan(
         dtype: ``int8`` or ``int16``.
         shard_bytes: Largest size of a shard with more than one image.
         decoder: Decoder of JPEG files.
-        on_error: What to do with a file that cannot be used.
+        on_error: ``stop`` or ``skip``.
 
     Raises:
         ImageError: A file cannot be used, and ``on_error`` is ``stop``.

@@ -19,20 +19,9 @@ class Rule(NamedTuple):
     holds: Callable[[Any], bool]
 
 
-class ListOf(NamedTuple):
-    """A list whose items all have the same schema."""
-
-    item: "Schema"
-
-
-class MapOf(NamedTuple):
-    """An object with any keys, whose values all have the same schema."""
-
-    value: "Schema"
-
-
-# A dict is an object with exactly these keys.
-Schema: TypeAlias = "Rule | ListOf | MapOf | dict[str, Schema]"
+# [item] is a list of such items, {key: value} an object with exactly these keys, {ANY: value} one with any keys.
+Schema: TypeAlias = "Rule | list[Schema] | dict[str, Schema]"
+ANY = "*"
 
 
 def find_fault(content: Any, schema: Schema) -> str | None:
@@ -48,15 +37,15 @@ def find_fault(content: Any, schema: Schema) -> str | None:
 def _find_fault(content: Any, schema: Schema) -> str | None:
     if isinstance(schema, Rule):
         return None if schema.holds(content) else _describe(content, schema.wanted)
-    if isinstance(schema, ListOf):
+    if isinstance(schema, list):
         if not isinstance(content, list):
             return _describe(content, "a list")
-        faults = ((i, _find_fault(item, schema.item)) for i, item in enumerate(content))
+        faults = ((i, _find_fault(item, schema[0])) for i, item in enumerate(content))
         return next((f"[{i}]{fault}" for i, fault in faults if fault), None)
     if not isinstance(content, dict):
         return _describe(content, "an object")
-    if isinstance(schema, MapOf):
-        schema = dict.fromkeys(content, schema.value)
+    if ANY in schema:
+        schema = dict.fromkeys(content, schema[ANY])
     for key in schema:
         if key not in content:
             return f": missing key {key!r}"
@@ -104,9 +93,7 @@ _STRING = _text("a string")
 _OBJECT = Rule("an object", lambda value: isinstance(value, dict))
 _COUNT = Rule("a whole number of at most 63 bits", _is_count)
 _DIGEST = _text("64 hexadecimal digits", "[0-9a-f]{64}")
-_SKIPPED = ListOf(
-    Rule("a pair of path and reason", lambda v: isinstance(v, list) and [type(part) for part in v] == [str, str])
-)
+_PAIR = Rule("a pair of path and reason", lambda v: isinstance(v, list) and [type(part) for part in v] == [str, str])
 
 HEADER = {
     "format": "dctnet-store",
@@ -128,8 +115,8 @@ _SHARD: dict[str, Schema] = {
 }
 _SPLIT: dict[str, Schema] = {
     "scales": Rule(f"a list of multiples of {BLOCK}", lambda value: _is_list(value, _is_side)),
-    "shards": ListOf(_SHARD),
-    "skipped": _SKIPPED,
+    "shards": [_SHARD],
+    "skipped": [_PAIR],
 }
 MANIFEST_SCHEMA: dict[str, Schema] = {
     **HEADER_SCHEMA,
@@ -147,8 +134,8 @@ MANIFEST_SCHEMA: dict[str, Schema] = {
     "made_with": _OBJECT,
     "source": _STRING,
     "plan": _STRING,
-    "classes": ListOf(_NAME),
-    "splits": MapOf(_SPLIT),
+    "classes": [_NAME],
+    "splits": {ANY: _SPLIT},
     "sha256": _STRING,
 }
 
@@ -168,4 +155,4 @@ def index_schema(num_scales: int, num_classes: int) -> dict[str, Schema]:
             lambda value: _is_list(value, is_grid) and len(value) == num_scales,
         ),
     }
-    return {"images": ListOf(image), "skipped": _SKIPPED, "size": _COUNT, "sha256": _DIGEST}
+    return {"images": [image], "skipped": [_PAIR], "size": _COUNT, "sha256": _DIGEST}

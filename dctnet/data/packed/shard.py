@@ -21,18 +21,11 @@ from dctnet.io.canonical_json import dump_json
 
 
 class PlannedImage(NamedTuple):
-    """One image to pack.
+    """One image to pack."""
 
-    Args:
-        path: Its path relative to the folder of the photographs.
-        target: Its class index.
-        blocks: Its rows and columns of blocks at each scale.
-        file_size: Bytes of the file.
-    """
-
-    path: str
+    path: str  # relative to the folder of the photographs
     target: int
-    blocks: Sequence[Sequence[int]]
+    blocks: Sequence[Sequence[int]]  # rows and columns at each scale
     file_size: int
 
     @property
@@ -43,24 +36,13 @@ class PlannedImage(NamedTuple):
 
 @dataclass(frozen=True)
 class ShardTask:
-    """Everything that determines the bytes of one shard, except the image files themselves.
+    """Everything that determines the bytes of one shard, except the image files themselves."""
 
-    Args:
-        name: Name of the shard's files, without suffix.
-        images: The images, in order.
-        root: The folder of the photographs.
-        channels: Channel indices in the order of storage.
-        steps: Quantization step of each channel.
-        dtype: ``int8`` or ``int16``.
-        decoder: Decoder of JPEG files.
-        on_error: ``stop`` or ``skip``.
-    """
-
-    name: str
+    name: str  # of the shard's files, without suffix
     images: list[PlannedImage]
-    root: Path
-    channels: list[int]
-    steps: list[float]
+    root: Path  # of the photographs
+    channels: list[int]  # in the order of storage
+    steps: list[float]  # quantization step of each channel
     dtype: str
     decoder: Decoder
     on_error: str

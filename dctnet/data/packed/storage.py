@@ -35,12 +35,9 @@ class SplitStorage:
     """The coefficients of a split. Files are opened or read at first use.
 
     Args:
-        manifest: Manifest of the store.
-        split: ``train``, ``val`` or ``test``.
         layout: Where the images are stored, at the scales in use. Adapted to the part that is kept in memory.
         prefix: Number of stored channels in use, counted from the first.
         size: Side of the crops in blocks.
-        residency: ``disk``, ``ram`` or ``device``.
     """
 
     def __init__(
@@ -51,7 +48,7 @@ class SplitStorage:
         self._dtype = manifest.dtype.newbyteorder("<")
         self._arrays: list[np.ndarray] = []
         self._maps: list[mmap.mmap | None] = []
-        self._flat: Tensor | None = None
+        self._flat = torch.empty(0)
         self._offsets: np.ndarray | None = None
 
     def _open(self) -> None:
@@ -72,6 +69,9 @@ class SplitStorage:
             self._arrays = [self._compact(i, self._read(shard)) for i, shard in enumerate(shards)]
         # Offset of each shard in the concatenation of all.
         self._offsets = np.cumsum([0, *(array.size for array in self._arrays)])[:-1]
+        if self.residency == "device":
+            arrays, self._arrays = self._arrays, []
+            self._flat = torch.from_numpy(np.concatenate(arrays) if len(arrays) > 1 else arrays[0])
 
     def _map(self, shard: Shard) -> mmap.mmap | None:
         if not shard.size:  # all of its images were skipped; an empty file cannot be mapped
@@ -158,26 +158,23 @@ class SplitStorage:
         Raises:
             StoreError: The coefficients do not fit on the device.
         """
-        if self._flat is None or self._flat.device != corner.device:  # statistics are computed on the CPU first
-            self._flat = self._move(corner.device)
+        self._open()
+        if self._flat.device != corner.device:  # statistics are computed on the CPU first
+            self._flat = self._move(self._flat, corner.device)
         step = torch.arange(max(self.size, self.prefix), device=corner.device)
         rows, columns = (blocks[:, axis, None, None, None] for axis in (0, 1))
         x, y, channel = step[: self.size], step[: self.size, None], step[: self.prefix, None, None]
         return self._flat[corner[:, None, None, None] + (channel * rows + y) * columns + x]
 
-    def _move(self, device: torch.device) -> Tensor:
-        if self._flat is None:
-            self._open()
-            arrays, self._arrays = self._arrays, []  # frees the copy in memory
-            self._flat = torch.from_numpy(np.concatenate(arrays) if len(arrays) > 1 else arrays[0])
+    def _move(self, values: Tensor, device: torch.device) -> Tensor:
         if device.type == "cuda":
             free = torch.cuda.mem_get_info(device)[0]
-            if self._flat.nbytes > 0.9 * free:  # leaves some memory for the network
+            if values.nbytes > 0.9 * free:  # leaves some memory for the network
                 raise StoreError(
-                    f"{self.manifest.root}: {self._flat.nbytes / 1e9:.2f} GB of {self.split} do not fit on {device}, "
+                    f"{self.manifest.root}: {values.nbytes / 1e9:.2f} GB of {self.split} do not fit on {device}, "
                     f"{free / 1e9:.2f} GB are free: --data.residency ram or disk"
                 )
-        return self._flat.to(device)
+        return values.to(device)
 
 
 def _raise_file_limit(count: int) -> None:
