@@ -43,8 +43,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         channels: A name (``all``, ``square-24``, ``zigzag-N``, …), a mask file, or a list of indices; for a store also
             ``first-K``, its K most important. Default: all 192, or all channels of the store.
         input: ``channels``, or ``rgb`` for a network on pixels.
-        image_size: Side of the crop in source pixels, a multiple of 8; channels have image_size / 8. Default: 224, or
-            the size that the store was packed for.
+        image_size: Side of the crop in source pixels, a multiple of 8. Default: 224, or what the store was packed for.
         batch_size: Images per batch on each device.
         num_workers: Decoding processes per device; a packed store uses none.
         val_fraction: Share held out for validation from a root without splits, by a hash of the path.
@@ -52,8 +51,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         per_class: Maximum number of training images per class.
         download: ``imagenette`` downloads that data set into ``root`` first; ``planted`` generates the sample data set.
         min_scale: Smallest share of the image's area that a training crop takes; a store has fixed scales instead.
-        crop_fraction: Side of the evaluation crop as a share of the short side. Default: 0.875, or the share that the
-            store was packed for.
+        crop_fraction: Side of the evaluation crop as a share of the short side. Default: 0.875, or as for image_size.
         decoder: For JPEG files: ``turbojpeg``, ``pillow``, or ``auto``: libjpeg-turbo if it is installed.
         source: ``pixels``: decoded and resized; or ``coefficients``: read from the JPEG files as aligned crops without
             resizing, for photographs of one known size.
@@ -127,7 +125,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         self.source.class_names = list(names)
 
     def files(self, split: str) -> Files:
-        """Files of a split with their targets: ``files`` of the source."""
+        """Files of ``train``, ``val``, ``test`` or ``predict`` with their targets."""
         return self.source.files(split)
 
     def setup(self, stage: str) -> None:
@@ -223,10 +221,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         """Mean and standard deviation of each input channel over training images under the training transform.
 
         The images are divided among the ranks and their sums are added in float64, so that the result does not depend
-        on the number of ranks.
-
-        Args:
-            transform: Converts an input batch to other channels before the statistics.
+        on the number of ranks. ``transform`` converts an input batch to other channels first.
 
         Shape:
             - output: (K,), (K,), float32; K channels of the input, 3 for RGB, or of the output of ``transform``

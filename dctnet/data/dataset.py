@@ -19,21 +19,13 @@ from dctnet.frequency.channels import ChannelSet
 
 @dataclass(frozen=True)
 class Sample:
-    """Result of reading one file in a worker.
+    """Result of reading one file in a worker."""
 
-    Args:
-        index: Index of the file in its split.
-        target: Class index.
-        content: Output of the reader's ``sample``, or None after an error.
-        error: Path and reason if the file could not be read.
-        refused: Path and reason if Pillow read a file that libjpeg-turbo refused.
-    """
-
-    index: int
+    index: int  # of the file in its split
     target: int
-    content: Any
-    error: tuple[str, str] | None = None
-    refused: tuple[str, str] | None = None
+    content: Any  # output of the reader's sample(), or None after an error
+    error: tuple[str, str] | None = None  # path and reason if the file could not be read
+    refused: tuple[str, str] | None = None  # path and reason if Pillow read a file that libjpeg-turbo refused
 
 
 class PhotoDataset(Dataset[Sample]):
