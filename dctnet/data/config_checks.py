@@ -25,10 +25,7 @@ _RANGES = {
 
 
 def check_data_options(options: Mapping[str, Any]) -> None:
-    """Checks the ranges of ``--data`` options, and that a batch fits into memory.
-
-    Args:
-        options: ``image_size``, and any of the others.
+    """Checks the ranges of ``image_size`` and any other ``--data`` options, and that a batch fits into memory.
 
     Raises:
         UserError: Names the first option that is out of range, its value and its range.

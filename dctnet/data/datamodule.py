@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -13,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from dctnet.data.bad_files import BadFileLog
 from dctnet.data.config_checks import check_data_options
-from dctnet.data.dataset import PhotoDataset, make_dataset, make_loader
+from dctnet.data.dataset import PhotoDataset, make_dataset
 from dctnet.data.folders import Files
 from dctnet.data.images.photo import ImageError, choose_decoder, describe_decoder
 from dctnet.data.packed.manifest import pick_split
@@ -44,8 +43,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         channels: A name (``all``, ``square-24``, ``zigzag-N``, …), a mask file, or a list of indices; for a store also
             ``first-K``, its K most important. Default: all 192, or all channels of the store.
         input: ``channels``, or ``rgb`` for a network on pixels.
-        image_size: Side of the crop in source pixels, a multiple of 8; channels have image_size / 8. Default: 224, or
-            the size that the store was packed for.
+        image_size: Side of the crop in source pixels, a multiple of 8. Default: 224, or what the store was packed for.
         batch_size: Images per batch on each device.
         num_workers: Decoding processes per device; a packed store uses none.
         val_fraction: Share held out for validation from a root without splits, by a hash of the path.
@@ -53,17 +51,15 @@ class FrequencyDataModule(pl.LightningDataModule):
         per_class: Maximum number of training images per class.
         download: ``imagenette`` downloads that data set into ``root`` first; ``planted`` generates the sample data set.
         min_scale: Smallest share of the image's area that a training crop takes; a store has fixed scales instead.
-        crop_fraction: Side of the evaluation crop as a share of the short side. Default: 0.875, or the share that the
-            store was packed for.
+        crop_fraction: Side of the evaluation crop as a share of the short side. Default: 0.875, or as for image_size.
         decoder: For JPEG files: ``turbojpeg``, ``pillow``, or ``auto``: libjpeg-turbo if it is installed.
-        source: ``pixels``: decoded and resized; or ``coefficients``: read from the JPEG files without decoding to
-            pixels, as aligned crops without resizing, for photographs of one known size.
+        source: ``pixels``: decoded and resized; or ``coefficients``: read from the JPEG files as aligned crops without
+            resizing, for photographs of one known size.
         dct: Where the channels of photographs are computed: in the ``loader``'s processes, or on the ``device``, which
             then receives the decoded samples.
         residency: Where a packed store is read from: ``disk`` (memory-mapped), ``ram``, or the ``device``.
         on_error: ``stop`` the run at a file that cannot be used, or ``skip`` it: leave it out, count and list it.
-        max_bad_fraction: Share of a split's files, 0…1, above which ``skip`` stops the run nevertheless: so many bad
-            files point to the disk, the path or the decoder. None: no limit.
+        max_bad_fraction: Share of bad files in a split, 0…1, above which ``skip`` stops the run. None: no limit.
         norm_images: Number of training images from which the normalisation is computed.
         seed: Seeds order, crops and flips.
 
@@ -98,10 +94,9 @@ class FrequencyDataModule(pl.LightningDataModule):
         self.save_hyperparameters(logger=False)  # the model's are logged; equal names with other values are an error
         self.source = open_source(self.hparams, rank_zero_warn)
         self.store = self.source.manifest if isinstance(self.source, StoreSource) else None
-        defaults = (224, 0.875) if self.store is None else (self.store.image_size, self.store.crop_fraction)
-        for name, default in zip(("image_size", "crop_fraction"), defaults, strict=True):
+        for name, default in (("image_size", 224), ("crop_fraction", 0.875)):
             if self.hparams[name] is None:
-                self.hparams[name] = default
+                self.hparams[name] = default if self.store is None else getattr(self.store, name)
         check_data_options(self.hparams)
         self.source.check_options(self.hparams)
         if self.store is None:
@@ -121,26 +116,16 @@ class FrequencyDataModule(pl.LightningDataModule):
         return self.hparams["image_size"]
 
     @property
-    def root(self) -> Path:
-        """The folder with the splits; downloaded first if ``download`` is given."""
-        return self.source.root
-
-    @property
     def class_names(self) -> list[str]:
         """Class names; a target is an index into this list."""
         return self.source.class_names
 
     @class_names.setter
     def class_names(self, names: list[str]) -> None:
-        """Sets the classes of a trained network, in its order."""
         self.source.class_names = list(names)
 
     def files(self, split: str) -> Files:
-        """Files of ``train``, ``val``, ``test`` or ``predict`` with their targets, listed once.
-
-        Raises:
-            UserError: The root has no such split, the split has an unknown class, or it has no files.
-        """
+        """Files of ``train``, ``val``, ``test`` or ``predict`` with their targets."""
         return self.source.files(split)
 
     def setup(self, stage: str) -> None:
@@ -158,7 +143,8 @@ class FrequencyDataModule(pl.LightningDataModule):
         """Shuffled random crops; full batches only."""
         if self.hparams["batch_size"] < 2:
             raise UserError("--data.batch_size must be at least 2 to train: batch statistics need two images")
-        sampler = self._sampler(len(self.files("train")), self.hparams["batch_size"], shuffle=True)
+        count, batch_size, seed = len(self.files("train")), self.hparams["batch_size"], self.hparams["seed"]
+        sampler = EpochSampler(count, batch_size, True, seed, *self._rank())
         loader = self._loader("train", sampler, ResumableLoader)
         if self.trainer is not None:
             # Lightning sets the epoch after the workers have begun to read, which is too late for a resumed training.
@@ -183,18 +169,23 @@ class FrequencyDataModule(pl.LightningDataModule):
         count, world = len(self.files(split)), self._rank()[1]
         if count < world:
             raise UserError(f"{count} images cannot be divided among {world} processes: --trainer.devices 1")
-        return self._loader(split, self._sampler(count, None, shuffle=False))
-
-    def _sampler(self, length: int, batch_size: int | None, shuffle: bool) -> EpochSampler:
-        return EpochSampler(length, batch_size, shuffle, self.hparams["seed"], *self._rank())
+        return self._loader(split, EpochSampler(count, None, False, 0, *self._rank()))
 
     def _rank(self) -> tuple[int, int]:
-        """Rank of this process and number of processes."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _loader(self, split: str, sampler: Any, kind: type[DataLoader] = DataLoader) -> DataLoader:
-        options = self.hparams
-        return make_loader(self._dataset(split), split, sampler, options["batch_size"], options["num_workers"], kind)
+        dataset = self._dataset(split)
+        workers = self.hparams["num_workers"] if self.store is None else 0
+        return kind(
+            dataset,
+            batch_size=self.hparams["batch_size"],
+            sampler=sampler,
+            num_workers=workers,
+            collate_fn=dataset.collate,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+        )
 
     def _dataset(self, split: str) -> PhotoDataset | PackedDataset:
         if split not in self._datasets:
@@ -230,16 +221,10 @@ class FrequencyDataModule(pl.LightningDataModule):
         """Mean and standard deviation of each input channel over training images under the training transform.
 
         The images are divided among the ranks and their sums are added in float64, so that the result does not depend
-        on the number of ranks.
-
-        Args:
-            transform: Converts an input batch to other channels before the statistics.
-
-        Returns:
-            Mean and standard deviation, float32.
+        on the number of ranks. ``transform`` converts an input batch to other channels first.
 
         Shape:
-            - output: (K,), (K,); K channels of the input, 3 for RGB, or of the output of ``transform``
+            - output: (K,), (K,), float32; K channels of the input, 3 for RGB, or of the output of ``transform``
 
         Raises:
             UserError: None of the images can be read.
@@ -252,7 +237,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         inputs = (transform(batch["input"]) for batch in batches if len(batch["target"]))
         found = channel_statistics(inputs, transform(torch.zeros(shape)).shape[1], self._add_ranks)
         if found is None:
-            raise UserError(f"{self.root}: none of the {len(keys)} images for the normalisation can be read")
+            raise UserError(f"{self.source.root}: none of the {len(keys)} images for the normalisation can be read")
         return found
 
     def _add_ranks(self, sums: Tensor) -> Tensor:

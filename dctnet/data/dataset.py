@@ -1,17 +1,15 @@
 """Image files to samples and batches; each sample depends on (seed, epoch, index) only, not on the worker."""
 
-import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from dctnet.data.folders import Files
 from dctnet.data.images.photo import Decoder, ImageError, Photo
-from dctnet.data.packed.manifest import evaluation_scale
 from dctnet.data.packed.reader import PackedDataset
 from dctnet.data.preprocess import Reader, make_reader
 from dctnet.data.sources import PhotoSource, StoreSource
@@ -21,21 +19,13 @@ from dctnet.frequency.channels import ChannelSet
 
 @dataclass(frozen=True)
 class Sample:
-    """Result of reading one file in a worker.
+    """Result of reading one file in a worker."""
 
-    Args:
-        index: Index of the file in its split.
-        target: Class index.
-        content: Output of the reader's ``sample``, or None after an error.
-        error: Path and reason if the file could not be read.
-        refused: Path and reason if Pillow read a file that libjpeg-turbo refused.
-    """
-
-    index: int
+    index: int  # of the file in its split
     target: int
-    content: Any
-    error: tuple[str, str] | None = None
-    refused: tuple[str, str] | None = None
+    content: Any  # output of the reader's sample(), or None after an error
+    error: tuple[str, str] | None = None  # path and reason if the file could not be read
+    refused: tuple[str, str] | None = None  # path and reason if Pillow read a file that libjpeg-turbo refused
 
 
 class PhotoDataset(Dataset[Sample]):
@@ -47,13 +37,12 @@ class PhotoDataset(Dataset[Sample]):
         decoder: For JPEG files.
         seed: Seeds each sample's generator, together with epoch and index, so that a sample's crop does not depend on
             the process that reads it.
+        split: Name of the split, for the batches.
     """
 
-    def __init__(self, files: Files, reader: Reader, decoder: Decoder, seed: int) -> None:
-        self.files = files
-        self.reader = reader
+    def __init__(self, files: Files, reader: Reader, decoder: Decoder, seed: int, split: str) -> None:
+        self.files, self.reader, self.seed, self.split = files, reader, seed, split
         self.decoder: Decoder = decoder
-        self.seed = seed
 
     def __len__(self) -> int:
         return len(self.files)
@@ -75,15 +64,16 @@ class PhotoDataset(Dataset[Sample]):
         """Batches the samples that were read, and lists the others.
 
         Returns:
-            ``payload``: the reader's batch, or None if no sample was read; ``target`` (N,), ``index`` (N,); ``bad``:
-            path and reason of each file that was not read; ``refused``: the same of each file read by Pillow instead of
-            libjpeg-turbo.
+            ``payload``: the reader's batch, or None if no sample was read; ``target`` (N,), ``index`` (N,); ``split``;
+            ``bad``: path and reason of each file that was not read; ``refused``: the same of each file read by Pillow
+            instead of libjpeg-turbo.
         """
         good = [s for s in samples if s.error is None]
         return {
             "payload": self.reader.collate([s.content for s in good]) if good else None,
             "target": torch.tensor([s.target for s in good], dtype=torch.long),
             "index": torch.tensor([s.index for s in good], dtype=torch.long),
+            "split": self.split,
             "bad": [s.error for s in samples if s.error is not None],
             "refused": [s.refused for s in samples if s.refused is not None],
         }
@@ -108,48 +98,11 @@ def make_dataset(
     Raises:
         UserError: The source has no such split, class, channel or scale.
     """
-    files, train, size = source.files(split), split == "train", options["image_size"]
+    files, size, fraction, seed = source.files(split), options["image_size"], options["crop_fraction"], options["seed"]
     if isinstance(source, PhotoSource):
-        crop = TrainCrop(options["min_scale"]) if train else CenterCrop(options["crop_fraction"])
+        crop = TrainCrop(options["min_scale"]) if split == "train" else CenterCrop(fraction)
         reader = make_reader(crop, size, channel_set, options["input"], options["source"], options["dct"])
-        return PhotoDataset(files, reader, decoder, options["seed"])
-    scale = evaluation_scale(size, options["crop_fraction"])
-    dataset = PackedDataset(
-        source.manifest, split, channel_set, size, train, scale, options["residency"], options["seed"]
-    )
+        return PhotoDataset(files, reader, decoder, seed, split)
+    dataset = PackedDataset(source.manifest, split, channel_set, size, fraction, options["residency"], seed)
     dataset.targets = files.targets  # indices into source.class_names, which may be a trained network's classes
     return dataset
-
-
-def make_loader(
-    dataset: PhotoDataset | PackedDataset,
-    split: str,
-    sampler: Iterable[tuple[int, int]],
-    batch_size: int,
-    num_workers: int,
-    kind: type[DataLoader] = DataLoader,
-) -> DataLoader:
-    """A loader whose batches name their split.
-
-    Args:
-        dataset: The split's dataset.
-        split: Value of ``split`` in each batch.
-        sampler: (epoch, index) pairs.
-        batch_size: Pairs per batch.
-        num_workers: Worker processes for photographs; a packed store is read without.
-        kind: Class of the loader.
-    """
-    workers = num_workers if isinstance(dataset, PhotoDataset) else 0
-    return kind(
-        dataset,
-        batch_size=batch_size,
-        sampler=sampler,
-        num_workers=workers,
-        collate_fn=functools.partial(_collate, dataset, split),
-        pin_memory=torch.cuda.is_available(),
-        persistent_workers=workers > 0,
-    )
-
-
-def _collate(dataset: PhotoDataset | PackedDataset, split: str, samples: Any) -> dict[str, Any]:
-    return {**dataset.collate(samples), "split": split}

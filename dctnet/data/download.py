@@ -16,12 +16,7 @@ _MAX_MEMBERS, _MAX_BYTES = 50_000, 5 * 10**9
 
 
 def fetch(name: str, root: Path) -> Path:
-    """Downloads or generates a data set, unless it is there.
-
-    Args:
-        name: ``imagenette`` (1.5 GB, from the URL and with the MD5 of torchvision) or ``planted`` (generated in
-            seconds).
-        root: The folder to put it in.
+    """Downloads ``imagenette`` (1.5 GB) into a folder or generates ``planted`` there, unless it is there.
 
     Returns:
         The folder with ``train/`` and ``val/``.

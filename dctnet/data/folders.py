@@ -15,15 +15,10 @@ CHECKSUMS = "SHA256SUMS"
 
 @dataclass(frozen=True)
 class Files:
-    """Image files of one split.
-
-    Args:
-        paths: The files.
-        targets: The class index of each file, −1 if it has no label.
-    """
+    """Image files of one split."""
 
     paths: tuple[str, ...]
-    targets: tuple[int, ...]
+    targets: tuple[int, ...]  # class index of each file, −1 if it has no label
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -65,19 +60,9 @@ def _raise_listing_error(error: OSError) -> None:
 
 
 def list_classes(folder: Path, classes: Sequence[str]) -> Files:
-    """The files of some classes, class by class.
-
-    Args:
-        folder: Folder with the class folders.
-        classes: Class names; a file's target is the index of its class. A class without a folder has no files.
-    """
-    paths: list[str] = []
-    targets: list[int] = []
-    for target, name in enumerate(classes):
-        found = list_files(folder / name)
-        paths += found
-        targets += [target] * len(found)
-    return Files(tuple(paths), tuple(targets))
+    """The files of some classes in a folder, class by class. A class without a folder has no files."""
+    found = [(path, target) for target, name in enumerate(classes) for path in list_files(folder / name)]
+    return Files(tuple(path for path, _ in found), tuple(target for _, target in found))
 
 
 def list_unlabelled(root: Path) -> Files:

@@ -33,7 +33,7 @@ _SETTINGS = "planted.json"
 
 
 def make_planted(root: str | Path, seed: int = 0, train_per_class: int = 150, val_per_class: int = 50) -> Path:
-    """Generates photograph-like JPEG files whose class depends on 12 known channels.
+    """Generates photograph-like JPEG files of 8 classes, whose class depends on 12 known channels.
 
     Every image is 1/f noise, as in photographs, plus 24 textures in its 8×8 blocks, each in one channel. The amplitudes
     of 12 textures (the truth) differ between classes, those of the other 12 do not. Files differ in size, chroma
@@ -44,26 +44,18 @@ def make_planted(root: str | Path, seed: int = 0, train_per_class: int = 150, va
         root: Folder for ``train/``, ``val/``, ``truth.json`` (a mask file of the truth) and ``planted.json`` (these
             arguments). A folder made with the same arguments is not changed.
         seed: Seed of all random numbers.
-        train_per_class: Training images per class; there are 8 classes.
+        train_per_class: Training images per class.
         val_per_class: Validation images per class.
-
-    Returns:
-        The folder.
 
     Raises:
         UserError: The folder has other files, a count is below 1, or the seed is negative.
     """
     root = Path(root)
-    settings: dict[str, str | int] = {
-        "format": "dctnet-planted",
-        "version": 1,
-        "seed": seed,
-        "train": train_per_class,
-        "val": val_per_class,
-    }
+    counts = {"train": train_per_class, "val": val_per_class}
+    settings: dict[str, str | int] = {"format": "dctnet-planted", "version": 1, "seed": seed, **counts}
     if min(train_per_class, val_per_class) < 1 or seed < 0:
-        counts = f"--train_per_class {train_per_class}, --val_per_class {val_per_class}, --seed {seed}"
-        raise UserError(f"images per class must be at least 1 and the seed at least 0, got {counts}")
+        got = f"--train_per_class {train_per_class}, --val_per_class {val_per_class}, --seed {seed}"
+        raise UserError(f"images per class must be at least 1 and the seed at least 0, got {got}")
     if _is_made(root, settings):
         return root
     with atomic_folder(root) as folder:

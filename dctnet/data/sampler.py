@@ -56,10 +56,6 @@ class ResumableLoader(DataLoader):
 
     Workers read ahead, so the state is the number of batches trained on, not the number of batches read.
 
-    Args:
-        *args: As for a DataLoader; the sampler is an :class:`EpochSampler`.
-        **kwargs: As for a DataLoader.
-
     Attributes:
         trained: Returns the number of batches of the current epoch that have been trained on.
     """

@@ -19,15 +19,8 @@ from dctnet.errors import UserError, no_folder, printable
 class PhotoSource:
     """Photographs in class folders, which are in a folder for each split or directly in the root.
 
-    Args:
-        root: Folder with ``train/`` and ``val/`` (or ``validation/``), optionally ``test/``, each with a folder for
-            each class; or with class folders only, which needs ``val_fraction``.
-        download: ``imagenette`` or ``planted``: downloads or generates this data set in ``root`` first.
-        classes: ``imagenette``, ``imagewoof``, ``imagenet100``, a file with one class name per line, or the names.
-            Default: all class folders, sorted.
-        val_fraction: Share of images held out for validation if the root has no splits.
-        per_class: Maximum number of training images per class.
-        warn: Called with each warning, which is one line.
+    The arguments are those of the :class:`~dctnet.data.datamodule.FrequencyDataModule`; ``warn`` is called with each
+    warning, which is one line.
     """
 
     def __init__(
@@ -46,11 +39,7 @@ class PhotoSource:
 
     @staticmethod
     def check_options(options: Mapping[str, Any]) -> None:
-        """Checks for data options that photographs do not support.
-
-        Raises:
-            UserError: Names the first of them.
-        """
+        """Raises UserError for the first data option that photographs do not support."""
         root, channels = options["root"], options["channels"]
         if options["residency"] != "disk":
             raise UserError(f"--data.residency {options['residency']} needs a packed store; {root} is none")
@@ -81,8 +70,7 @@ class PhotoSource:
         Raises:
             UserError: A class has no folder, or there is no class folder.
         """
-        folders = (split_folder(self.root, split) for split in SPLITS)
-        folder = next(filter(None, folders), self.root)
+        folder = next(filter(None, (split_folder(self.root, split) for split in SPLITS)), self.root)
         return choose_classes(class_folders(folder), self._classes, folder)
 
     @property
@@ -93,9 +81,7 @@ class PhotoSource:
     def files(self, split: str) -> Files:
         """Files of a split with their targets, listed once.
 
-        Args:
-            split: ``train``, ``val``, ``test``; or ``predict``: all files below the root, or the root if that is a
-                file, without labels.
+        For ``predict`` all files below the root, or the root if that is a file, without labels.
 
         Raises:
             UserError: The root has no such split, the split has an unknown class, or it has no files.
@@ -155,16 +141,6 @@ class PhotoSource:
 class StoreSource:
     """A packed store, with the interface of :class:`PhotoSource`.
 
-    Args:
-        root: Folder of the store.
-        warn: Called with each warning, which is one line.
-
-    Attributes:
-        manifest: The store's checked manifest.
-        root: Folder of the store.
-        class_names: Class names; a target is an index into this list. A trained network's names are assigned before any
-            listing.
-
     Raises:
         StoreError: The store is incomplete or damaged.
     """
@@ -172,17 +148,13 @@ class StoreSource:
     def __init__(self, root: str | Path, *, warn: Callable[[str], object] = warnings.warn) -> None:
         self.manifest = read_manifest(root)
         self.root = self.manifest.root
-        self.class_names = list(self.manifest.classes)
+        self.class_names = list(self.manifest.classes)  # or a trained network's, assigned before any listing
         self._warn = warn
         self._files: dict[str, Files] = {}
 
     @staticmethod
     def check_options(options: Mapping[str, Any]) -> None:
-        """Checks for data options that were fixed when the store was packed.
-
-        Raises:
-            UserError: Names the first of them.
-        """
+        """Raises UserError for the first data option that was fixed when the store was packed."""
         root = options["root"]
         fixed = [name for name in ("classes", "per_class", "download", "val_fraction") if options[name]]
         if fixed:
@@ -232,11 +204,7 @@ class StoreSource:
 
 
 def open_source(options: Mapping[str, Any], warn: Callable[[str], object]) -> PhotoSource | StoreSource:
-    """The source in ``root``.
-
-    Args:
-        options: ``root``, ``download``, ``classes``, ``val_fraction`` and ``per_class`` of the ``--data`` options.
-        warn: Called with each warning, which is one line.
+    """The source in the ``root`` of the ``--data`` options.
 
     Raises:
         StoreError: The folder is a packed store that is incomplete or damaged.

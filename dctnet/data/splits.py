@@ -21,11 +21,6 @@ def hold_out(files: Files, root: Path, fraction: float) -> tuple[Files, Files]:
     Adding files does not move other files between the splits. Exception: every class of at least two files has at least
     one file in each split, so in a class whose hashes put all files into one split, one file is moved.
 
-    Args:
-        files: All files.
-        root: Folder that the hashed paths are relative to.
-        fraction: Share of validation files, 0…1.
-
     Returns:
         Training files and validation files.
     """

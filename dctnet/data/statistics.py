@@ -22,7 +22,7 @@ def channel_statistics(
 
     Args:
         batches: Channels; may be empty on some ranks.
-        num_channels: C, the number of channels.
+        num_channels: C.
         add_ranks: Adds count, sum and sum of squares of each channel, (3, C), over all ranks.
 
     Returns:

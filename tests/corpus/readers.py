@@ -31,7 +31,9 @@ def read(path: Path, reader: str, values: bool = True) -> tuple[str, np.ndarray 
     ``values``.
     """
     if reader == "coefficients":
-        dataset = PhotoDataset(Files((str(path),), (0,)), CoefficientReader(CenterCrop(1.0), SIDE, ALL), "turbojpeg", 0)
+        dataset = PhotoDataset(
+            Files((str(path),), (0,)), CoefficientReader(CenterCrop(1.0), SIDE, ALL), "turbojpeg", 0, "val"
+        )
         sample = dataset[0, 0]
         if sample.error is not None:
             return _left_out(ImageError(*sample.error)), None

@@ -16,7 +16,7 @@ from tests.conftest import DECODERS
 
 def dataset_of(folder, classes, decoder="pillow", dct="loader"):
     reader = ChannelReader(TrainCrop(0.3), 32, named_channels("zigzag-24"), dct)
-    return PhotoDataset(list_classes(folder, classes), reader, decoder, seed=4)
+    return PhotoDataset(list_classes(folder, classes), reader, decoder, seed=4, split="train")
 
 
 def batches(photos, workers, decoder, dct):

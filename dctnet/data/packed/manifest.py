@@ -26,63 +26,37 @@ class StoreError(UserError):
 
 @dataclass(frozen=True)
 class Shard:
-    """One file of coefficients and its index.
-
-    Args:
-        name: Name of both files, without suffix.
-        size: Bytes of the coefficients.
-        sha256: SHA-256 of the coefficients.
-        index_sha256: SHA-256 of the index.
-        images: Number of images.
-    """
+    """One file of coefficients and its index; ``name`` is the name of both without suffix."""
 
     name: str
-    size: int
-    sha256: str
+    size: int  # bytes of the coefficients
+    sha256: str  # of the coefficients
     index_sha256: str
     images: int
 
 
 @dataclass(frozen=True)
 class Split:
-    """One split of a store.
+    """One split of a store: scales in ascending order, and shards in the order of the images."""
 
-    Args:
-        scales: Short sides in pixels at which each image is stored, ascending.
-        shards: Shards in the order of the images.
-        skipped: Path and reason of the source files that were left out.
-    """
-
-    scales: tuple[int, ...]
+    scales: tuple[int, ...]  # short sides in pixels at which each image is stored
     shards: tuple[Shard, ...]
-    skipped: tuple[tuple[str, str], ...]
+    skipped: tuple[tuple[str, str], ...]  # path and reason of the source files that were left out
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A checked manifest.
-
-    Args:
-        root: The store's folder.
-        channels: Channel indices in the order of storage, most important first.
-        steps: Quantization step of each channel.
-        dtype: ``int8`` or ``int16``.
-        image_size: Side of the crop for which the store was packed, in pixels.
-        crop_fraction: Evaluation square as a share of the short side.
-        classes: Class names; the position is the target.
-        splits: Splits by name.
-        content: The whole content of the file.
-    """
+    """A checked manifest."""
 
     root: Path
-    channels: tuple[int, ...]
-    steps: tuple[float, ...]
+    channels: tuple[int, ...]  # in the order of storage, most important first
+    steps: tuple[float, ...]  # quantization step of each channel
     dtype: np.dtype
-    image_size: int
-    crop_fraction: float
-    classes: list[str]
+    image_size: int  # side of the crop for which the store was packed, in pixels
+    crop_fraction: float  # evaluation square as a share of the short side
+    classes: list[str]  # the position is the target
     splits: dict[str, Split]
-    content: dict[str, Any]
+    content: dict[str, Any]  # the whole file
 
 
 def is_store(root: str | os.PathLike[str]) -> bool:
@@ -120,34 +94,35 @@ def _checksum(content: Any) -> str:
         return "none"
 
 
-def read_json(path: Path, max_bytes: int | None = MAX_BYTES) -> Any:
+def read_json(path: Path, sha256: str | None = None, max_bytes: int | None = MAX_BYTES) -> Any:
     """Reads a JSON file of a store.
 
     Raises:
-        StoreError: The file is missing, larger than ``max_bytes``, or not JSON.
+        StoreError: The file is missing, larger than ``max_bytes``, not JSON, or has another checksum than ``sha256``.
     """
     try:
         with open_regular(path, max_bytes) as file:
-            return parse_json(file.read())
+            raw = file.read()
     except FileNotFoundError as error:
         raise StoreError(f"{path}: missing; not a packed store, or an incomplete one") from error
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
         raise StoreError(f"{path}: cannot be read: {first_line(error)}") from error
+    if sha256 is not None and hashlib.sha256(raw).hexdigest() != sha256:
+        raise StoreError(f"{path}: the checksum is not the one in the manifest: changed, damaged or of another store")
+    try:
+        return parse_json(raw)
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{path}: not JSON: {first_line(error)}") from error
 
 
 def read_manifest(root: str | os.PathLike[str], files: bool = True) -> Manifest:
-    """Reads and checks a manifest.
-
-    Args:
-        root: The store's folder.
-        files: Whether to check that the files of all shards exist and have the right size.
+    """Reads and checks a manifest, and unless ``files`` is false that all shards exist and have the right size.
 
     Raises:
         StoreError: The manifest is missing, damaged, or of another format or version; or a file is missing or has
             another size.
     """
-    root = Path(root)
-    path = root / MANIFEST
+    path = Path(root, MANIFEST)
     content = read_json(path)
     header = {key: content.get(key) for key in ("format", "version")} if isinstance(content, dict) else content
     if fault := find_fault(header, {key: HEADER_SCHEMA[key] for key in ("format", "version")}):
@@ -158,43 +133,42 @@ def read_manifest(root: str | os.PathLike[str], files: bool = True) -> Manifest:
         raise StoreError(f"{path}: {fault}")
     if len(content["steps"]) != len(content["channels"]):
         raise StoreError(f"{path}: {len(content['steps'])} steps, must be one for each of the channels")
-    manifest = _build(root, content)
-    for split in manifest.splits.values() if files else ():
-        for shard in split.shards:
-            _check_file(shard_file(root, shard), shard.size)
-            _check_file(index_file(root, shard), None)
-    return manifest
-
-
-def _build(root: Path, content: dict[str, Any]) -> Manifest:
-    splits = {
-        name: Split(
-            scales=tuple(split["scales"]),
-            shards=tuple(Shard(**shard) for shard in split["shards"]),
-            skipped=tuple((path, reason) for path, reason in split["skipped"]),
-        )
-        for name, split in content["splits"].items()
-    }
-    return Manifest(
-        root=root,
+    manifest = Manifest(
+        root=Path(root),
         channels=tuple(content["channels"]),
         steps=tuple(content["steps"]),
         dtype=np.dtype(content["dtype"]),
         image_size=content["image_size"],
         crop_fraction=content["crop_fraction"],
-        classes=list(content["classes"]),
-        splits=splits,
+        classes=content["classes"],
+        splits={name: _make_split(split) for name, split in content["splits"].items()},
         content=content,
     )
+    for split in manifest.splits.values() if files else ():
+        for shard in split.shards:
+            check_files(manifest.root, shard)
+    return manifest
 
 
-def _check_file(path: Path, size: int | None) -> None:
-    if path.is_symlink():
-        raise StoreError(f"{path}: a symbolic link; the files of a store must lie in its folder")
-    if not path.is_file():
-        raise StoreError(f"{path}: missing; copy the store again, or run the same dctnet pack again")
-    if size is not None and path.stat().st_size != size:
-        raise StoreError(f"{path}: {path.stat().st_size:,} bytes, must be {size:,}: truncated or of another store")
+def _make_split(content: dict[str, Any]) -> Split:
+    shards = tuple(Shard(**shard) for shard in content["shards"])
+    return Split(tuple(content["scales"]), shards, tuple((path, reason) for path, reason in content["skipped"]))
+
+
+def check_files(root: Path, shard: Shard) -> None:
+    """Checks that both files of a shard exist, and the size of the coefficients.
+
+    Raises:
+        StoreError: A file is missing or a link, or has another size.
+    """
+    for path in (shard_file(root, shard), index_file(root, shard)):
+        if path.is_symlink():
+            raise StoreError(f"{path}: a symbolic link; the files of a store must lie in its folder")
+        if not path.is_file():
+            raise StoreError(f"{path}: missing; copy the store again, or run the same dctnet pack again")
+    path, size = shard_file(root, shard), shard_file(root, shard).stat().st_size
+    if size != shard.size:
+        raise StoreError(f"{path}: {size:,} bytes, must be {shard.size:,}: truncated or of another store")
 
 
 def shard_file(root: Path, shard: Shard) -> Path:

@@ -12,7 +12,6 @@ import numpy as np
 from tqdm import tqdm
 
 from dctnet import __version__
-from dctnet.data.folders import Files
 from dctnet.data.images.photo import Decoder, ImageError, describe_decoder, image_size
 from dctnet.data.packed.manifest import MANIFEST, PLAN, evaluation_scale, read_json, read_manifest
 from dctnet.data.packed.quantization import choose_quantization_steps, sample_coefficients
@@ -38,13 +37,7 @@ def choose_scales(
     """Chooses the scales of each split: the short sides in pixels at which its images are stored.
 
     A random crop of fixed size covers a share of the image's area that falls with the square of the scale. The four
-    default scales spread that share evenly between ``min_scale`` and 1, as RandomResizedCrop does.
-
-    Args:
-        image_size: Side of the crops in pixels.
-        crop_fraction: Evaluation square as a share of the short side.
-        min_scale: Smallest share of the area that a training crop covers.
-        scales: Scales of the training images. Default: see above.
+    default scales of training images spread that share evenly between ``min_scale`` and 1, as RandomResizedCrop does.
 
     Raises:
         UserError: A scale is not a multiple of 8 or is smaller than the crop.
@@ -88,12 +81,11 @@ def make_plan(
     Raises:
         ImageError: A file cannot be used, and ``on_error`` is ``stop``.
     """
-    block_bytes = len(channels) * np.dtype(dtype).itemsize
+    shard_blocks = shard_bytes // (len(channels) * np.dtype(dtype).itemsize)
     splits: dict[str, Any] = {}
     for split in source.splits_present:
-        images, skipped = _measure(source.files(split), source.root, scales[split], on_error, split)
-        sizes = [sum(rows * columns for rows, columns in blocks) * block_bytes for _, _, blocks, _ in images]
-        shards = _fill_shards(sizes, shard_bytes)
+        images, skipped = _measure(source, split, scales[split], on_error)
+        shards = _fill_shards([image.num_blocks for image in images], shard_blocks)
         splits[split] = {"scales": scales[split], "images": images, "shards": shards, "skipped": skipped}
     return {
         "channels": channels,
@@ -110,12 +102,13 @@ def make_plan(
 
 
 def _measure(
-    files: Files, root: Path, scales: tuple[int, ...], on_error: str, split: str
-) -> tuple[list[Any], list[tuple[str, str]]]:
-    """Path, target, blocks at each scale and bytes of each file; and path and reason of the skipped files."""
-    images, skipped = [], []
+    source: PhotoSource, split: str, scales: tuple[int, ...], on_error: str
+) -> tuple[list[PlannedImage], list[tuple[str, str]]]:
+    """The images of a split, and path and reason of the skipped files."""
+    images, skipped, files = [], [], source.files(split)
     listed = list(zip(files.paths, files.targets, strict=True))
     for path, target in tqdm(listed, desc=f"sizes of {split}", unit="img"):
+        relative = os.path.relpath(path, source.root)
         try:
             width, height = image_size(path)
             if max(width, height) > MAX_ASPECT * min(width, height):
@@ -123,10 +116,10 @@ def _measure(
         except ImageError as error:
             if on_error == "stop":
                 raise error.with_advice() from error
-            skipped.append((os.path.relpath(path, root), error.reason))
+            skipped.append((relative, error.reason))
             continue
         blocks = [grid(width, height, scale) for scale in scales]
-        images.append([os.path.relpath(path, root), target, blocks, os.path.getsize(path)])
+        images.append(PlannedImage(relative, target, blocks, os.path.getsize(path)))
     return images, skipped
 
 
@@ -148,12 +141,6 @@ def fingerprint(plan: dict[str, Any]) -> str:
 
 def resume_or_create_plan(plan: dict[str, Any], folder: Path, root: Path, decoder: Decoder) -> dict[str, Any]:
     """Completes a plan with the steps of an earlier packing in the folder, or chooses steps and writes the plan there.
-
-    Args:
-        plan: As from :func:`make_plan`.
-        folder: The store's folder.
-        root: The folder of the photographs.
-        decoder: Decoder of JPEG files.
 
     Raises:
         UserError: The folder has a store of other options or photographs, or other files; or no photograph can be read.
@@ -191,31 +178,13 @@ def _read_earlier_plan(folder: Path) -> dict[str, Any] | None:
 
 
 def make_tasks(plan: dict[str, Any], root: Path, decoder: Decoder, on_error: str) -> list[ShardTask]:
-    """The shards of a complete plan.
-
-    Args:
-        plan: As from :func:`resume_or_create_plan`.
-        root: The folder of the photographs.
-        decoder: Decoder of JPEG files.
-        on_error: ``stop`` or ``skip``.
-    """
+    """The shards of a plan that :func:`resume_or_create_plan` has completed."""
     tasks = []
     for name, split in plan["splits"].items():
-        images = [
-            PlannedImage(str(root / path), target, tuple((rows, columns) for rows, columns in blocks))
-            for path, target, blocks, _ in split["images"]
-        ]
+        images = [PlannedImage(*image) for image in split["images"]]
+        if not images:
+            continue
         for number, (start, stop) in enumerate(itertools.pairwise([*split["shards"], len(images)])):
-            tasks.append(
-                ShardTask(
-                    name=f"{name}-{number:05d}",
-                    images=tuple(images[start:stop]),
-                    root=str(root),
-                    channels=tuple(plan["channels"]),
-                    steps=tuple(plan["steps"]),
-                    dtype=plan["dtype"],
-                    decoder=decoder,
-                    on_error=on_error,
-                )
-            )
-    return [task for task in tasks if task.images]
+            shard = f"{name}-{number:05d}", images[start:stop]
+            tasks.append(ShardTask(*shard, root, plan["channels"], plan["steps"], plan["dtype"], decoder, on_error))
+    return tasks

@@ -43,16 +43,10 @@ def choose_quantization_steps(samples: np.ndarray, levels: int) -> tuple[np.ndar
 
 
 def sample_coefficients(split: dict[str, Any], channels: list[int], root: Path, decoder: Decoder) -> np.ndarray:
-    """Reads the coefficients of some blocks of some images of a split, at all its scales.
-
-    Args:
-        split: The split in the plan.
-        channels: Channel indices in the order of storage.
-        root: The folder to which the paths in the plan are relative.
-        decoder: Decoder of JPEG files.
+    """Reads the coefficients of some blocks of some images of a split in a plan, at all its scales.
 
     Returns:
-        Coefficients (K, N).
+        Coefficients (K, N), in the order of ``channels``.
 
     Raises:
         UserError: None of the images can be read.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dctnet.data.packed.manifest import Manifest, StoreError, pick_split
+from dctnet.data.packed.manifest import Manifest, StoreError, evaluation_scale, pick_split
 from dctnet.data.packed.shard import read_index
 from dctnet.data.packed.storage import Layout, Residency, SplitStorage
 from dctnet.errors import UserError
@@ -25,11 +25,10 @@ class PackedDataset(Dataset[Any]):
 
     Args:
         manifest: Manifest of the store.
-        split: ``train``, ``val`` or ``test``.
+        split: ``train``, with random crops; ``val`` or ``test``, with center crops.
         channel_set: Channels to read. The channels stored after the last of them are never read.
         size: Side of the crop in pixels.
-        train: Random crops instead of center crops.
-        evaluation_scale: Short side in pixels at which evaluation images are read.
+        crop_fraction: Side of the center crop as a share of the image's short side.
         residency: ``disk`` maps the shards into memory; ``ram`` reads them and verifies their checksums first;
             ``device`` also moves them to the training device.
         seed: Seed of the random crops.
@@ -47,17 +46,16 @@ class PackedDataset(Dataset[Any]):
         split: str,
         channel_set: ChannelSet,
         size: int,
-        train: bool,
-        evaluation_scale: int,
+        crop_fraction: float,
         residency: Residency,
         seed: int,
     ) -> None:
-        self.manifest, self.split, self.size, self.train, self.seed = manifest, split, size // BLOCK, train, seed
+        self.manifest, self.split, self.size, self.seed = manifest, split, size // BLOCK, seed
         self.channel_set, self.residency = channel_set, residency
-        self._positions = find_channels(manifest, channel_set)
+        self._positions = self._find_channels()
         self._prefix = max(self._positions) + 1
         self._steps = torch.tensor([manifest.steps[p] for p in self._positions])[:, None, None]
-        layout = self._read_layout(self._choose_scales(evaluation_scale))
+        layout = self._read_layout(self._choose_scales(evaluation_scale(size, crop_fraction)))
         self._blocks = layout.blocks
         self._storage = SplitStorage(manifest, split, layout, self._prefix, self.size, residency)
         self._random: tuple[int, np.ndarray] = (-1, np.empty(0))
@@ -65,23 +63,33 @@ class PackedDataset(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.targets)
 
-    def _choose_scales(self, evaluation_scale: int) -> list[int]:
-        """Positions of the scales to read among those of the split."""
+    def _find_channels(self) -> list[int]:
+        """Positions of the channels in the order of storage."""
+        stored, wanted = self.manifest.channels, self.channel_set
+        if missing := [index for index in wanted.indices if index not in stored]:
+            raise StoreError(
+                f"{self.manifest.root}: {len(missing)} of the {len(wanted)} channels of {wanted.name} are not among "
+                f"the {len(stored)} packed, such as {missing[0]}; without --data.channels all packed are read"
+            )
+        return [stored.index(index) for index in wanted.indices]
+
+    def _choose_scales(self, center_scale: int) -> list[int]:
+        """Positions of the scales to read among those of the split; center crops are read at ``center_scale``."""
         stored = pick_split(self.manifest, self.split).scales
-        if self.train:
+        if self.split == "train":
             large_enough = [i for i, scale in enumerate(stored) if scale // BLOCK >= self.size]
             if not large_enough:
                 raise StoreError(
                     f"{self.manifest.root}: packed at {list(stored)} px, too small for crops of {self.size * BLOCK}"
                 )
             return large_enough
-        if evaluation_scale not in stored:
+        if center_scale not in stored:
             fractions = ", ".join(f"{self.size * BLOCK / s:.4g}" for s in stored)
             raise StoreError(
                 f"{self.manifest.root}: {self.split} is packed at {list(stored)} px, but this center crop needs "
-                f"{evaluation_scale} px: --data.crop_fraction {fractions}, or pack again with another crop_fraction"
+                f"{center_scale} px: --data.crop_fraction {fractions}, or pack again with another crop_fraction"
             )
-        return [stored.index(evaluation_scale)]
+        return [stored.index(center_scale)]
 
     def _read_layout(self, scales: list[int]) -> Layout:
         """Reads the indices of all shards: sets ``targets``, returns where the images are stored."""
@@ -101,7 +109,7 @@ class PackedDataset(Dataset[Any]):
 
     def _draw(self, epoch: int, indices: np.ndarray) -> tuple[np.ndarray, ...]:
         """Scale, top, left and flip of some samples. The random numbers of an epoch are drawn at once."""
-        if not self.train:
+        if self.split != "train":
             blocks = self._blocks[indices, 0]
             return np.zeros(len(indices), int), *((blocks - self.size) // 2).T, np.zeros(len(indices), bool)
         if self._random[0] != epoch:
@@ -117,8 +125,8 @@ class PackedDataset(Dataset[Any]):
 
         Returns:
             ``payload``: ``packed`` (N, prefix, S/8, S/8), integers in the order of storage, and ``flip`` (N,); with
-            residency ``device`` the position of each crop instead of ``packed``. ``target`` (N,), ``index`` (N,);
-            ``bad`` and ``refused``, always empty.
+            residency ``device`` the position of each crop instead of ``packed``. The other keys are those of
+            :meth:`~dctnet.data.dataset.PhotoDataset.collate`, with no bad files.
         """
         indices = np.array([index for _, index in keys])
         scale, top, left, flip = self._draw(keys[0][0], indices)
@@ -131,11 +139,12 @@ class PackedDataset(Dataset[Any]):
             "payload": {**payload, "flip": torch.from_numpy(flip)},
             "target": torch.tensor([self.targets[i] for i in indices]),
             "index": torch.from_numpy(indices),
+            "split": self.split,
             "bad": [],
             "refused": [],
         }
 
-    def collate(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def collate(self, batch: Any) -> dict[str, Any]:
         """Returns the batch: ``__getitems__`` has already collated it."""
         return batch
 
@@ -168,18 +177,3 @@ def choose_channels(manifest: Manifest, spec: str | list[int] | None) -> Channel
     if not 1 <= count <= len(manifest.channels):
         raise UserError(f"--data.channels {spec}: {manifest.root} has 1…{len(manifest.channels)} channels")
     return ChannelSet(f"first-{count} of {manifest.root}", tuple(sorted(manifest.channels[:count])))
-
-
-def find_channels(manifest: Manifest, channel_set: ChannelSet) -> list[int]:
-    """The positions of channels in the order of storage.
-
-    Raises:
-        StoreError: Some of the channels were not packed.
-    """
-    missing = [index for index in channel_set.indices if index not in manifest.channels]
-    if missing:
-        raise StoreError(
-            f"{manifest.root}: {len(missing)} of the {len(channel_set)} channels of {channel_set.name} are not among "
-            f"the {len(manifest.channels)} packed, such as {missing[0]}; without --data.channels all packed are read"
-        )
-    return [manifest.channels.index(index) for index in channel_set.indices]

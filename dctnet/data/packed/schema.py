@@ -13,31 +13,15 @@ from dctnet.frequency.dct import BLOCK
 
 
 class Rule(NamedTuple):
-    """A condition on one value.
-
-    Args:
-        wanted: The condition in words, for messages.
-        holds: Returns whether a value meets it.
-    """
+    """A condition on one value: in words, for messages, and as a function."""
 
     wanted: str
     holds: Callable[[Any], bool]
 
 
-class ListOf(NamedTuple):
-    """A list whose items all have the same schema."""
-
-    item: "Schema"
-
-
-class MapOf(NamedTuple):
-    """An object with any keys, whose values all have the same schema."""
-
-    value: "Schema"
-
-
-# A dict is an object with exactly these keys.
-Schema: TypeAlias = "Rule | ListOf | MapOf | dict[str, Schema]"
+# [item] is a list of such items, {key: value} an object with exactly these keys, {ANY: value} one with any keys.
+Schema: TypeAlias = "Rule | list[Schema] | dict[str, Schema]"
+ANY = "*"
 
 
 def find_fault(content: Any, schema: Schema) -> str | None:
@@ -53,15 +37,15 @@ def find_fault(content: Any, schema: Schema) -> str | None:
 def _find_fault(content: Any, schema: Schema) -> str | None:
     if isinstance(schema, Rule):
         return None if schema.holds(content) else _describe(content, schema.wanted)
-    if isinstance(schema, ListOf):
+    if isinstance(schema, list):
         if not isinstance(content, list):
             return _describe(content, "a list")
-        faults = ((i, _find_fault(item, schema.item)) for i, item in enumerate(content))
+        faults = ((i, _find_fault(item, schema[0])) for i, item in enumerate(content))
         return next((f"[{i}]{fault}" for i, fault in faults if fault), None)
     if not isinstance(content, dict):
         return _describe(content, "an object")
-    if isinstance(schema, MapOf):
-        schema = dict.fromkeys(content, schema.value)
+    if ANY in schema:
+        schema = dict.fromkeys(content, schema[ANY])
     for key in schema:
         if key not in content:
             return f": missing key {key!r}"
@@ -80,38 +64,36 @@ def _exactly(value: Any) -> Rule:
     return Rule(repr(value), lambda found: type(found) is type(value) and found == value)
 
 
+def _text(wanted: str, pattern: str = ".*") -> Rule:
+    return Rule(wanted, lambda value: isinstance(value, str) and re.fullmatch(pattern, value, re.DOTALL) is not None)
+
+
 def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**63
 
 
-def _is_channels(value: Any) -> bool:
-    if not isinstance(value, list) or not all(type(c) is int and 0 <= c < NUM_CHANNELS for c in value):
-        return False
-    return 0 < len(value) == len(set(value))
+def _is_side(value: Any) -> bool:
+    return _is_count(value) and value > 0 and value % BLOCK == 0
 
 
-def _is_positive_numbers(value: Any) -> bool:
-    return isinstance(value, list) and all(type(v) in (int, float) and 0 < v <= sys.float_info.max for v in value)
+def _is_positive(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value <= sys.float_info.max
 
 
-def _is_scales(value: Any) -> bool:
-    return isinstance(value, list) and len(value) > 0 and all(_is_count(s) and s and s % BLOCK == 0 for s in value)
+def _is_channel(value: Any) -> bool:
+    return type(value) is int and 0 <= value < NUM_CHANNELS
 
 
-_STRING = Rule("a string", lambda value: isinstance(value, str))
-_NAME = Rule("a string of 1…4096 characters", lambda value: isinstance(value, str) and 0 < len(value) <= 4096)
+def _is_list(value: Any, is_item: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and len(value) > 0 and all(map(is_item, value))
+
+
+_NAME = _text("a string of 1…4096 characters", ".{1,4096}")
+_STRING = _text("a string")
 _OBJECT = Rule("an object", lambda value: isinstance(value, dict))
 _COUNT = Rule("a whole number of at most 63 bits", _is_count)
-_DIGEST = Rule(
-    "64 hexadecimal digits", lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
-)
-_SHARD_NAME = Rule(
-    "a name such as train-00000",
-    lambda value: isinstance(value, str) and re.fullmatch(r"(train|val|test)-[0-9]{5,9}", value) is not None,
-)
-_SKIPPED = ListOf(
-    Rule("a pair of path and reason", lambda v: isinstance(v, list) and [type(part) for part in v] == [str, str])
-)
+_DIGEST = _text("64 hexadecimal digits", "[0-9a-f]{64}")
+_PAIR = Rule("a pair of path and reason", lambda v: isinstance(v, list) and [type(part) for part in v] == [str, str])
 
 HEADER = {
     "format": "dctnet-store",
@@ -125,57 +107,52 @@ HEADER_SCHEMA: dict[str, Schema] = {
     "version": _exactly(1)._replace(wanted="1; pack again with this version of dctnet, or use the other version"),
 }
 _SHARD: dict[str, Schema] = {
-    "name": _SHARD_NAME,
+    "name": _text("a name such as train-00000", "(train|val|test)-[0-9]{5,9}"),
     "size": _COUNT,
     "sha256": _DIGEST,
     "index_sha256": _DIGEST,
     "images": _COUNT,
 }
 _SPLIT: dict[str, Schema] = {
-    "scales": Rule(f"a list of multiples of {BLOCK}", _is_scales),
-    "shards": ListOf(_SHARD),
-    "skipped": _SKIPPED,
+    "scales": Rule(f"a list of multiples of {BLOCK}", lambda value: _is_list(value, _is_side)),
+    "shards": [_SHARD],
+    "skipped": [_PAIR],
 }
 MANIFEST_SCHEMA: dict[str, Schema] = {
     **HEADER_SCHEMA,
-    "channels": Rule(f"a list of distinct channel indices 0…{NUM_CHANNELS - 1}", _is_channels),
-    "steps": Rule("a list of positive numbers", _is_positive_numbers),
-    "dtype": Rule("int8 or int16", lambda value: value in ("int8", "int16")),
-    "error": _OBJECT,
-    "image_size": Rule(f"pixels, a multiple of {BLOCK}", lambda v: type(v) is int and 0 < v < 2**31 and v % BLOCK == 0),
-    "crop_fraction": Rule(
-        "a number above 0 and at most 1", lambda value: type(value) in (int, float) and 0 < value <= 1
+    "channels": Rule(
+        f"a list of distinct channel indices 0…{NUM_CHANNELS - 1}",
+        lambda value: _is_list(value, _is_channel) and len(value) == len(set(value)),
     ),
+    "steps": Rule("a list of positive numbers", lambda value: _is_list(value, _is_positive)),
+    "dtype": _text("int8 or int16", "int8|int16"),
+    "error": _OBJECT,
+    "image_size": Rule(f"pixels, a multiple of {BLOCK}", lambda value: _is_side(value) and value < 2**31),
+    "crop_fraction": Rule("a number above 0 and at most 1", lambda value: _is_positive(value) and value <= 1),
     "transform": _STRING,
     "decoder": _STRING,
     "made_with": _OBJECT,
     "source": _STRING,
     "plan": _STRING,
-    "classes": ListOf(_NAME),
-    "splits": MapOf(_SPLIT),
+    "classes": [_NAME],
+    "splits": {ANY: _SPLIT},
     "sha256": _STRING,
 }
 
 
 def index_schema(num_scales: int, num_classes: int) -> dict[str, Schema]:
-    """The schema of a shard's index.
+    """The schema of a shard's index, by the number of scales of its split and of classes of the store."""
 
-    Args:
-        num_scales: Scales at which each image of the split is stored.
-        num_classes: Classes of the store.
-    """
-
-    def is_blocks(value: Any) -> bool:
-        return isinstance(value, list) and len(value) == num_scales and all(map(_is_grid, value))
+    def is_grid(value: Any) -> bool:
+        return _is_list(value, _is_count) and len(value) == 2 and min(value) > 0
 
     image: dict[str, Schema] = {
         "path": _NAME,
         "sha256": _DIGEST,
         "target": Rule(f"a class index below {num_classes}", lambda value: _is_count(value) and value < num_classes),
-        "blocks": Rule(f"rows and columns of blocks at {num_scales} scales", is_blocks),
+        "blocks": Rule(
+            f"rows and columns of blocks at {num_scales} scales",
+            lambda value: _is_list(value, is_grid) and len(value) == num_scales,
+        ),
     }
-    return {"images": ListOf(image), "skipped": _SKIPPED, "size": _COUNT, "sha256": _DIGEST}
-
-
-def _is_grid(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(_is_count(side) and side for side in value)
+    return {"images": [image], "skipped": [_PAIR], "size": _COUNT, "sha256": _DIGEST}

@@ -2,59 +2,55 @@
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from dctnet.data.images.photo import Decoder, ImageError, Photo
-from dctnet.data.packed.manifest import MAX_BYTES, Manifest, Shard, StoreError, index_file
+from dctnet.data.packed.manifest import Manifest, Shard, StoreError, index_file, read_json
 from dctnet.data.packed.schema import find_fault, index_schema
 from dctnet.data.pixels import chroma_share, compute_channels, cut, pad
-from dctnet.errors import first_line
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK
 from dctnet.io.atomic import atomic_open, atomic_write
-from dctnet.io.canonical_json import dump_json, parse_json
-from dctnet.io.files import open_regular
+from dctnet.io.canonical_json import dump_json
 
 
-@dataclass(frozen=True)
-class PlannedImage:
-    """One image to pack: its file, its class index, and its rows and columns of blocks at each scale."""
+class PlannedImage(NamedTuple):
+    """One image to pack."""
 
-    path: str
+    path: str  # relative to the folder of the photographs
     target: int
-    blocks: tuple[tuple[int, int], ...]
+    blocks: Sequence[Sequence[int]]  # rows and columns at each scale
+    file_size: int
+
+    @property
+    def num_blocks(self) -> int:
+        """Blocks of one channel, at all scales."""
+        return sum(rows * columns for rows, columns in self.blocks)
 
 
 @dataclass(frozen=True)
 class ShardTask:
-    """Everything that determines the bytes of one shard, except the image files themselves.
+    """Everything that determines the bytes of one shard, except the image files themselves."""
 
-    Args:
-        name: Name of the shard's files, without suffix.
-        images: The images, in order.
-        root: The folder to which the paths in the index are relative.
-        channels: Channel indices in the order of storage.
-        steps: Quantization step of each channel.
-        dtype: ``int8`` or ``int16``.
-        decoder: Decoder of JPEG files.
-        on_error: ``stop`` or ``skip``.
-    """
-
-    name: str
-    images: tuple[PlannedImage, ...]
-    root: str
-    channels: tuple[int, ...]
-    steps: tuple[float, ...]
+    name: str  # of the shard's files, without suffix
+    images: list[PlannedImage]
+    root: Path  # of the photographs
+    channels: list[int]  # in the order of storage
+    steps: list[float]  # quantization step of each channel
     dtype: str
     decoder: Decoder
     on_error: str
+
+    @property
+    def size(self) -> int:
+        """Bytes of the shard if no image is skipped."""
+        return sum(image.num_blocks for image in self.images) * len(self.channels) * np.dtype(self.dtype).itemsize
 
 
 def grid(width: int, height: int, scale: int) -> tuple[int, int]:
@@ -64,29 +60,18 @@ def grid(width: int, height: int, scale: int) -> tuple[int, int]:
     return rows, columns
 
 
-def shard_size(task: ShardTask) -> int:
-    """Bytes of a shard if no image is skipped."""
-    blocks = sum(rows * columns for image in task.images for rows, columns in image.blocks)
-    return blocks * len(task.channels) * np.dtype(task.dtype).itemsize
-
-
-def image_coefficients(photo: Photo, blocks: tuple[int, int], channels: Sequence[int]) -> torch.Tensor:
-    """Coefficients of a whole image, resized to a grid of blocks.
-
-    Args:
-        photo: The image.
-        blocks: Rows and columns of blocks.
-        channels: Channel indices in the order of the result.
+def image_coefficients(photo: Photo, blocks: Sequence[int], channels: Sequence[int]) -> torch.Tensor:
+    """Coefficients of a whole image, resized to some rows and columns of blocks.
 
     Returns:
-        Channels (K, rows, columns), float32.
+        Channels (K, rows, columns), float32, in the order of ``channels``.
     """
-    ascending = sorted(channels)
+    rows, columns = blocks
+    channel_set = ChannelSet("packed", tuple(sorted(channels)))
     box = (0.0, 0.0, float(photo.width), float(photo.height))
-    channel_set = ChannelSet("packed", tuple(ascending))
-    padded = pad([cut(photo, box, blocks[1] * BLOCK, blocks[0] * BLOCK, chroma_share(channel_set))])
-    values = compute_channels(padded, (blocks[0], blocks[1]), channel_set)[0]
-    return values[[ascending.index(c) for c in channels]]
+    padded = pad([cut(photo, box, columns * BLOCK, rows * BLOCK, chroma_share(channel_set))])
+    values = compute_channels(padded, (rows, columns), channel_set)[0]
+    return values[[channel_set.indices.index(c) for c in channels]]
 
 
 def shard_images(task: ShardTask) -> Iterator[tuple[dict[str, Any], bytes] | tuple[str, str]]:
@@ -100,28 +85,24 @@ def shard_images(task: ShardTask) -> Iterator[tuple[dict[str, Any], bytes] | tup
     Raises:
         ImageError: A file cannot be used, and ``on_error`` is ``stop``.
     """
-    levels = np.iinfo(task.dtype).max
+    levels, dtype = np.iinfo(task.dtype).max, np.dtype(task.dtype).newbyteorder("<")
     steps = torch.tensor(task.steps)[:, None, None]
-    for image in task.images:
-        relative = os.path.relpath(image.path, task.root)
+    for path, target, blocks, _ in task.images:
+        source = task.root / path
         try:
-            photo = Photo(image.path, task.decoder)
-            if any(grid(photo.width, photo.height, min(shape) * BLOCK) != shape for shape in image.blocks):
-                raise ImageError(image.path, f"{photo.width}×{photo.height} pixels, not the size when it was planned")
-            values = [image_coefficients(photo, shape, task.channels) for shape in image.blocks]
+            photo = Photo(source, task.decoder)
+            if any(grid(photo.width, photo.height, min(shape) * BLOCK) != tuple(shape) for shape in blocks):
+                raise ImageError(source, f"{photo.width}×{photo.height} pixels, not the size when it was planned")
+            values = [image_coefficients(photo, shape, task.channels) for shape in blocks]
         except ImageError as error:
             if task.on_error == "stop":
                 raise error.with_advice() from error
-            yield relative, error.reason
+            yield path, error.reason
             continue
-        quantized = [torch.round(v / steps).clamp(-levels, levels).numpy().astype(task.dtype) for v in values]
-        entry = {
-            "path": relative,
-            "sha256": hashlib.sha256(photo.data).hexdigest(),
-            "target": image.target,
-            "blocks": image.blocks,
-        }
-        yield entry, b"".join(q.astype(q.dtype.newbyteorder("<")).tobytes() for q in quantized)
+        quantized = [torch.round(v / steps).clamp(-levels, levels).numpy().astype(dtype) for v in values]
+        digest = hashlib.sha256(photo.data).hexdigest()
+        entry = {"path": path, "sha256": digest, "target": target, "blocks": blocks}
+        yield entry, b"".join(array.tobytes() for array in quantized)
 
 
 def write_shard(task: ShardTask, folder: Path) -> None:
@@ -145,36 +126,23 @@ def write_shard(task: ShardTask, folder: Path) -> None:
     atomic_write(folder / f"{task.name}.json", dump_json(index))
 
 
-def is_complete(task: ShardTask, folder: Path, shard: Shard | None = None) -> bool:
+def is_complete(task: ShardTask, folder: Path, index_sha256: str | None = None) -> bool:
     """Returns whether both files of a shard exist and match the task; the coefficients are not read.
 
-    Args:
-        task: The planned shard.
-        folder: The store's folder.
-        shard: The shard in the manifest, if there is one; the index must then have the checksum given there.
+    The index must have each planned image, either with the planned target and blocks or as skipped.
     """
-    index, coefficients = folder / f"{task.name}.json", folder / f"{task.name}.bin"
-    if not index.is_file() or not coefficients.is_file():
-        return False
-    raw = index.read_bytes()
-    if shard is not None and hashlib.sha256(raw).hexdigest() != shard.index_sha256:
-        return False
+    coefficients = folder / f"{task.name}.bin"
     try:
-        content = parse_json(raw)
-    except (ValueError, RecursionError):
+        index = read_json(folder / f"{task.name}.json", index_sha256)
+    except StoreError:
         return False
-    return _matches(content, task) and content["size"] == coefficients.stat().st_size
-
-
-def _matches(index: Any, task: ShardTask) -> bool:
-    """Returns whether an index has each planned image, either with the planned target and blocks or as skipped."""
-    num_classes = 1 + max(image.target for image in task.images)
-    if find_fault(index, index_schema(len(task.images[0].blocks), num_classes)):
+    schema = index_schema(len(task.images[0].blocks), 1 + max(image.target for image in task.images))
+    if find_fault(index, schema) or not coefficients.is_file():
         return False
-    planned = {os.path.relpath(i.path, task.root): [i.target, [*map(list, i.blocks)]] for i in task.images}
-    found = {image["path"]: [image["target"], image["blocks"]] for image in index["images"]}
-    listed = found.keys() | dict(index["skipped"]).keys()
-    return listed == planned.keys() and planned == {**planned, **found}
+    planned = {image.path: (image.target, image.blocks) for image in task.images}
+    found = {image["path"]: (image["target"], image["blocks"]) for image in index["images"]}
+    complete = planned == {**planned, **found} and planned.keys() == found.keys() | dict(index["skipped"]).keys()
+    return complete and index["size"] == coefficients.stat().st_size
 
 
 def read_index(manifest: Manifest, shard: Shard) -> list[dict[str, Any]]:
@@ -188,17 +156,7 @@ def read_index(manifest: Manifest, shard: Shard) -> list[dict[str, Any]]:
         StoreError: The index was changed or does not match the size of the shard.
     """
     path = index_file(manifest.root, shard)
-    try:
-        with open_regular(path, MAX_BYTES) as file:
-            raw = file.read()
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {first_line(error)}") from error
-    if hashlib.sha256(raw).hexdigest() != shard.index_sha256:
-        raise StoreError(f"{path}: the checksum is not the one in the manifest: changed, damaged or of another store")
-    try:
-        index = parse_json(raw)
-    except (ValueError, RecursionError) as error:
-        raise StoreError(f"{path}: not JSON: {first_line(error)}") from error
+    index = read_json(path, shard.index_sha256)
     num_scales = next(len(split.scales) for split in manifest.splits.values() if shard in split.shards)
     if fault := find_fault(index, index_schema(num_scales, len(manifest.classes))):
         raise StoreError(f"{path}: {fault}")

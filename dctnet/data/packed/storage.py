@@ -35,12 +35,9 @@ class SplitStorage:
     """The coefficients of a split. Files are opened or read at first use.
 
     Args:
-        manifest: Manifest of the store.
-        split: ``train``, ``val`` or ``test``.
-        layout: Where the images are stored, at the scales in use. Adapted to what is kept in memory.
+        layout: Where the images are stored, at the scales in use. Adapted to the part that is kept in memory.
         prefix: Number of stored channels in use, counted from the first.
         size: Side of the crops in blocks.
-        residency: ``disk``, ``ram`` or ``device``.
     """
 
     def __init__(
@@ -48,25 +45,20 @@ class SplitStorage:
     ) -> None:
         self.manifest, self.split, self.layout = manifest, split, layout
         self.prefix, self.size, self.residency = prefix, size, residency
+        self._dtype = manifest.dtype.newbyteorder("<")
         self._arrays: list[np.ndarray] = []
         self._maps: list[mmap.mmap | None] = []
-        self._flat: Tensor | None = None
+        self._flat = torch.empty(0)
         self._offsets: np.ndarray | None = None
 
-    def open(self) -> None:
-        """Maps or reads the shards. Later calls do nothing.
-
-        Raises:
-            StoreError: The shards do not fit into memory, or were changed.
-        """
+    def _open(self) -> None:
         if self._offsets is not None:
             return
         shards = pick_split(self.manifest, self.split).shards
         if self.residency == "disk":
             _raise_file_limit(len(shards))
             self._maps = [self._map(shard) for shard in shards]
-            dtype = self.manifest.dtype.newbyteorder("<")
-            self._arrays = [np.frombuffer(m, dtype) if m is not None else np.empty(0, dtype) for m in self._maps]
+            self._arrays = [np.frombuffer(m or b"", self._dtype) for m in self._maps]
         else:
             total, available = sum(s.size for s in shards), physical_memory()
             if total > available:
@@ -77,6 +69,9 @@ class SplitStorage:
             self._arrays = [self._compact(i, self._read(shard)) for i, shard in enumerate(shards)]
         # Offset of each shard in the concatenation of all.
         self._offsets = np.cumsum([0, *(array.size for array in self._arrays)])[:-1]
+        if self.residency == "device":
+            arrays, self._arrays = self._arrays, []
+            self._flat = torch.from_numpy(np.concatenate(arrays) if len(arrays) > 1 else arrays[0])
 
     def _map(self, shard: Shard) -> mmap.mmap | None:
         if not shard.size:  # all of its images were skipped; an empty file cannot be mapped
@@ -85,7 +80,7 @@ class SplitStorage:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def _read(self, shard: Shard) -> np.ndarray:
-        content = np.fromfile(shard_file(self.manifest.root, shard), self.manifest.dtype.newbyteorder("<"))
+        content = np.fromfile(shard_file(self.manifest.root, shard), self._dtype)
         if hashlib.sha256(content.data).hexdigest() != shard.sha256:
             raise changed_error(self.manifest.root, shard)
         return content
@@ -116,8 +111,11 @@ class SplitStorage:
 
         Returns:
             Integers (N, prefix, size, size).
+
+        Raises:
+            StoreError: The shards do not fit into memory, or were changed.
         """
-        self.open()
+        self._open()
         batch = np.empty((len(images), self.prefix, self.size, self.size), self.manifest.dtype)
         blocks = self.layout.blocks[images, scale]
         lengths = blocks.prod(1) * self.prefix
@@ -143,24 +141,16 @@ class SplitStorage:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The first element of each crop in the concatenation of all shards (N,), and its image's blocks (N, 2).
 
-        Args:
-            images: As for :meth:`cut`.
-            scale: As for :meth:`cut`.
-            top: As for :meth:`cut`.
-            left: As for :meth:`cut`.
+        Arguments and errors are those of :meth:`cut`.
         """
-        self.open()
+        self._open()
         assert self._offsets is not None
         blocks = self.layout.blocks[images, scale]
         start = self._offsets[self.layout.shard[images]] + self.layout.start[images, scale]
         return start + top * blocks[:, 1] + left, blocks
 
     def gather(self, corner: Tensor, blocks: Tensor) -> Tensor:
-        """Cuts crops on the device of ``corner``, and moves the coefficients there at the first call.
-
-        Args:
-            corner: As from :meth:`locate`.
-            blocks: As from :meth:`locate`.
+        """Cuts the crops found by :meth:`locate`, on the device of ``corner``; moves all coefficients there first.
 
         Returns:
             Integers (N, prefix, size, size).
@@ -168,26 +158,23 @@ class SplitStorage:
         Raises:
             StoreError: The coefficients do not fit on the device.
         """
-        if self._flat is None or self._flat.device != corner.device:  # statistics are computed on the CPU first
-            self._flat = self._move(corner.device)
+        self._open()
+        if self._flat.device != corner.device:  # statistics are computed on the CPU first
+            self._flat = self._move(self._flat, corner.device)
         step = torch.arange(max(self.size, self.prefix), device=corner.device)
         rows, columns = (blocks[:, axis, None, None, None] for axis in (0, 1))
         x, y, channel = step[: self.size], step[: self.size, None], step[: self.prefix, None, None]
         return self._flat[corner[:, None, None, None] + (channel * rows + y) * columns + x]
 
-    def _move(self, device: torch.device) -> Tensor:
-        if self._flat is None:
-            self.open()
-            arrays, self._arrays = self._arrays, []  # frees the copy in memory
-            self._flat = torch.from_numpy(np.concatenate(arrays) if len(arrays) > 1 else arrays[0])
+    def _move(self, values: Tensor, device: torch.device) -> Tensor:
         if device.type == "cuda":
             free = torch.cuda.mem_get_info(device)[0]
-            if self._flat.nbytes > 0.9 * free:  # leaves some memory for the network
+            if values.nbytes > 0.9 * free:  # leaves some memory for the network
                 raise StoreError(
-                    f"{self.manifest.root}: {self._flat.nbytes / 1e9:.2f} GB of {self.split} do not fit on {device}, "
+                    f"{self.manifest.root}: {values.nbytes / 1e9:.2f} GB of {self.split} do not fit on {device}, "
                     f"{free / 1e9:.2f} GB are free: --data.residency ram or disk"
                 )
-        return self._flat.to(device)
+        return values.to(device)
 
 
 def _raise_file_limit(count: int) -> None:

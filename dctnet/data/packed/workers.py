@@ -13,20 +13,20 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from dctnet.data.packed.shard import ShardTask, one_thread, shard_images, shard_size, write_shard
+from dctnet.data.packed.shard import ShardTask, one_thread, shard_images, write_shard
 from dctnet.errors import UserError
 
 
 def estimate_seconds(tasks: list[ShardTask], workers: int) -> float:
     """Estimates the time to write some shards, by transforming up to 32 images of the largest."""
-    largest = max(tasks, key=shard_size)
+    largest = max(tasks, key=lambda task: task.size)
     sample = dataclasses.replace(largest, images=largest.images[:: max(1, len(largest.images) // 16)], on_error="skip")
     started = time.perf_counter()
     with one_thread():
         list(shard_images(sample))
-    seconds_per_byte = (time.perf_counter() - started) / shard_size(sample)
+    seconds_per_byte = (time.perf_counter() - started) / sample.size
     # A single shard is never split between workers. Starting a worker takes some seconds.
-    critical = max(sum(map(shard_size, tasks)) / workers, shard_size(largest))
+    critical = max(sum(task.size for task in tasks) / workers, largest.size)
     return seconds_per_byte * critical + (5 if workers > 1 else 0)
 
 

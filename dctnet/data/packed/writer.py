@@ -2,21 +2,19 @@
 
 import contextlib
 import errno
-import hashlib
 import os
 import re
 import shutil
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from dctnet.data.config_checks import check_data_options
 from dctnet.data.images.photo import choose_decoder
-from dctnet.data.packed.manifest import MANIFEST, PLAN, Shard, dump_manifest, is_store, read_manifest
+from dctnet.data.packed.manifest import MANIFEST, PLAN, Shard, dump_manifest, is_store, read_json, read_manifest
 from dctnet.data.packed.plan import choose_scales, make_plan, make_tasks, resume_or_create_plan
-from dctnet.data.packed.shard import ShardTask, is_complete, shard_size
+from dctnet.data.packed.shard import ShardTask, is_complete
 from dctnet.data.packed.verify import is_intact
 from dctnet.data.packed.workers import estimate_seconds, write_shards
 from dctnet.data.sources import PhotoSource
@@ -24,7 +22,7 @@ from dctnet.errors import UserError, first_line, printable
 from dctnet.frequency.maskfile import keep_probability, resolve_channels
 from dctnet.frequency.selections import rank_channels
 from dctnet.io.atomic import atomic_write
-from dctnet.io.canonical_json import parse_json
+from dctnet.io.files import file_sha256
 
 # Parameters of pack() that are --data.NAME on the command line.
 DATA_OPTIONS = (
@@ -101,9 +99,7 @@ def pack(
         raise UserError(f"--workers and --shard_bytes must be at least 1, got {workers} and {shard_bytes}")
     folder, reader = Path(out), choose_decoder(decoder)
     ranked = rank_channels(resolve_channels(channels), keep_probability(channels))
-    source = PhotoSource(
-        src, download=None, classes=classes, val_fraction=val_fraction, per_class=per_class, warn=warnings.warn
-    )
+    source = PhotoSource(src, classes=classes, val_fraction=val_fraction, per_class=per_class)
     if folder.resolve().is_relative_to(source.root.resolve()):
         raise UserError(f"{out}: lies within {src} and would become one of its classes; choose a folder outside")
     split_scales = choose_scales(image_size, crop_fraction, min_scale, scales)
@@ -178,14 +174,14 @@ def _find_missing(folder: Path, tasks: list[ShardTask]) -> list[ShardTask]:
     if not (folder / MANIFEST).is_file():
         return [task for task in tasks if not is_complete(task, folder)]
     shards = {s.name: s for split in read_manifest(folder, files=False).splits.values() for s in split.shards}
-    missing = [task for task in tasks if not is_complete(task, folder, shards[task.name])]
+    missing = [task for task in tasks if not is_complete(task, folder, shards[task.name].index_sha256)]
     if missing:  # The manifest will be written again, so the other shards must match it byte for byte.
         missing += [task for task in tasks if task not in missing and not is_intact(folder, shards[task.name])]
     return missing
 
 
 def _print_plan(plan: dict[str, Any], tasks: list[ShardTask], missing: list[ShardTask], workers: int) -> None:
-    size = sum(map(shard_size, tasks))
+    size = sum(task.size for task in tasks)
     images = sum(len(task.images) for task in missing)
     seconds = estimate_seconds(missing, workers) if missing else 0.0
     kept = f"; {len(tasks) - len(missing)} shards are already complete" if len(missing) < len(tasks) else ""
@@ -199,7 +195,7 @@ def _print_plan(plan: dict[str, Any], tasks: list[ShardTask], missing: list[Shar
 
 
 def _check_free_space(missing: list[ShardTask], folder: Path) -> None:
-    needed, free = sum(map(shard_size, missing)), shutil.disk_usage(folder).free
+    needed, free = sum(task.size for task in missing), shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(f"{folder}: {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free on that disk")
 
@@ -208,7 +204,7 @@ def _finish(plan: dict[str, Any], tasks: list[ShardTask], folder: Path, root: Pa
     """Writes the manifest and prints the skipped files; returns the number of images."""
     splits: dict[str, Any] = {}
     for name, split in plan["splits"].items():
-        shards, skipped = [], [tuple(pair) for pair in split["skipped"]]
+        shards, skipped = [], [*split["skipped"]]
         for task in tasks:
             if task.name.startswith(f"{name}-"):
                 shard, left_out = _summarize_shard(task.name, folder)
@@ -226,12 +222,12 @@ def _finish(plan: dict[str, Any], tasks: list[ShardTask], folder: Path, root: Pa
     return sum(shard["images"] for split in splits.values() for shard in split["shards"])
 
 
-def _summarize_shard(name: str, folder: Path) -> tuple[Shard, list[tuple[str, str]]]:
+def _summarize_shard(name: str, folder: Path) -> tuple[Shard, list[list[str]]]:
     """The manifest's entry for a shard, and path and reason of its skipped files."""
-    raw = (folder / f"{name}.json").read_bytes()
-    index = parse_json(raw)
-    shard = Shard(name, index["size"], index["sha256"], hashlib.sha256(raw).hexdigest(), len(index["images"]))
-    return shard, [tuple(pair) for pair in index["skipped"]]
+    path = folder / f"{name}.json"
+    index = read_json(path)
+    shard = Shard(name, index["size"], index["sha256"], file_sha256(path), len(index["images"]))
+    return shard, index["skipped"]
 
 
 def _print_skipped(skipped: list[tuple[str, str, str]], folder: Path) -> None:

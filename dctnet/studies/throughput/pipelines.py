@@ -131,7 +131,7 @@ def _packed_pipelines(photographs: list[str], channel_set: ChannelSet, size: int
     manifest = read_manifest(store)
 
     def read(manifest: Manifest, residency: Any, on_device: bool = False) -> Pass:
-        dataset = PackedDataset(manifest, "train", channel_set, size, True, 0, residency, 0)
+        dataset = PackedDataset(manifest, "train", channel_set, size, 1.0, residency, 0)
 
         def load(number: int, batch: list[int]) -> dict[str, Tensor]:
             return dataset.__getitems__([(number, i) for i in batch])["payload"]

@@ -5,7 +5,7 @@ import pytest
 
 from dctnet.data.images.photo import ImageError
 from dctnet.data.packed.plan import choose_scales, fingerprint, make_plan, make_tasks
-from dctnet.data.packed.shard import grid, shard_size
+from dctnet.data.packed.shard import grid
 from dctnet.data.sources import PhotoSource
 from dctnet.errors import UserError
 
@@ -60,9 +60,9 @@ def test_shards_have_all_images_in_order_and_at_most_the_given_size(photos, dtyp
     for split in ("train", "val"):
         own = [task for task in tasks if task.name.startswith(f"{split}-")]
         files = PhotoSource(str(photos)).files(split)
-        assert [image.path for task in own for image in task.images] == list(files.paths)
+        assert [str(photos / image.path) for task in own for image in task.images] == list(files.paths)
         assert [image.target for task in own for image in task.images] == list(files.targets)
-        assert all(shard_size(task) <= shard_bytes or len(task.images) == 1 for task in own)
+        assert all(task.size <= shard_bytes or len(task.images) == 1 for task in own)
     assert (len(tasks) == 2) == (shard_bytes == 1 << 20)
 
 

@@ -114,7 +114,7 @@ def test_training_crops_are_windows_of_what_is_stored(store, channels):
 
 def test_scales_positions_and_flips_are_equally_likely(store):
     manifest = read_manifest(store)
-    dataset = PackedDataset(manifest, "train", choose_channels(manifest, None), 32, True, 0, "disk", 0)
+    dataset = PackedDataset(manifest, "train", choose_channels(manifest, None), 32, 1.0, "disk", 0)
     indices = np.arange(len(dataset))
     draws = [dataset._draw(epoch, indices) for epoch in range(200)]
     scale, top, left, flip = (np.concatenate(part) for part in zip(*draws, strict=True))
@@ -159,7 +159,7 @@ def test_batches_do_not_depend_on_the_residency(store, residency, options):
 
 def test_store_is_moved_to_the_device_of_the_payload(store):
     manifest = read_manifest(store)
-    dataset = PackedDataset(manifest, "train", choose_channels(manifest, None), 32, True, 0, "device", 0)
+    dataset = PackedDataset(manifest, "train", choose_channels(manifest, None), 32, 1.0, "device", 0)
     payload = dataset.__getitems__([(0, 0), (0, 1)])["payload"]
     before = dataset.to_device(payload)
     # The CPU serves statistics before the trainer moves to its device, for which meta is used here.
@@ -280,6 +280,6 @@ def test_shard_whose_images_were_all_skipped_is_read(own_photos, tmp_path, resid
     damaged.write_bytes(damaged.read_bytes()[:-300])
     root = pack_small(own_photos, tmp_path / "out", on_error="skip", shard_bytes=1)
     assert any(path.stat().st_size == 0 for path in root.glob("train-*.bin"))
-    dataset = PackedDataset(read_manifest(root), "train", ChannelSet("one", (0,)), 32, True, 0, residency, 0)
+    dataset = PackedDataset(read_manifest(root), "train", ChannelSet("one", (0,)), 32, 1.0, residency, 0)
     batch = dataset.__getitems__([(0, i) for i in range(17)])
     assert dataset.to_device(batch["payload"]).shape == (17, 1, SIDE, SIDE)

@@ -268,7 +268,7 @@ def test_photograph_that_changed_its_size_after_the_plan_is_refused(own_photos, 
 
     def turned(path, decoder):
         photo = real(path, decoder)
-        if path == changed:
+        if str(path) == changed:
             photo.width, photo.height = 10 * photo.height, photo.width
         return photo
 
