@@ -120,25 +120,23 @@ def _is_readable(path: str) -> bool:
 
 def _measure(pipelines: dict[str, Pass], count: int, rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
     """Seconds per image of each pipeline in each round, and bytes per image; the first pass is a warm-up."""
-    repeats: dict[str, int] = {}
-    sizes: dict[str, float] = {}
-    for name, run in pipelines.items():
-        if isinstance(run, ColdPass):
-            run.prepare()
-        started = time.perf_counter()
-        sizes[name] = run(0) / count
-        once = time.perf_counter() - started
-        repeats[name] = 1 if isinstance(run, ColdPass) else max(1, int(_MIN_SECONDS / once))
+    warm_up = {name: _time(run, range(1)) for name, run in pipelines.items()}
     seconds: dict[str, list[float]] = {name: [] for name in pipelines}
     for number in tqdm(range(1, rounds + 1), desc="rounds"):
         for name, run in pipelines.items():
-            if isinstance(run, ColdPass):
-                run.prepare()
-            started = time.perf_counter()
-            for repeat in range(repeats[name]):
-                run(number * 1000 + repeat)
-            seconds[name].append((time.perf_counter() - started) / repeats[name] / count)
-    return seconds, sizes
+            repeats = 1 if isinstance(run, ColdPass) else max(1, int(_MIN_SECONDS / warm_up[name][0]))
+            seconds[name].append(_time(run, range(number * 1000, number * 1000 + repeats))[0] / count)
+    return seconds, {name: size / count for name, (_, size) in warm_up.items()}
+
+
+def _time(run: Pass, numbers: range) -> tuple[float, int]:
+    """Mean seconds and bytes of a pass."""
+    if isinstance(run, ColdPass):
+        run.prepare()
+    started = time.perf_counter()
+    for number in numbers:
+        size = run(number)
+    return (time.perf_counter() - started) / len(numbers), size
 
 
 def _report(
@@ -200,24 +198,18 @@ def _table(report: dict[str, Any]) -> str:
 
 
 def draw_bars(report: dict[str, Any], path: Path) -> None:
-    """Draws a bar chart of images per second, with the ratio next to each bar.
-
-    Args:
-        report: The content of ``throughput.json``.
-        path: The PNG file to write.
-    """
+    """Draws images per second with ratios as a bar chart from the content of ``throughput.json``."""
     from matplotlib.figure import Figure
 
-    rows = list(report["paths"].items())[::-1]
+    rows = dict(reversed(report["paths"].items()))
     figure = Figure(figsize=(9, 0.5 * len(rows) + 1.8), layout="constrained")
     axes = figure.subplots()
-    rates = [row["images_per_second"] for _, row in rows]
-    colours = ["#999999" if name.startswith("rgb") else "#2a6f97" for name, _ in rows]
-    axes.barh([_LABELS[name] for name, _ in rows], rates, color=colours)
+    rates = [row["images_per_second"] for row in rows.values()]
+    colours = ["#999999" if name.startswith("rgb") else "#2a6f97" for name in rows]
+    bars = axes.barh([_LABELS[name] for name in rows], rates, color=colours)
+    axes.bar_label(bars, [f"{row['ratio']:.2f}×" for row in rows.values()], padding=4)
     axes.set_xscale("log")
     axes.set_xlim(min(rates) / 2, max(rates) * 4)
-    for place, (_, row) in enumerate(rows):
-        axes.text(row["images_per_second"] * 1.08, place, f"{row['ratio']:.2f}×", va="center")
     axes.set_xlabel("images per second on one thread, logarithmic; × torchvision's RGB")
     photographs = f"{report['images']} photographs of {Path(report['data']).name}"
     title = f"{report['channels']} at {report['image_size']} px, {photographs}"

@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from dctnet.errors import UserError, no_folder, printable
-from dctnet.studies.accuracy.provenance import ENERGY, FAILURES, GRID, read_yaml
+from dctnet.studies.accuracy.provenance import ENERGY, FAILURES, GRID, RANKING, read_yaml
 from dctnet.studies.accuracy.report.arms import (
     Arm,
     compared_baselines,
@@ -15,17 +15,12 @@ from dctnet.studies.accuracy.report.arms import (
     pareto_front,
     verdict,
 )
-from dctnet.studies.accuracy.report.facts import describe_runs
-from dctnet.studies.accuracy.report.figures.channels import plot_channels
-from dctnet.studies.accuracy.report.figures.cost import BYTES, GMAC, plot_cost
-from dctnet.studies.accuracy.report.figures.differences import plot_differences
-from dctnet.studies.accuracy.report.figures.ranking import plot_ranking
-from dctnet.studies.accuracy.report.figures.series import SERIES
-from dctnet.studies.accuracy.report.inputs import read_energy, read_failures, read_ranking
-from dctnet.studies.accuracy.report.summary import FEW, summarise
+from dctnet.studies.accuracy.report.facts import FEW, describe_runs, lookup, read_failures, summarise
+from dctnet.studies.accuracy.report.figures import BYTES, GMAC, plot_channels, plot_cost, plot_differences
+from dctnet.studies.accuracy.report.ranking import plot_ranking, read_energy, read_ranking
+from dctnet.studies.accuracy.report.series import SERIES
 from dctnet.studies.bootstrap import RESAMPLES
-from dctnet.studies.page.figures import Plot, render_plots, shorten
-from dctnet.studies.page.page import write_page
+from dctnet.studies.page.page import Plot, render_plots, shorten, write_page
 from dctnet.studies.rows import ROWS, read_rows
 
 
@@ -60,7 +55,9 @@ def write_report(out: Path) -> Path:
         raise UserError(f"{out / ROWS}: no finished run, so nothing to report")
     options = read_yaml(out / GRID) if (out / GRID).exists() else {}
     failures, energy = read_failures(out / FAILURES), read_energy(out / ENERGY)
-    probability, arms = read_ranking(out, options), group_arms(rows)
+    mask = lookup(options, "ranking", "mask")
+    probability = read_ranking(out / RANKING, None if mask is None else str(mask))
+    arms = group_arms(rows)
     plots = [plot_channels(arms), plot_cost(arms, GMAC), plot_cost(arms, BYTES)]
     if probability is not None or energy is not None:
         outlined = {method: _largest_selection(arms, method) for method in ("learned", "energy")}

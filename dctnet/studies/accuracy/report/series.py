@@ -1,10 +1,10 @@
 """Names, colours and markers of the selection methods, the same in all figures."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dctnet.studies.accuracy.report.arms import Arm
-from dctnet.studies.page.figures import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILLION, Style, shorten
+from dctnet.studies.page.page import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VERMILLION, Style, shorten
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ _VARIANT_MARKERS = ">dHp<8"
 
 def series_of(arm: Arm) -> Series:
     """The series of an arm; an unknown method is drawn in grey."""
-    return SERIES.get(arm.first.choose, Series(shorten(arm.first.choose), "unknown to this version", GREY, "."))
+    return SERIES.get(arm.first.choose, Series(shorten(arm.first.choose, 20), "unknown to this version", GREY, "."))
 
 
 def order_of(arm: Arm) -> int:
@@ -72,25 +72,18 @@ def legend_name(arm: Arm) -> str:
     return f"{series_of(arm).name}, {label}" if label else series_of(arm).name
 
 
-def variant_markers(arms: Iterable[Arm]) -> dict[str, str]:
-    """A marker for each label."""
+def marks(arms: Sequence[Arm]) -> dict[str, Style]:
+    """Styles of the marks by legend name: filled for channels, hollow for pixels and variants."""
+    found = {}
     labels = sorted({arm.first.label for arm in arms} - {""})
-    return {label: _VARIANT_MARKERS[i % len(_VARIANT_MARKERS)] for i, label in enumerate(labels)}
-
-
-def mark(arm: Arm, variants: dict[str, str]) -> Style:
-    """Style of an arm's mark: filled for channels, hollow for pixels and variants.
-
-    Args:
-        arm: The arm.
-        variants: Markers of the variants.
-    """
-    series = series_of(arm)
-    marker = variants.get(arm.first.label, series.marker)
-    return {
-        "marker": marker,
-        "color": series.colour,
-        "markerfacecolor": "none" if arm.first.channels == 0 or arm.first.label else series.colour,
-        "markersize": 10 if marker in "*P" else 7,
-        "linestyle": "none",
-    }
+    for arm in sorted(arms, key=order_of):
+        series, label = series_of(arm), arm.first.label
+        marker = _VARIANT_MARKERS[labels.index(label) % len(_VARIANT_MARKERS)] if label else series.marker
+        found[legend_name(arm)] = {
+            "marker": marker,
+            "color": series.colour,
+            "markerfacecolor": "none" if arm.first.channels == 0 or label else series.colour,
+            "markersize": 10 if marker in "*P" else 7,
+            "linestyle": "none",
+        }
+    return found
