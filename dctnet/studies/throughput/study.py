@@ -22,7 +22,6 @@ from dctnet.data.packed.manifest import is_store
 from dctnet.data.packed.shard import one_thread
 from dctnet.data.planted import make_planted
 from dctnet.errors import UserError, did_you_mean_path, no_folder, printable
-from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import resolve_channels
 from dctnet.studies.throughput.pipelines import RGB_SIZE, ColdPass, Pass, make_pipelines
@@ -81,7 +80,16 @@ def throughput(
         photographs = _choose(Path(root) if root else make_planted(Path(folder, "planted"), 0, 40, 1), images)
         pipelines = make_pipelines(photographs, channel_set, image_size, Path(folder))
         seconds, sizes = _measure(pipelines, len(photographs), rounds)
-        report = _report(seconds, sizes, photographs, root, channel_set, image_size, rounds)
+        report = {
+            **_describe(photographs),
+            "data": printable(root or "planted"),
+            "channels": printable(channel_set.name),
+            "image_size": image_size,
+            "rounds": rounds,
+            "paths": {
+                name: _result(seconds[name], seconds[REFERENCE], sizes[name]) for name in _LABELS if name in seconds
+            },
+        }
     print(_table(report))
     if out is not None:
         Path(out).mkdir(exist_ok=True)
@@ -139,42 +147,29 @@ def _time(run: Pass, numbers: range) -> tuple[float, int]:
     return (time.perf_counter() - started) / len(numbers), size
 
 
-def _report(
-    seconds: dict[str, list[float]],
-    sizes: dict[str, float],
-    photographs: list[str],
-    root: str | None,
-    channel_set: ChannelSet,
-    image_size: int,
-    rounds: int,
-) -> dict[str, Any]:
+def _describe(photographs: list[str]) -> dict[str, Any]:
+    """Machine, versions and photographs of the report."""
     pixels = [photo.width * photo.height for photo in map(Photo, photographs)]
-    reference = seconds[REFERENCE]
     return {
         "machine": _machine(),
         "versions": {"dctnet": __version__, **{p: version(p) for p in ("torch", "torchvision", "numpy", "pillow")}},
         "decoder": describe_decoder(choose_decoder("auto")),
         "images": len(photographs),
-        "data": printable(root or "planted"),
         "mean_pixels": round(statistics.mean(pixels)),
         "mean_file_bytes": round(statistics.mean(os.path.getsize(path) for path in photographs)),
-        "channels": printable(channel_set.name),
-        "image_size": image_size,
-        "rounds": rounds,
-        "paths": {
-            name: {
-                "images_per_second": round(1 / statistics.median(seconds[name]), 1),
-                "ratio": round(statistics.median(r / own for r, own in zip(reference, seconds[name], strict=True)), 3),
-                "bytes_per_image": round(sizes[name]),
-            }
-            for name in _LABELS
-            if name in seconds
-        },
+    }
+
+
+def _result(seconds: list[float], reference: list[float], size: float) -> dict[str, float]:
+    """Result of one pipeline, from its seconds per image and those of the reference in each round."""
+    return {
+        "images_per_second": round(1 / statistics.median(seconds), 1),
+        "ratio": round(statistics.median(r / own for r, own in zip(reference, seconds, strict=True)), 3),
+        "bytes_per_image": round(size),
     }
 
 
 def _machine() -> str:
-    """Processor, number of cores and GPU."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
@@ -183,9 +178,9 @@ def _machine() -> str:
 
 
 def _table(report: dict[str, Any]) -> str:
+    mean = f"mean {report['mean_pixels']:,} pixels, {report['mean_file_bytes']:,} bytes"
     lines = [
-        f"{report['images']} photographs of {report['data']}, mean {report['mean_pixels']:,} pixels, "
-        f"{report['mean_file_bytes']:,} bytes",
+        f"{report['images']} photographs of {report['data']}, {mean}",
         f"{report['channels']} at {report['image_size']} px against RGB at {RGB_SIZE}",
         f"{report['machine']}; one thread per pipeline, median of {report['rounds']} rounds; {report['decoder']}",
         "",
