@@ -53,19 +53,12 @@ Style = dict[str, Any]  # keyword arguments of matplotlib
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure of a page.
+    """A figure of a page."""
 
-    Args:
-        name: Name of its files without suffix, and prefix of its ids in the page.
-        alternative: Text alternative for screen readers.
-        draw: Draws the figure; called with the style of the page.
-        numbers: The plotted numbers, header first.
-    """
-
-    name: str
-    alternative: str
-    draw: Callable[[], Figure]
-    numbers: Sequence[Sequence[str | int | float]]
+    name: str  # of its files without suffix, and prefix of its ids in the page
+    alternative: str  # text alternative for screen readers
+    draw: Callable[[], Figure]  # called with the style of the page
+    numbers: Sequence[Sequence[str | int | float]]  # the plotted numbers, header first
 
 
 def new_figure(height: float) -> Figure:

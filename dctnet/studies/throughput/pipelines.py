@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def make_pipelines(photographs: list[str], channel_set: ChannelSet, size: int, f
         photographs: JPEG files that every pipeline can read.
         channel_set: The channels to compute.
         size: Side of the crops in source pixels; crops of RGB have ``RGB_SIZE``.
-        folder: An empty folder for a packed store.
+        folder: A folder for a packed store.
     """
     decoder, crop = choose_decoder("auto"), TrainCrop(_MIN_SCALE)
     on_device = ChannelReader(crop, size, channel_set, "device")
@@ -149,22 +150,23 @@ def _packed_pipelines(photographs: list[str], channel_set: ChannelSet, size: int
     return pipelines
 
 
+@dataclass
 class ColdPass:
     """A pass over a store that is not in the page cache; ``open_pass`` opens the store for one pass."""
 
-    def __init__(self, manifest: Manifest, open_pass: Callable[[], Pass]) -> None:
-        self.manifest, self.open_pass = manifest, open_pass
-        self._run: Pass | None = None
+    manifest: Manifest
+    open_pass: Callable[[], Pass]
+    run: Pass | None = None
 
     def prepare(self) -> None:
         """Drops the store from the page cache and opens it again; not part of the measurement."""
-        self._run = None  # mapped pages are not dropped
+        self.run = None  # mapped pages are not dropped
         for shard in pick_split(self.manifest, "train").shards:
             with open(shard_file(self.manifest.root, shard), "rb") as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        self._run = self.open_pass()
+        self.run = self.open_pass()
 
     def __call__(self, number: int) -> int:
         """Runs the pass; once after each :meth:`prepare`."""
-        assert self._run is not None
-        return self._run(number)
+        assert self.run is not None
+        return self.run(number)

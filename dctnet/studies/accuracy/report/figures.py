@@ -1,7 +1,6 @@
-"""Accuracy against channels and against cost, and differences to the baselines."""
+"""Accuracy against channels and against cost, and differences to the baselines; arms are the most accurate first."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,6 +13,8 @@ from dctnet.studies.accuracy.report.series import SERIES, legend_name, marks, or
 from dctnet.studies.page import page
 from dctnet.studies.page.page import Numbers, Plot, Style, add_legend, new_figure, shorten
 
+# Costs of an image by column of the rows: label with the unit, and factor to that unit.
+COSTS = {"gmac": ("GMAC an image", 1.0), "bytes": ("kilobytes an image, before compression", 1e-3)}
 # Series with the same number of channels are drawn side by side. Horizontal distances in octaves: between two series,
 # and between the first and the last; 24 and 32 channels must stay apart.
 _APART, _SPREAD = 0.11, 0.35
@@ -26,11 +27,7 @@ _VERDICTS: dict[str, Style] = {
 
 
 def plot_channels(arms: Sequence[Arm]) -> Plot:
-    """A line for each selection method and variant; horizontal lines for the pixel baselines.
-
-    Args:
-        arms: All arms, the most accurate first.
-    """
+    """A line for each selection method and variant; horizontal lines for the pixel baselines."""
     numbers: Numbers = [["series", "label", "arm", "channels", "top1", "low", "high", "seeds"]]
     for arm in [*sorted(arms, key=order_of), *merge_draws(arms)]:
         first, e = arm.first, arm.top1
@@ -105,58 +102,43 @@ def _draw_series(axes: Axes, group: Sequence[Arm], ends: Sequence[Arm], shift: f
     axes.errorbar(x, values, reach, elinewidth=1.3, ecolor=series.colour, zorder=3, **style)
 
 
-@dataclass(frozen=True)
-class Cost:
-    """A cost of one image: column of the rows, label with the unit, factor from the column to that unit."""
-
-    column: str
-    label: str
-    scale: float = 1.0
-
-    def of(self, arm: Arm) -> float:
-        """The cost of one image of an arm."""
-        return getattr(arm.first, self.column) * self.scale
-
-
-GMAC = Cost("gmac", "GMAC an image")
-BYTES = Cost("bytes", "kilobytes an image, before compression", 1e-3)
-
-
-def plot_cost(arms: Sequence[Arm], cost: Cost) -> Plot:
-    """A point for each arm and a step line for the Pareto front."""
-    front = pareto_front(arms, cost.of)
-    numbers: Numbers = [["arm", cost.label, "top1", "low", "high", "seeds", "on_front"]]
-    for arm in sorted(arms, key=cost.of):
+def plot_cost(arms: Sequence[Arm], column: str) -> Plot:
+    """A point for each arm and a step line for the Pareto front; ``column`` is one of ``COSTS``."""
+    label, scale = COSTS[column]
+    costs = {arm.name: getattr(arm.first, column) * scale for arm in arms}
+    front = pareto_front(arms, column)
+    numbers: Numbers = [["arm", label, "top1", "low", "high", "seeds", "on_front"]]
+    for arm in sorted(arms, key=lambda arm: costs[arm.name]):
         e = arm.top1
-        numbers.append([arm.name, cost.of(arm), e.value, e.low, e.high, e.seeds, "yes" if arm in front else "no"])
+        numbers.append([arm.name, costs[arm.name], e.value, e.low, e.high, e.seeds, "yes" if arm in front else "no"])
     names = ", ".join(f"{shorten(arm.name)} {arm.top1.value:.1f} %" for arm in front)
     return Plot(
-        f"accuracy_{cost.column}",
-        f"Top-1 accuracy against {cost.label}, a point for each arm. Pareto front, cheapest first: {names}.",
-        lambda: _draw_cost(arms, front, cost),
+        f"accuracy_{column}",
+        f"Top-1 accuracy against {label}, a point for each arm. Pareto front, cheapest first: {names}.",
+        lambda: _draw_cost(arms, front, costs, label),
         numbers,
     )
 
 
-def _draw_cost(arms: Sequence[Arm], front: Sequence[Arm], cost: Cost) -> Figure:
+def _draw_cost(arms: Sequence[Arm], front: Sequence[Arm], costs: dict[str, float], label: str) -> Figure:
     figure = new_figure(320)
     axes = figure.subplots()
-    if 0 < 2 * min(map(cost.of, arms)) < max(map(cost.of, arms)):
+    if 0 < 2 * min(costs.values()) < max(costs.values()):
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
     styles = marks(arms)
     for arm in arms:
-        x, e, style = cost.of(arm), arm.top1, styles[legend_name(arm)]
+        x, e, style = costs[arm.name], arm.top1, styles[legend_name(arm)]
         axes.vlines(x, e.low, e.high, color=style["color"], alpha=0.25, linewidth=1)
         emphasis = {"zorder": 5} if arm in front else {"zorder": 3, "alpha": 0.55}
         axes.plot(x, e.value, **emphasis, **style)
     # The front begins at the bottom left and ends at the right edge.
     (low, high), right = axes.get_ylim(), axes.get_xlim()[1]
-    steps, values = [cost.of(arm) for arm in front], [arm.top1.value for arm in front]
+    steps, values = [costs[arm.name] for arm in front], [arm.top1.value for arm in front]
     axes.plot([steps[0], *steps, right], [low, *values, values[-1]], drawstyle="steps-post", zorder=2, **_FRONT_STYLE)
-    axes.set(xlabel=cost.label, ylabel="top-1 accuracy, %", ylim=(low, high), xlim=(None, right))
+    axes.set(xlabel=label, ylabel="top-1 accuracy, %", ylim=(low, high), xlim=(None, right))
     axes.grid()
     handles = [Line2D([], [], label=name, **style) for name, style in styles.items()]
     add_legend(figure, [*handles, Line2D([], [], label="Pareto front", **_FRONT_STYLE)])
@@ -164,11 +146,7 @@ def _draw_cost(arms: Sequence[Arm], front: Sequence[Arm], cost: Cost) -> Figure:
 
 
 def plot_differences(arms: Sequence[Arm]) -> Plot:
-    """A panel for each baseline, with a line for each arm.
-
-    Args:
-        arms: All arms, the most accurate first; at least one of them is compared with a baseline.
-    """
+    """A panel for each baseline, with a line for each arm; at least one arm is compared with a baseline."""
     numbers: Numbers = [["arm", "baseline", "difference", "low", "high", "seeds", "verdict"]]
     counts = []
     for baseline in compared_baselines(arms):

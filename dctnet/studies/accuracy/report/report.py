@@ -16,7 +16,7 @@ from dctnet.studies.accuracy.report.arms import (
     verdict,
 )
 from dctnet.studies.accuracy.report.facts import FEW, describe_runs, lookup, read_failures, summarise
-from dctnet.studies.accuracy.report.figures import BYTES, GMAC, plot_channels, plot_cost, plot_differences
+from dctnet.studies.accuracy.report.figures import COSTS, plot_channels, plot_cost, plot_differences
 from dctnet.studies.accuracy.report.ranking import plot_ranking, read_energy, read_ranking
 from dctnet.studies.accuracy.report.series import SERIES
 from dctnet.studies.bootstrap import RESAMPLES
@@ -39,13 +39,7 @@ def report(folder: str) -> None:
 
 
 def write_report(out: Path) -> Path:
-    """Writes ``report.html`` and ``figures/``. The same input files give the same bytes.
-
-    Args:
-        out: A benchmark's folder.
-
-    Returns:
-        The path of the page.
+    """Writes ``report.html``, whose path is returned, and ``figures/``. The same input files give the same bytes.
 
     Raises:
         UserError: There is no row, or a file is damaged. Nothing is written then.
@@ -58,7 +52,7 @@ def write_report(out: Path) -> Path:
     mask = lookup(options, "ranking", "mask")
     probability = read_ranking(out / RANKING, None if mask is None else str(mask))
     arms = group_arms(rows)
-    plots = [plot_channels(arms), plot_cost(arms, GMAC), plot_cost(arms, BYTES)]
+    plots = [plot_channels(arms), *(plot_cost(arms, column) for column in COSTS)]
     if probability is not None or energy is not None:
         outlined = {method: _largest_selection(arms, method) for method in ("learned", "energy")}
         plots.append(plot_ranking(probability, energy, outlined))
@@ -72,7 +66,7 @@ def write_report(out: Path) -> Path:
         summary=summarise(arms),
         rows=rows,
         arms=arms,
-        fronts={cost.column: pareto_front(arms, cost.of) for cost in (GMAC, BYTES)},
+        fronts={column: pareto_front(arms, column) for column in COSTS},
         methods=[series for choose, series in SERIES.items() if choose in {arm.first.choose for arm in arms}],
         labels=sorted({arm.first.label for arm in arms} - {""}),
         has_ranking=probability is not None,

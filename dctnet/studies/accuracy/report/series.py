@@ -9,45 +9,28 @@ from dctnet.studies.page.page import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, VER
 
 @dataclass(frozen=True)
 class Series:
-    """A selection method or a pixel baseline.
+    """A selection method or a pixel baseline."""
 
-    Args:
-        name: Name in legends.
-        meaning: Explanation for a reader of the page.
-        colour: Colour of the marks.
-        marker: Matplotlib marker.
-        line: Matplotlib line style.
-    """
-
-    name: str
-    meaning: str
+    name: str  # in legends
+    meaning: str  # explanation for a reader of the page
     colour: str
     marker: str
     line: str = "-"
 
 
 SERIES = {
-    "learned": Series(
-        "learned",
-        "the channels with the highest keep probability of a gate, trained beforehand on the same training images",
-        VERMILLION,
-        "o",
-    ),
+    "learned": Series("learned", "the channels with the highest keep probability of a gate, trained beforehand on the "
+                      "same training images", VERMILLION, "o"),
     "energy": Series("energy", "the channels with the largest variance over the training images", BLUE, "s"),
     "square": Series("square", "a square of low frequencies, larger for Y than for Cb and Cr", GREEN, "D"),
     "triangle": Series("triangle", "a triangle of low frequencies, with a larger share of Cb and Cr", PURPLE, "^"),
     "zigzag": Series("zigzag", "the lowest frequencies in JPEG’s zigzag order, dealt Y Cb Cr Y Y", ORANGE, "v"),
     "random": Series("random", "random channels, two thirds of them from Y; each selection is an arm", GREY, "X", ":"),
     "all": Series("all 192", "all channels: the same for every method", INK, "*"),
-    "rgb_matched": Series(
-        "RGB, matched GMAC",
-        "RGB pixels with the network’s own stem, at the smallest image size with at least the GMAC of all 192 channels",
-        INK,
-        "P",
-    ),
-    "rgb_same_pixels": Series(
-        "RGB, same pixels", "the same at the image size from which the channels are computed", INK, "<", "--"
-    ),
+    "rgb_matched": Series("RGB, matched GMAC", "RGB pixels with the network’s own stem, at the smallest image size "
+                          "with at least the GMAC of all 192 channels", INK, "P"),
+    "rgb_same_pixels": Series("RGB, same pixels", "the same at the image size from which the channels are computed",
+                              INK, "<", "--"),
     "patchify": Series("patchify", "RGB pixels into a learned 8×8 convolution of stride 8 in place of the DCT", INK,
                        "h", ":"),
     "patchify_dct": Series("patchify, DCT init", "the same convolution, initialised with the DCT", INK, "p", "-."),
