@@ -52,11 +52,7 @@ def _add_fit_options(parser: ArgumentParser, skipped_model_options: set[str]) ->
 
 
 def _check_variants(arms: list[Arms], ranking: Ranking, shared: Namespace) -> None:
-    """Parses the options of arms and ranking, so that an error is found before the first trial.
-
-    Raises:
-        UserError: An option does not exist or has an invalid value.
-    """
+    """Parses the options of arms and ranking, so that an error is found before the first trial."""
     parser = ArgumentParser(**STRICT)
     _add_fit_options(parser, _MODEL_OF_ARMS)
     named: list[tuple[str, Arms | Ranking]] = [*((each.choose, each) for each in arms), ("ranking", ranking)]
@@ -78,10 +74,7 @@ def _known_options(parser: ArgumentParser) -> list[str]:
 
 
 def benchmark(args: list[str]) -> None:
-    """Parses the command line, runs the benchmark and writes its report.
-
-    Args:
-        args: The command line after ``benchmark``.
+    """Parses the command line after ``benchmark``, runs the benchmark and writes its report.
 
     Raises:
         UserError: The command line, the grid or the folder is invalid, or trials failed.
@@ -98,12 +91,12 @@ def benchmark(args: list[str]) -> None:
     _check_variants(grid.arms, grid.ranking, config)
     plan(grid)
     out = Path(config.out or Path("checkpoints", config.name))
-    if config.dry_run:
-        dry_run(BenchmarkContext(grid, out), LocalExecutor(config.jobs, grid.trainer["accelerator"]))
-        return
     with StopSignals() as signals:
-        context = BenchmarkContext(grid, out)
-        _run(Runner(context, LocalExecutor(config.jobs, grid.trainer["accelerator"]), signals))
+        context, executor = BenchmarkContext(grid, out), LocalExecutor(config.jobs, grid.trainer["accelerator"])
+        if config.dry_run:
+            dry_run(context, executor)
+        else:
+            _run(Runner(context, executor, signals))
 
 
 def _run(runner: Runner) -> None:

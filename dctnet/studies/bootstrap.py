@@ -15,20 +15,12 @@ _SIGNS = (1, -1)  # of the arm and of the baseline
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % confidence interval, in percentage points.
+    """A value with the ends of its 95 % confidence interval, in percentage points."""
 
-    Args:
-        value: Mean over seeds and images.
-        low: Lower end of the interval.
-        high: Upper end of the interval.
-        seeds: Number of seeds; for a difference, the smaller number of the two arms.
-        images: Number of images.
-    """
-
-    value: float
+    value: float  # mean over seeds and images
     low: float
     high: float
-    seeds: int
+    seeds: int  # for a difference, the smaller number of the two arms
     images: int
 
 
@@ -99,9 +91,9 @@ def _estimate(arms: Sequence[Sequence[Row]]) -> Estimate:
 def _resample(patterns: list[np.ndarray], counts: np.ndarray) -> np.ndarray:
     """The value on ``RESAMPLES`` bootstrap samples of images and units, drawn with replacement.
 
-    Args:
-        patterns: One array per arm, shape (units, distinct images).
-        counts: Number of images with each distinct pattern.
+    Shape:
+        - patterns: for each arm (units, distinct images)
+        - counts: (distinct images,)
     """
     rng = np.random.default_rng(0)
     images = int(counts.sum())

@@ -20,59 +20,32 @@ csv.field_size_limit(2**31 - 1)  # the column ``correct`` has one character per 
 
 @dataclass(frozen=True)
 class Row:
-    """The result of one trial.
+    """The result of one trial."""
 
-    Args:
-        arm: Name of the arm, the same for all seeds.
-        choose: Selection method of the channels (``learned``, ``square``, …), or the kind of pixel network.
-        channels: Number of input channels; 0 for pixels.
-        draw: Number of the random selection.
-        label: Label of a variant, or empty.
-        seed: Seed of the trial.
-        top1: Top-1 accuracy, 0…1.
-        top5: Top-5 accuracy, 0…1.
-        images: Number of evaluation images that could be read.
-        correct: One character per image, in the order of ``images.csv``: 1 right, 0 wrong, - unreadable.
-        gmac: Multiply-accumulates per image, counted, in 10⁹.
-        parameters: Number of parameters of the network.
-        values: Number of input values per image.
-        bytes: Size of these values: one byte each as 8-bit pixels or in an int8 store, two in an int16 store.
-        images_per_second: Training throughput, median over epochs.
-        seconds: Wall time of training, with validation.
-        epochs: Number of epochs trained.
-        image_size: Side of the crops in source pixels.
-        indices: Channel indices, separated by spaces.
-        fed: Input data: ``photographs`` or ``store``.
-        config: SHA-256 of the configuration of the trial.
-        versions: Versions of dctnet, Python and the main packages.
-        device: Device of the evaluation.
-        finished: Time of completion, UTC.
-    """
-
-    arm: str
-    choose: str
-    channels: int
-    draw: int
-    label: str
+    arm: str  # the same for all seeds
+    choose: str  # selection method of the channels (learned, square, …), or the kind of pixel network
+    channels: int  # number of input channels; 0 for pixels
+    draw: int  # number of the random selection
+    label: str  # label of a variant, or empty
     seed: int
-    top1: float
-    top5: float
-    images: int
-    correct: str
-    gmac: float
-    parameters: int
-    values: int
-    bytes: int
-    images_per_second: float
-    seconds: float
-    epochs: int
-    image_size: int
-    indices: str
-    fed: str
-    config: str
-    versions: str
-    device: str
-    finished: str
+    top1: float  # top-1 accuracy, 0…1
+    top5: float  # top-5 accuracy, 0…1
+    images: int  # number of evaluation images that could be read
+    correct: str  # one character per image, in the order of images.csv: 1 right, 0 wrong, - unreadable
+    gmac: float  # multiply-accumulates per image, counted, in 10⁹
+    parameters: int  # number of parameters of the network
+    values: int  # number of input values per image
+    bytes: int  # size of these values: one byte each as 8-bit pixels or in an int8 store, two in an int16 store
+    images_per_second: float  # training throughput, median over epochs
+    seconds: float  # wall time of training, with validation
+    epochs: int  # number of epochs trained
+    image_size: int  # side of the crops in source pixels
+    indices: str  # channel indices, separated by spaces
+    fed: str  # input data: photographs or store
+    config: str  # SHA-256 of the configuration of the trial
+    versions: str  # versions of dctnet, Python and the main packages
+    device: str  # device of the evaluation
+    finished: str  # time of completion, UTC
 
     @property
     def name(self) -> str:
@@ -124,9 +97,8 @@ def _read_lines(path: str) -> list[tuple[str, list[str]]]:
             lines = [(f"{path}, line {reader.line_num}", line) for line in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read as CSV: {error}") from error
-    header = lines[0][1] if lines else []
-    for number, (field, column) in enumerate(itertools.zip_longest(FIELDS, header), 1):
-        expected = field.name if field else None
+    header, names = lines[0][1] if lines else [], [field.name for field in FIELDS]
+    for number, (expected, column) in enumerate(itertools.zip_longest(names, header), 1):
         if column != expected:
             right = f"be {expected!r}" if expected else "not exist"
             got = "is missing" if column is None else f"got {column[:40]!r}"

@@ -21,11 +21,7 @@ _STORE_OPTIONS = ("batch_size", "residency", "on_error", "norm_images")
 
 
 class BenchmarkContext:
-    """A grid with the data it runs on and the folder of its results.
-
-    Args:
-        grid: The grid.
-        out: Folder of the results.
+    """A grid with the data it runs on and the folder ``out`` of its results.
 
     Raises:
         UserError: The data, the packed store, the mask of the ranking or the options of a trial cannot be used.
@@ -45,25 +41,24 @@ class BenchmarkContext:
         self.data.files("train")  # raises now rather than after the start of the first trial
         self.store = read_manifest(grid.store) if grid.store else None
         if grid.store:
-            self._check_store()
+            self._check_store(FrequencyDataModule(**self._store_options()))
         if grid.ranking.mask:
             _keep_probability(grid.ranking.mask)
         for trial in [*ranking_trials(grid), *plan(grid)]:
             self._check_trial(trial)
 
-    def _check_store(self) -> None:
+    def _check_store(self, store: FrequencyDataModule) -> None:
         """Checks that the store was packed from the same images, with the same crops."""
         where, root = f"--store {self.grid.store}", self.grid.data["root"]
-        store = FrequencyDataModule(**self._store_options())
-        pairs = {key: (store.hparams[key], self.data.hparams[key]) for key in ("image_size", "crop_fraction")}
-        for key, (packed, wanted) in {"classes": (store.class_names, self.data.class_names), **pairs}.items():
-            if packed != wanted:
-                raise UserError(f"{where} has {key} {packed}, the photographs {wanted}")
+        packed, wanted = ({**data.hparams, "classes": data.class_names} for data in (store, self.data))
+        for key in ("classes", "image_size", "crop_fraction"):
+            if packed[key] != wanted[key]:
+                raise UserError(f"{where} has {key} {packed[key]}, the photographs {wanted[key]}")
         images = list_images(store, self.grid.evaluate)
         if (place := first_difference(images, self.images)) is not None:
-            packed, wanted = ("/".join(each[place][:2]) if each[place:] else "none" for each in (images, self.images))
+            one, other = ("/".join(each[place][:2]) if each[place:] else "none" for each in (images, self.images))
             raise UserError(
-                f"{where} was packed from other images: evaluation image {place + 1} is {packed}, in {root} {wanted}"
+                f"{where} was packed from other images: evaluation image {place + 1} is {one}, in {root} {other}"
             )
         count, expected = len(store.files("train")) + len(store.source.left_out("train")), len(self.data.files("train"))
         if count != expected:
@@ -143,12 +138,7 @@ class BenchmarkContext:
         return {**self.grid.trainer, **trial.trainer}.get("max_epochs")  # type: ignore[return-value]
 
     def fit_options(self, trial: Trial, channels: list[int] | None = None) -> dict[str, Any]:
-        """The configuration of a trial for ``dctnet fit --config``.
-
-        Args:
-            trial: The trial.
-            channels: Channel indices to use. Default: those of the trial.
-        """
+        """The configuration of a trial for ``dctnet fit --config``; ``channels`` replaces those of the trial."""
         data = dict(self.grid.data)
         if trial.choose in PIXEL_NETWORKS:
             data["image_size"] = self.costs.size(trial)
@@ -156,18 +146,17 @@ class BenchmarkContext:
             data["channels"] = self.channels(trial) if channels is None else channels
             if self.store is not None and set(data["channels"]) <= set(self.store.channels):
                 data = {**self._store_options(), "channels": data["channels"]}
-        model = self.costs.options(trial)
-        trainer = {**self.grid.trainer, **trial.trainer, "enable_progress_bar": False}
-        where = {"seed_everything": trial.seed, "name": trial.name, "out_dir": str(self.out / "runs")}
-        return {**where, "data": data, "model": model, "trainer": trainer}
+        return {
+            "seed_everything": trial.seed,
+            "name": trial.name,
+            "out_dir": str(self.out / "runs"),
+            "data": data,
+            "model": self.costs.options(trial),
+            "trainer": {**self.grid.trainer, **trial.trainer, "enable_progress_bar": False},
+        }
 
 
 def _keep_probability(mask: str | Path) -> list[float]:
-    """Keep probabilities of a mask file.
-
-    Raises:
-        UserError: The file cannot be read or has none.
-    """
     probability = read_mask(mask)[1]
     if probability is None:
         raise UserError(f"{mask}: no keep_probability, which a ranking needs")

@@ -21,10 +21,6 @@ def dry_run(context: BenchmarkContext, executor: LocalExecutor) -> None:
 
     The estimate comes from a few training batches with the first channels, for each kind of network and, for channels,
     once for up to 64 and once for more. It excludes validation and startup.
-
-    Args:
-        context: The benchmark.
-        executor: Gives the number of jobs and of threads per job.
     """
     runner = Runner(context, executor)
     images = len(context.data.files("train"))
@@ -53,10 +49,9 @@ def _images_per_second(context: BenchmarkContext, trial: Trial) -> float:
     """Training throughput over a few batches, with the first channels instead of the selected ones."""
     channels = list(range(trial.count))
     options = context.fit_options(trial, channels)
-    model_options = {**options["model"], "weights": None}
-    data_options = {**options["data"], "norm_images": 64, "input": model_options.get("input", "channels")}
-    data = FrequencyDataModule(**data_options)
-    model = FrequencyClassifier(data.class_names, channels, data.size, **model_options)
+    inputs = options["model"].get("input", "channels")
+    data = FrequencyDataModule(**{**options["data"], "norm_images": 64, "input": inputs})
+    model = FrequencyClassifier(data.class_names, channels, data.size, **{**options["model"], "weights": None})
     trainer_options = {k: options["trainer"][k] for k in ("accelerator", "precision") if k in options["trainer"]}
     trainer = pl.Trainer(
         **trainer_options, devices=1, max_epochs=1, limit_train_batches=_BATCHES, limit_val_batches=0, logger=False,

@@ -20,8 +20,6 @@ from dctnet.studies.accuracy.grid import Split
 from dctnet.studies.accuracy.provenance import list_images, read_yaml, record_images
 from dctnet.training import checkpoint
 
-_PACKAGES = ("torch", "torchvision", "pytorch-lightning")
-
 
 class RankCollector(pl.Callback):
     """Collects the rank of the right class for each image.
@@ -34,12 +32,10 @@ class RankCollector(pl.Callback):
         self.ranks: dict[int, int] = {}
 
     def on_validation_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any, **__: Any) -> None:
-        """Collects the ranks of a batch of ``val``."""
+        """Collects the ranks of a batch."""
         self.ranks |= dict(zip(outputs["index"].tolist(), outputs["rank"].tolist(), strict=True))
 
-    def on_test_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any, **__: Any) -> None:
-        """Collects the ranks of a batch of ``test``."""
-        self.on_validation_batch_end(trainer, pl_module, outputs)
+    on_test_batch_end = on_validation_batch_end
 
 
 def evaluate(ckpt: str, fit: Path, images: Path, splits: list[Split]) -> dict[str, Any]:
@@ -73,8 +69,9 @@ def evaluate(ckpt: str, fit: Path, images: Path, splits: list[Split]) -> dict[st
         correct += "".join("-" if rank is None else "1" if rank == 0 else "0" for rank in ranks)
         top5 += sum(rank is not None and rank < 5 for rank in ranks)
     readable = len(correct) - correct.count("-")
-    packages = [f"{name} {version(name)}" for name in _PACKAGES]
+    packages = [f"{name} {version(name)}" for name in ("torch", "torchvision", "pytorch-lightning")]
     cost = model.network.cost()
+    device, processor = trainer.strategy.root_device, platform.processor() or platform.machine()
     return {
         "top1": correct.count("1") / readable,
         "top5": top5 / readable,
@@ -88,12 +85,8 @@ def evaluate(ckpt: str, fit: Path, images: Path, splits: list[Split]) -> dict[st
         "indices": " ".join(map(str, model.hparams["channels"])) if model.hparams["input"] == "channels" else "",
         "fed": "photographs" if data.store is None else "store",
         "versions": ", ".join([f"dctnet {__version__}", f"Python {platform.python_version()}", *packages]),
-        "device": _device_name(trainer.strategy.root_device),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor,
     }
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
 
 
 def main(args: list[str]) -> int:

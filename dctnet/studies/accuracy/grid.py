@@ -60,51 +60,29 @@ class Ranking:
 
 @dataclass
 class Grid:
-    """The options of a benchmark.
-
-    Args:
-        data: Data options of ``dctnet fit``, shared by all arms.
-        model: Model options, shared by all arms.
-        trainer: Trainer options, shared by all arms.
-        arms: The arms to compare, the most informative first.
-        seeds: Seeds of each arm. All arms run with the first seed before any runs with the second.
-        evaluate: Splits to evaluate, pooled.
-        ranking: Source of the ranking for ``learned``.
-        store: A packed store for the arms whose channels it holds; the other arms read ``data.root``.
-    """
+    """The options of a benchmark; ``data``, ``model`` and ``trainer`` are those of ``dctnet fit``, for all arms."""
 
     data: dict[str, Any]
     model: dict[str, Any]
     trainer: dict[str, Any]
-    arms: list[Arms]
-    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
-    evaluate: list[Split] = field(default_factory=lambda: ["val"])
-    ranking: Ranking = field(default_factory=Ranking)
-    store: str | None = None
+    arms: list[Arms]  # the most informative first
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])  # all arms run with the first before the second
+    evaluate: list[Split] = field(default_factory=lambda: ["val"])  # pooled
+    ranking: Ranking = field(default_factory=Ranking)  # for the arms ``learned``
+    store: str | None = None  # a packed store for the arms whose channels it holds; the others read data.root
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One training of an arm with one seed.
-
-    Args:
-        arm: Name of the arm.
-        choose: As in :class:`Arms`; ``all`` for all 192 channels; ``gate`` for a gated trial of the ranking.
-        count: Number of input channels; 0 for pixels.
-        draw: Number of the random selection.
-        label: Label of a variant, or empty.
-        seed: Seed of weights, data order and augmentation.
-        model: Model options that differ from the shared ones.
-        trainer: Trainer options that differ from the shared ones.
-    """
+    """One training of an arm with one seed."""
 
     arm: str
-    choose: str
-    count: int
-    draw: int
-    label: str
-    seed: int
-    model: dict[str, Any]
+    choose: str  # as in Arms; all: all 192 channels; gate: a gated trial of the ranking
+    count: int  # number of input channels; 0 for pixels
+    draw: int  # number of the random selection
+    label: str  # label of a variant, or empty
+    seed: int  # of weights, data order and augmentation
+    model: dict[str, Any]  # options that differ from the shared ones
     trainer: dict[str, Any]
 
     @property

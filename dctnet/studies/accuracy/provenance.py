@@ -1,7 +1,9 @@
 """The files of a benchmark's folder: shared options, evaluation images, and configuration and metrics of each trial."""
 
 import csv
+import dataclasses
 import hashlib
+import itertools
 import json
 import statistics
 from collections.abc import Iterable, Sequence
@@ -24,14 +26,8 @@ _CSV = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
 
 def shared_options(grid: Grid) -> dict[str, Any]:
     """The options that all trials of a folder share, as written to ``grid.yaml``."""
-    return {
-        "data": grid.data,
-        "model": grid.model,
-        "trainer": grid.trainer,
-        "evaluate": list(grid.evaluate),
-        "ranking": vars(grid.ranking),
-        "store": grid.store,
-    }
+    options = dataclasses.asdict(grid)
+    return {key: options[key] for key in ("data", "model", "trainer", "evaluate", "ranking", "store")}
 
 
 def variants(trials: Iterable[Trial]) -> dict[str, dict[str, Any]]:
@@ -117,35 +113,27 @@ def record_images(path: Path, images: list[list[str]]) -> None:
 
 def first_difference(one: Sequence[object], other: Sequence[object]) -> int | None:
     """Index of the first difference of two lists, where the end of the shorter one counts; None if they are equal."""
-    if one == other:
-        return None
-    different = (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
-    return next(different, min(len(one), len(other)))
+    return next((i for i, (a, b) in enumerate(itertools.zip_longest(one, other)) if a != b), None)
 
 
 def newest(folder: Path, file: str) -> Path | None:
     """A file from the latest version of a trial that has it; each resumption adds a folder ``version_N``."""
-    return next((version / file for version in reversed(_versions(folder)) if (version / file).is_file()), None)
+    return next(reversed(_versions(folder, file)), None)
 
 
-def _versions(folder: Path) -> list[Path]:
-    return sorted(folder.glob("version_*"), key=lambda path: int(path.name.removeprefix("version_")))
+def _versions(folder: Path, file: str) -> list[Path]:
+    return sorted(folder.glob(f"version_*/{file}"), key=lambda path: int(path.parent.name.removeprefix("version_")))
 
 
 def _metrics(folder: Path) -> list[list[dict[str, str]]]:
     """The lines of ``metrics.csv`` of each version of a trial."""
-    tables = []
-    for version in _versions(folder):
-        if (version / "metrics.csv").is_file():
-            with open(version / "metrics.csv", newline="") as file:
-                tables.append(list(csv.DictReader(file)))
-    return tables
+    return [list(csv.DictReader(path.read_text().splitlines())) for path in _versions(folder, "metrics.csv")]
 
 
 def epochs_done(folder: Path) -> int:
     """Number of epochs that a trial has completed."""
-    ended = [int(line["epoch"]) + 1 for table in _metrics(folder) for line in table if line.get("seconds")]
-    return max(ended, default=0)
+    lines = itertools.chain.from_iterable(_metrics(folder))
+    return max((int(line["epoch"]) + 1 for line in lines if line.get("seconds")), default=0)
 
 
 def training_metrics(folder: Path) -> dict[str, Any]:

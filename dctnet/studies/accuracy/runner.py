@@ -38,12 +38,7 @@ _POLL = 2.0  # seconds between updates of the progress bar
 
 
 class Runner:
-    """Runs the trials of a benchmark that have no row yet.
-
-    Args:
-        context: The grid, its data and its folder.
-        executor: Runs the jobs; see :mod:`dctnet.studies.execution`.
-        signals: Stop signals. Default: none are handled.
+    """Runs the trials of a benchmark that have no row yet, as jobs of an executor.
 
     Raises:
         UserError: The folder belongs to another grid or has damaged rows. Nothing has been written then.
@@ -112,8 +107,7 @@ class Runner:
         options, folder = self.context.fit_options(trial), self.context.folder(trial)
         if (folder / CONFIG).exists():
             check_unchanged(folder, read_yaml(folder / CONFIG), options)
-        row = next((row for row in self.rows if row.name == trial.name), None)
-        if row is not None and row.config != config_hash(options):
+        if any(row.name == trial.name and row.config != config_hash(options) for row in self.rows):
             raise UserError(
                 f"{self.out / ROWS}: trial {trial.name} has another configuration; give another --out or label"
             )
@@ -205,10 +199,9 @@ class Runner:
         if last is None or epochs_done(folder) < epochs:
             resume = ["--ckpt_path", str(last)] if last else []
             self._run_job(folder, slot, "dctnet", "fit", "--config", str(folder / CONFIG), *resume)
-        if (done := epochs_done(folder)) < epochs:
-            raise RuntimeError(f"ended after {done} of {epochs} epochs ({folder / 'log.txt'})")
-        last = newest(folder, "last.ckpt")
-        assert last is not None
+            last = newest(folder, "last.ckpt")
+        if last is None or epochs_done(folder) < epochs:
+            raise RuntimeError(f"ended after {epochs_done(folder)} of {epochs} epochs ({folder / 'log.txt'})")
         return last
 
     def _run_job(self, folder: Path, slot: int, *command: str) -> None:

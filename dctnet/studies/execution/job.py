@@ -12,19 +12,12 @@ from dctnet.training.preemption import SignalRecorder
 
 @dataclass(frozen=True)
 class Job:
-    """A Python module that runs in a process of its own.
+    """A Python module that runs in a process of its own."""
 
-    Args:
-        command: Name of the module and its arguments, as after ``python -m``.
-        log: File to which standard output and error are appended.
-        slot: Number of the slot, from 0 to one less than the executor's ``jobs``; decides which GPU the job sees.
-        keep_open: File descriptors that a local process inherits.
-    """
-
-    command: list[str]
-    log: Path
-    slot: int = 0
-    keep_open: tuple[int, ...] = ()
+    command: list[str]  # name of the module and its arguments, as after python -m
+    log: Path  # file to which standard output and error are appended
+    slot: int = 0  # from 0 to one less than the executor's jobs; decides which GPU the job sees
+    keep_open: tuple[int, ...] = ()  # file descriptors that a local process inherits
 
 
 class StopSignals(SignalRecorder):

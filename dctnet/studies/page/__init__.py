@@ -5,8 +5,7 @@ is escaped. A study writes a Jinja2 template that extends ``page.html``, and pas
 
     from pathlib import Path
 
-    from dctnet.studies.page.figures import BLUE, Plot, new_figure, render_plots
-    from dctnet.studies.page.page import write_page
+    from dctnet.studies.page.page import BLUE, Plot, new_figure, render_plots, write_page
 
     TEMPLATE = """
     {% extends "page.html" %}
@@ -21,8 +20,8 @@ is escaped. A study writes a Jinja2 template that extends ``page.html``, and pas
     """
     speeds = {"pillow": 410.5, "turbojpeg": 803.0}
 
-    def draw(width):
-        figure = new_figure(width, 200)
+    def draw():
+        figure = new_figure(200)
         axes = figure.subplots()
         axes.barh(list(speeds), list(speeds.values()), color=BLUE)
         axes.set_xlabel("images per second")

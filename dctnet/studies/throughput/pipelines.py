@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from dctnet.frequency.dct import BLOCK
 
 # One pass over all images: takes the number of the pass, returns the bytes that move to the device.
 Pass = Callable[[int], int]
+ToDevice = Callable[[dict[str, Tensor]], Tensor]
 RGB_SIZE = 224
 _BATCH, _MIN_SCALE = 64, 0.08
 
@@ -39,25 +41,27 @@ def make_pipelines(photographs: list[str], channel_set: ChannelSet, size: int, f
         photographs: JPEG files that every pipeline can read.
         channel_set: The channels to compute.
         size: Side of the crops in source pixels; crops of RGB have ``RGB_SIZE``.
-        folder: An empty folder for a packed store.
+        folder: A folder for a packed store.
     """
     decoder, crop = choose_decoder("auto"), TrainCrop(_MIN_SCALE)
     on_device = ChannelReader(crop, size, channel_set, "device")
 
-    def read(reader: Any) -> Callable[[int, list[int]], dict[str, Tensor]]:
-        return lambda number, batch: reader.collate(
-            [reader.sample(Photo(photographs[i], decoder), np.random.default_rng((number, i))) for i in batch]
-        )
+    def read(reader: Any, to_device: ToDevice | None = None) -> Pass:
+        def load(number: int, batch: list[int]) -> dict[str, Tensor]:
+            rngs = [np.random.default_rng((number, i)) for i in batch]
+            photos = [Photo(photographs[i], decoder) for i in batch]
+            return reader.collate([reader.sample(photo, rng) for photo, rng in zip(photos, rngs, strict=True)])
 
-    count, gpu = len(photographs), torch.cuda.is_available()
+        return _batches(len(photographs), load, to_device)
+
     pipelines = {
         "rgb_torchvision": _rgb(photographs, lambda path: decode_image(path, mode="RGB"), to_float=True),
         "rgb_pillow": _rgb(photographs, lambda path: open_image(path).convert("RGB"), to_float=False),
-        "pixels": _batches(count, read(ChannelReader(crop, size, channel_set))),
-        "pixels_device_dct": _batches(count, read(on_device), on_device.to_device if gpu else None),
+        "pixels": read(ChannelReader(crop, size, channel_set)),
+        "pixels_device_dct": read(on_device, on_device.to_device if torch.cuda.is_available() else None),
     }
     if turbojpeg.describe() is not None:
-        pipelines["coefficients"] = _batches(count, read(_LargestAlignedCrop(crop, size, channel_set)))
+        pipelines["coefficients"] = read(_LargestAlignedCrop(crop, size, channel_set))
     else:
         print("coefficients: not measured, libjpeg-turbo is not installed; run dctnet doctor")
     return pipelines | _packed_pipelines(photographs, channel_set, size, folder)
@@ -66,7 +70,7 @@ def make_pipelines(photographs: list[str], channel_set: ChannelSet, size: int, f
 def _batches(
     count: int,
     load: Callable[[int, list[int]], dict[str, Tensor]],
-    to_device: Callable[[dict[str, Tensor]], Tensor] | None = None,
+    to_device: ToDevice | None = None,
     shuffle: bool = False,
 ) -> Pass:
     """A pass in batches: ``load`` reads the images at some indices, ``to_device`` finishes a batch on the GPU."""
@@ -92,7 +96,7 @@ class _LargestAlignedCrop:
         self.crop, self.size, self.channel_set = crop, size, channel_set
 
     def sample(self, photo: Photo, rng: np.random.Generator) -> tuple[Tensor, bool]:
-        """Reads a crop of at most the size of the photograph."""
+        """Reads one photograph."""
         side = min(self.size, BLOCK * min(whole_blocks(photo)))
         return CoefficientReader(self.crop, side, self.channel_set).sample(photo, rng)
 
@@ -110,14 +114,11 @@ def _rgb(photographs: list[str], load: Callable[[str], Any], to_float: bool) -> 
         end = [T.PILToTensor()]
     transform = T.Compose([T.RandomResizedCrop(RGB_SIZE, antialias=True), T.RandomHorizontalFlip(), *end])
 
-    def run(number: int) -> int:
-        torch.manual_seed(number)
-        total = 0
-        for start in range(0, len(photographs), _BATCH):
-            total += torch.stack([transform(load(path)) for path in photographs[start : start + _BATCH]]).nbytes
-        return total
+    def load_batch(number: int, batch: list[int]) -> dict[str, Tensor]:
+        torch.manual_seed(number + batch[0])
+        return {"image": torch.stack([transform(load(photographs[i])) for i in batch])}
 
-    return run
+    return _batches(len(photographs), load_batch)
 
 
 def _packed_pipelines(photographs: list[str], channel_set: ChannelSet, size: int, folder: Path) -> dict[str, Pass]:
@@ -149,27 +150,23 @@ def _packed_pipelines(photographs: list[str], channel_set: ChannelSet, size: int
     return pipelines
 
 
+@dataclass
 class ColdPass:
-    """A pass over a store that is not in the page cache.
+    """A pass over a store that is not in the page cache; ``open_pass`` opens the store for one pass."""
 
-    Args:
-        manifest: Manifest of the store.
-        open_pass: Opens the store for one pass.
-    """
-
-    def __init__(self, manifest: Manifest, open_pass: Callable[[], Pass]) -> None:
-        self.manifest, self.open_pass = manifest, open_pass
-        self._run: Pass | None = None
+    manifest: Manifest
+    open_pass: Callable[[], Pass]
+    run: Pass | None = None
 
     def prepare(self) -> None:
         """Drops the store from the page cache and opens it again; not part of the measurement."""
-        self._run = None  # mapped pages are not dropped
+        self.run = None  # mapped pages are not dropped
         for shard in pick_split(self.manifest, "train").shards:
             with open(shard_file(self.manifest.root, shard), "rb") as file:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        self._run = self.open_pass()
+        self.run = self.open_pass()
 
     def __call__(self, number: int) -> int:
         """Runs the pass; once after each :meth:`prepare`."""
-        assert self._run is not None
-        return self._run(number)
+        assert self.run is not None
+        return self.run(number)

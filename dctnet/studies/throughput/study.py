@@ -22,7 +22,6 @@ from dctnet.data.packed.manifest import is_store
 from dctnet.data.packed.shard import one_thread
 from dctnet.data.planted import make_planted
 from dctnet.errors import UserError, did_you_mean_path, no_folder, printable
-from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import resolve_channels
 from dctnet.studies.throughput.pipelines import RGB_SIZE, ColdPass, Pass, make_pipelines
@@ -81,7 +80,16 @@ def throughput(
         photographs = _choose(Path(root) if root else make_planted(Path(folder, "planted"), 0, 40, 1), images)
         pipelines = make_pipelines(photographs, channel_set, image_size, Path(folder))
         seconds, sizes = _measure(pipelines, len(photographs), rounds)
-        report = _report(seconds, sizes, photographs, root, channel_set, image_size, rounds)
+        report = {
+            **_describe(photographs),
+            "data": printable(root or "planted"),
+            "channels": printable(channel_set.name),
+            "image_size": image_size,
+            "rounds": rounds,
+            "paths": {
+                name: _result(seconds[name], seconds[REFERENCE], sizes[name]) for name in _LABELS if name in seconds
+            },
+        }
     print(_table(report))
     if out is not None:
         Path(out).mkdir(exist_ok=True)
@@ -120,63 +128,48 @@ def _is_readable(path: str) -> bool:
 
 def _measure(pipelines: dict[str, Pass], count: int, rounds: int) -> tuple[dict[str, list[float]], dict[str, float]]:
     """Seconds per image of each pipeline in each round, and bytes per image; the first pass is a warm-up."""
-    repeats: dict[str, int] = {}
-    sizes: dict[str, float] = {}
-    for name, run in pipelines.items():
-        if isinstance(run, ColdPass):
-            run.prepare()
-        started = time.perf_counter()
-        sizes[name] = run(0) / count
-        once = time.perf_counter() - started
-        repeats[name] = 1 if isinstance(run, ColdPass) else max(1, int(_MIN_SECONDS / once))
+    warm_up = {name: _time(run, range(1)) for name, run in pipelines.items()}
     seconds: dict[str, list[float]] = {name: [] for name in pipelines}
     for number in tqdm(range(1, rounds + 1), desc="rounds"):
         for name, run in pipelines.items():
-            if isinstance(run, ColdPass):
-                run.prepare()
-            started = time.perf_counter()
-            for repeat in range(repeats[name]):
-                run(number * 1000 + repeat)
-            seconds[name].append((time.perf_counter() - started) / repeats[name] / count)
-    return seconds, sizes
+            repeats = 1 if isinstance(run, ColdPass) else max(1, int(_MIN_SECONDS / warm_up[name][0]))
+            seconds[name].append(_time(run, range(number * 1000, number * 1000 + repeats))[0] / count)
+    return seconds, {name: size / count for name, (_, size) in warm_up.items()}
 
 
-def _report(
-    seconds: dict[str, list[float]],
-    sizes: dict[str, float],
-    photographs: list[str],
-    root: str | None,
-    channel_set: ChannelSet,
-    image_size: int,
-    rounds: int,
-) -> dict[str, Any]:
+def _time(run: Pass, numbers: range) -> tuple[float, int]:
+    """Mean seconds and bytes of a pass."""
+    if isinstance(run, ColdPass):
+        run.prepare()
+    started = time.perf_counter()
+    for number in numbers:
+        size = run(number)
+    return (time.perf_counter() - started) / len(numbers), size
+
+
+def _describe(photographs: list[str]) -> dict[str, Any]:
+    """Machine, versions and photographs of the report."""
     pixels = [photo.width * photo.height for photo in map(Photo, photographs)]
-    reference = seconds[REFERENCE]
     return {
         "machine": _machine(),
         "versions": {"dctnet": __version__, **{p: version(p) for p in ("torch", "torchvision", "numpy", "pillow")}},
         "decoder": describe_decoder(choose_decoder("auto")),
         "images": len(photographs),
-        "data": printable(root or "planted"),
         "mean_pixels": round(statistics.mean(pixels)),
         "mean_file_bytes": round(statistics.mean(os.path.getsize(path) for path in photographs)),
-        "channels": printable(channel_set.name),
-        "image_size": image_size,
-        "rounds": rounds,
-        "paths": {
-            name: {
-                "images_per_second": round(1 / statistics.median(seconds[name]), 1),
-                "ratio": round(statistics.median(r / own for r, own in zip(reference, seconds[name], strict=True)), 3),
-                "bytes_per_image": round(sizes[name]),
-            }
-            for name in _LABELS
-            if name in seconds
-        },
+    }
+
+
+def _result(seconds: list[float], reference: list[float], size: float) -> dict[str, float]:
+    """Result of one pipeline, from its seconds per image and those of the reference in each round."""
+    return {
+        "images_per_second": round(1 / statistics.median(seconds), 1),
+        "ratio": round(statistics.median(r / own for r, own in zip(reference, seconds, strict=True)), 3),
+        "bytes_per_image": round(size),
     }
 
 
 def _machine() -> str:
-    """Processor, number of cores and GPU."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
@@ -185,9 +178,9 @@ def _machine() -> str:
 
 
 def _table(report: dict[str, Any]) -> str:
+    mean = f"mean {report['mean_pixels']:,} pixels, {report['mean_file_bytes']:,} bytes"
     lines = [
-        f"{report['images']} photographs of {report['data']}, mean {report['mean_pixels']:,} pixels, "
-        f"{report['mean_file_bytes']:,} bytes",
+        f"{report['images']} photographs of {report['data']}, {mean}",
         f"{report['channels']} at {report['image_size']} px against RGB at {RGB_SIZE}",
         f"{report['machine']}; one thread per pipeline, median of {report['rounds']} rounds; {report['decoder']}",
         "",
@@ -200,24 +193,18 @@ def _table(report: dict[str, Any]) -> str:
 
 
 def draw_bars(report: dict[str, Any], path: Path) -> None:
-    """Draws a bar chart of images per second, with the ratio next to each bar.
-
-    Args:
-        report: The content of ``throughput.json``.
-        path: The PNG file to write.
-    """
+    """Draws images per second with ratios as a bar chart from the content of ``throughput.json``."""
     from matplotlib.figure import Figure
 
-    rows = list(report["paths"].items())[::-1]
+    rows = dict(reversed(report["paths"].items()))
     figure = Figure(figsize=(9, 0.5 * len(rows) + 1.8), layout="constrained")
     axes = figure.subplots()
-    rates = [row["images_per_second"] for _, row in rows]
-    colours = ["#999999" if name.startswith("rgb") else "#2a6f97" for name, _ in rows]
-    axes.barh([_LABELS[name] for name, _ in rows], rates, color=colours)
+    rates = [row["images_per_second"] for row in rows.values()]
+    colours = ["#999999" if name.startswith("rgb") else "#2a6f97" for name in rows]
+    bars = axes.barh([_LABELS[name] for name in rows], rates, color=colours)
+    axes.bar_label(bars, [f"{row['ratio']:.2f}×" for row in rows.values()], padding=4)
     axes.set_xscale("log")
     axes.set_xlim(min(rates) / 2, max(rates) * 4)
-    for place, (_, row) in enumerate(rows):
-        axes.text(row["images_per_second"] * 1.08, place, f"{row['ratio']:.2f}×", va="center")
     axes.set_xlabel("images per second on one thread, logarithmic; × torchvision's RGB")
     photographs = f"{report['images']} photographs of {Path(report['data']).name}"
     title = f"{report['channels']} at {report['image_size']} px, {photographs}"

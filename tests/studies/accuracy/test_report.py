@@ -17,8 +17,8 @@ from dctnet.frequency.maskfile import write_mask
 from dctnet.studies import bootstrap
 from dctnet.studies.accuracy import grid
 from dctnet.studies.accuracy.report.arms import format_accuracy, format_difference, group_arms
-from dctnet.studies.accuracy.report.figures.series import SERIES
 from dctnet.studies.accuracy.report.report import write_report
+from dctnet.studies.accuracy.report.series import SERIES
 from dctnet.studies.bootstrap import Estimate, accuracy, difference
 from dctnet.studies.rows import write_rows
 from tests.html_page import Page
@@ -175,7 +175,7 @@ def test_the_page_loads_nothing_and_its_ids_are_unique(benchmark):
     assert set(re.findall(r"url\(#([^)]+)\)", benchmark[1].raw)) <= set(ids)
     assert {attrs["href"][1:] for _, attrs in tags if attrs.get("href", "").startswith("#")} <= set(ids)
     pictures = [attrs for tag, attrs in tags if tag == "svg"]
-    assert len(pictures) == 10  # five figures, wide and narrow
+    assert len(pictures) == 5
     assert all(len(attrs["aria-label"]) > 60 for attrs in pictures)
 
 

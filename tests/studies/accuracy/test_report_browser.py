@@ -100,7 +100,7 @@ def test_every_figure_is_drawn_within_the_page_and_none_overlap(page, size):
     assert len(boxes) == 5
     for left, top, right, bottom, paths, texts, inner in boxes:
         assert 0 <= left < right <= size[0]
-        assert right - left > 0.85 * min(size[0], 760)
+        assert right - left > 0.85 * min(size[0], 600)
         assert bottom - top > 150
         assert (paths > 20, texts > 8, inner > 250) == (True, True, True)
     assert all(above[3] <= below[1] for above, below in itertools.pairwise(boxes))

@@ -1,6 +1,6 @@
 """Rows grouped by arm, with accuracies and with differences to the baselines."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dctnet.studies.bootstrap import Estimate, accuracy, difference
@@ -12,17 +12,11 @@ BASELINES = ("rgb_matched", "patchify")
 
 @dataclass(frozen=True)
 class Arm:
-    """The runs of one arm.
+    """The runs of one arm."""
 
-    Args:
-        rows: One row per seed, ascending; of merged random selections, one per selection and seed.
-        top1: Top-1 accuracy in per cent.
-        against: Differences to the baselines that have run. An arm is not compared with a baseline of its own kind.
-    """
-
-    rows: tuple[Row, ...]
+    rows: tuple[Row, ...]  # one per seed, ascending; of merged random selections, one per selection and seed
     top1: Estimate
-    against: dict[str, Estimate]
+    against: dict[str, Estimate]  # differences to the baselines that have run, except one of the arm's own kind
 
     @property
     def first(self) -> Row:
@@ -70,10 +64,10 @@ def merge_draws(arms: Iterable[Arm]) -> list[Arm]:
     return [Arm(tuple(rows), accuracy(rows), {}) for _, rows in sorted(groups.items())]
 
 
-def pareto_front(arms: Iterable[Arm], cost: Callable[[Arm], float]) -> list[Arm]:
-    """The arms for which no cheaper arm is at least as accurate; cheapest first."""
+def pareto_front(arms: Iterable[Arm], column: str) -> list[Arm]:
+    """The arms for which no arm with a lower cost in this column is at least as accurate; cheapest first."""
     front: list[Arm] = []
-    for arm in sorted(arms, key=lambda arm: (cost(arm), -arm.top1.value, arm.name)):
+    for arm in sorted(arms, key=lambda arm: (getattr(arm.first, column), -arm.top1.value, arm.name)):
         if not front or arm.top1.value > front[-1].top1.value:
             front.append(arm)
     return front

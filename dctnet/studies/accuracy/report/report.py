@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from dctnet.errors import UserError, no_folder, printable
-from dctnet.studies.accuracy.provenance import ENERGY, FAILURES, GRID, read_yaml
+from dctnet.studies.accuracy.provenance import ENERGY, FAILURES, GRID, RANKING, read_yaml
 from dctnet.studies.accuracy.report.arms import (
     Arm,
     compared_baselines,
@@ -15,17 +15,12 @@ from dctnet.studies.accuracy.report.arms import (
     pareto_front,
     verdict,
 )
-from dctnet.studies.accuracy.report.facts import describe_runs
-from dctnet.studies.accuracy.report.figures.channels import plot_channels
-from dctnet.studies.accuracy.report.figures.cost import BYTES, GMAC, plot_cost
-from dctnet.studies.accuracy.report.figures.differences import plot_differences
-from dctnet.studies.accuracy.report.figures.ranking import plot_ranking
-from dctnet.studies.accuracy.report.figures.series import SERIES
-from dctnet.studies.accuracy.report.inputs import read_energy, read_failures, read_ranking
-from dctnet.studies.accuracy.report.summary import FEW, summarise
+from dctnet.studies.accuracy.report.facts import FEW, describe_runs, lookup, read_failures, summarise
+from dctnet.studies.accuracy.report.figures import COSTS, plot_channels, plot_cost, plot_differences
+from dctnet.studies.accuracy.report.ranking import plot_ranking, read_energy, read_ranking
+from dctnet.studies.accuracy.report.series import SERIES
 from dctnet.studies.bootstrap import RESAMPLES
-from dctnet.studies.page.figures import Plot, render_plots, shorten
-from dctnet.studies.page.page import write_page
+from dctnet.studies.page.page import Plot, render_plots, shorten, write_page
 from dctnet.studies.rows import ROWS, read_rows
 
 
@@ -44,13 +39,7 @@ def report(folder: str) -> None:
 
 
 def write_report(out: Path) -> Path:
-    """Writes ``report.html`` and ``figures/``. The same input files give the same bytes.
-
-    Args:
-        out: A benchmark's folder.
-
-    Returns:
-        The path of the page.
+    """Writes ``report.html``, whose path is returned, and ``figures/``. The same input files give the same bytes.
 
     Raises:
         UserError: There is no row, or a file is damaged. Nothing is written then.
@@ -60,8 +49,10 @@ def write_report(out: Path) -> Path:
         raise UserError(f"{out / ROWS}: no finished run, so nothing to report")
     options = read_yaml(out / GRID) if (out / GRID).exists() else {}
     failures, energy = read_failures(out / FAILURES), read_energy(out / ENERGY)
-    probability, arms = read_ranking(out, options), group_arms(rows)
-    plots = [plot_channels(arms), plot_cost(arms, GMAC), plot_cost(arms, BYTES)]
+    mask = lookup(options, "ranking", "mask")
+    probability = read_ranking(out / RANKING, None if mask is None else str(mask))
+    arms = group_arms(rows)
+    plots = [plot_channels(arms), *(plot_cost(arms, column) for column in COSTS)]
     if probability is not None or energy is not None:
         outlined = {method: _largest_selection(arms, method) for method in ("learned", "energy")}
         plots.append(plot_ranking(probability, energy, outlined))
@@ -75,7 +66,7 @@ def write_report(out: Path) -> Path:
         summary=summarise(arms),
         rows=rows,
         arms=arms,
-        fronts={cost.column: pareto_front(arms, cost.of) for cost in (GMAC, BYTES)},
+        fronts={column: pareto_front(arms, column) for column in COSTS},
         methods=[series for choose, series in SERIES.items() if choose in {arm.first.choose for arm in arms}],
         labels=sorted({arm.first.label for arm in arms} - {""}),
         has_ranking=probability is not None,
