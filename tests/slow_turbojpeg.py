@@ -26,7 +26,7 @@ def coefficients(data: bytes, header) -> list[np.ndarray]:
     """The quantised coefficients of each component, (rows, columns, 64)."""
     found = read_jpeglib(data)
     grids = [found.Y, found.Cb, found.Cr][: len(header.components)]
-    shapes = [header.blocks(number) for number in range(len(grids))]
+    shapes = header.blocks
     return [grid[:r, :c].reshape(r, c, 64) for grid, (r, c) in zip(grids, shapes, strict=True)]
 
 

@@ -66,13 +66,7 @@ def make_reader(
 ) -> Reader:
     """The reader of an input, for training with a random crop and for evaluation with a center crop.
 
-    Args:
-        crop: The crop.
-        image_size: Side of the crop as the network sees it, in pixels; a multiple of 8.
-        channel_set: The channels, in this order; not used for RGB.
-        input: ``channels`` or ``rgb``.
-        source: ``pixels`` or ``coefficients``.
-        dct: Where the DCT of pixels is computed.
+    Args are those of :class:`Preprocess`, and ``dct``: where the DCT of pixels is computed.
     """
     if input == "rgb":
         return RGBReader(crop, image_size)

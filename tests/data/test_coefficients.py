@@ -20,7 +20,7 @@ from dctnet.data.coefficients import (
 )
 from dctnet.data.images import turbojpeg
 from dctnet.data.images.files import ImageError
-from dctnet.data.images.markers import JpegError
+from dctnet.data.images.header import JpegError
 from dctnet.data.images.photo import Photo
 from dctnet.data.transforms import CenterCrop, TrainCrop
 from dctnet.frequency.channels import ChannelSet, PlanesToChannels

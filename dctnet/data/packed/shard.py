@@ -19,8 +19,7 @@ from dctnet.errors import first_line
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK
 from dctnet.io.atomic import atomic_open, atomic_write
-from dctnet.io.canonical_json import dump_json, parse_json
-from dctnet.io.files import open_regular
+from dctnet.io.files import dump_json, open_regular, parse_json
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from dctnet.errors import UserError, first_line, printable
 from dctnet.frequency.maskfile import keep_probability, resolve_channels
 from dctnet.frequency.selections import rank_channels
 from dctnet.io.atomic import atomic_write
-from dctnet.io.canonical_json import parse_json
+from dctnet.io.files import parse_json
 
 # Parameters of pack() that are --data.NAME on the command line.
 DATA_OPTIONS = (

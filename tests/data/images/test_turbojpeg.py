@@ -9,8 +9,7 @@ from PIL import Image
 from dctnet.data.coefficients import CoefficientReader
 from dctnet.data.images import turbojpeg
 from dctnet.data.images.files import ImageError
-from dctnet.data.images.header import read_header
-from dctnet.data.images.markers import JpegError
+from dctnet.data.images.header import JpegError, read_header
 from dctnet.data.images.photo import Photo
 from dctnet.data.transforms import CenterCrop
 from dctnet.frequency.selections import named_channels
