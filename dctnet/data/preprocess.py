@@ -37,10 +37,7 @@ class Preprocess:
     decoder: Literal["auto", "turbojpeg", "pillow"] = "auto"
 
     def __call__(self, image: Source) -> Tensor:
-        """Reads one image.
-
-        Args:
-            image: The path or the content of an image file, or an open Pillow image.
+        """Reads one image, from the path or the content of a file, or an open Pillow image.
 
         Shape:
             - output: (1, K, S/8, S/8) channels, or (1, 3, S, S) RGB, 0 … 255; float32, S = image_size

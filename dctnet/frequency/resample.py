@@ -21,14 +21,14 @@ def resampled_dct(
 
     Each output block depends on a few rows and columns of samples around it. Along each axis, the antialiased bilinear
     weights of these samples (as in Pillow and torchvision) and the DCT are combined into one small matrix per block.
-    Nothing is rounded in between. Resizing to 8-bit pixels first would change a coefficient by at most 4 (half a level
+    Nothing is rounded in between: resizing to 8-bit pixels first would change a coefficient by at most 4 (half a level
     in all 64 samples), with a standard deviation of 0.3.
 
     Args:
         planes: Samples, 0 … 255.
         boxes: Left, top, right, bottom of each plane's box, in samples; may be fractions.
         blocks: Rows and columns of blocks of the output.
-        frequencies: The frequencies to compute, 8·v + u, in the order of the output.
+        frequencies: Those to compute, 8·v + u, in the order of the output.
         sizes: Height and width of each plane without padding. Default: all planes have the full size.
 
     Returns:

@@ -36,10 +36,8 @@ def named_channels(name: str) -> ChannelSet:
 def rank_channels(channel_set: ChannelSet, keep_probability: Sequence[float] | None = None) -> list[int]:
     """Sorts the channels of a set by importance, the most important first.
 
-    Args:
-        channel_set: The channels.
-        keep_probability: Keep probability of each of the 192 channels under a gate; ties are broken by frequency.
-            Default: the order of ``zigzag-N``, from the lowest frequency.
+    By the keep probabilities of the 192 channels under a gate, ties by frequency; or without them in the order of
+    ``zigzag-N``, from the lowest frequency.
     """
     order = _zigzag(NUM_CHANNELS)
     if keep_probability is not None:

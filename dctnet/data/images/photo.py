@@ -59,8 +59,8 @@ class Photo:
     is rejected: Pillow would return damaged pixels without a warning.
 
     Args:
-        source: The path of a file in one of the formats of :func:`~dctnet.data.images.pillow.open_image`, with any
-            suffix; the content of such a file; or an open Pillow image, whose pixels are read as Pillow decodes them.
+        source: The path or the content of a file in one of the formats of
+            :func:`~dctnet.data.images.pillow.open_image`; or an open Pillow image, read as Pillow decodes it.
         decoder: For JPEG files.
 
     Raises:
@@ -149,9 +149,8 @@ class Photo:
         """
         if denominator not in self._decoded:
             stored = self._decode_by_turbojpeg(denominator) or self._decode_by_pillow(denominator)
-            self._decoded = {
-                denominator: [upright_plane(plane, self.orientation, self.width, self.height) for plane in stored]
-            }
+            planes = [upright_plane(plane, self.orientation, self.width, self.height) for plane in stored]
+            self._decoded = {denominator: planes}
         return self._decoded[denominator]
 
     def _decode_by_turbojpeg(self, denominator: int) -> list[Plane] | None:
