@@ -22,23 +22,29 @@ def read_jpeglib(data: bytes):
     return found
 
 
-def coefficients(data: bytes, header) -> list[np.ndarray]:
-    """The quantised coefficients of each component, (rows, columns, 64)."""
+def coefficients(data: bytes) -> list[np.ndarray]:
+    """The quantised coefficients of each component, (rows, columns, 64), without the padding of MCUs."""
     found = read_jpeglib(data)
-    grids = [found.Y, found.Cb, found.Cr][: len(header.components)]
-    shapes = [header.blocks(number) for number in range(len(grids))]
-    return [grid[:r, :c].reshape(r, c, 64) for grid, (r, c) in zip(grids, shapes, strict=True)]
+    grids = [g for g in (found.Y, found.Cb, found.Cr) if g is not None]
+    # T.81, A.1.1; the factors of a single component are ignored (A.2.2).
+    factors = [(1, 1)] if len(grids) == 1 else [tuple(map(int, f)) for f in found.samp_factor]
+    tall, wide = (max(axis) for axis in zip(*factors, strict=True))
+    cropped = []
+    for grid, (v, h) in zip(grids, factors, strict=True):
+        rows, columns = -(-found.height * v // (8 * tall)), -(-found.width * h // (8 * wide))
+        cropped.append(grid[:rows, :columns].reshape(rows, columns, 64))
+    return cropped
 
 
 def with_coefficients(data, header, take):
-    return take(coefficients(data, header))
+    return take(coefficients(data))
 
 
 def decode_planes(data, header, denominator=1):
     assert denominator == 1
-    planes = []
-    for component, grid in zip(header.components, coefficients(data, header), strict=True):
-        samples = slow_idct((grid.astype(int) * component.table).transpose(2, 0, 1)) + 128
+    found, planes = read_jpeglib(data), []
+    for grid, number in zip(coefficients(data), found.quant_tbl_no, strict=True):
+        samples = slow_idct((grid.astype(int) * found.qt[number].reshape(64)).transpose(2, 0, 1)) + 128
         planes.append(samples.round().clamp(0, 255).numpy().astype(np.uint8))
     return planes
 

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from dctnet.data.images import turbojpeg
 from dctnet.data.images.files import ImageError
-from dctnet.data.images.header import JpegHeader, read_header
-from dctnet.data.images.markers import JpegError
+from dctnet.data.images.header import JpegError, JpegHeader, read_header
 from dctnet.data.images.photo import Photo
 from dctnet.data.images.planes import MIRRORED_COLUMNS, MIRRORED_ROWS
 from dctnet.data.pixels import compute_channels, cut, pad
@@ -48,7 +47,7 @@ def read_coefficients(data: bytes) -> list[np.ndarray]:
 
 @dataclass(frozen=True)
 class Window:
-    """A square crop aligned to 8×8 luma blocks of the upright image, in whole blocks."""
+    """A square crop aligned to 8×8 luma blocks of the upright image, in blocks."""
 
     top: int
     left: int
@@ -68,10 +67,7 @@ def aligned_channels(photo: Photo, window: Window, channel_set: ChannelSet) -> T
     samples), plus the error of the decoder's integer inverse DCT. Samples beyond 0 … 255, caused by strong
     quantisation, are not clamped. At the right and lower edge, interpolation uses the padding of the last blocks.
 
-    Args:
-        photo: A photograph with a header: a JPEG file opened with the decoder ``turbojpeg``.
-        window: The crop.
-        channel_set: The channels, in this order.
+    The photograph must have a header: a JPEG file opened with the decoder ``turbojpeg``.
 
     Shape:
         - output: (K, side, side), float32
@@ -79,52 +75,40 @@ def aligned_channels(photo: Photo, window: Window, channel_set: ChannelSet) -> T
     Raises:
         JpegError: libjpeg-turbo rejects the file or warns about it.
     """
-    header = photo.header
+    header, transposed = photo.header, photo.orientation >= 5
     assert header is not None
-    transposed, mirrored_rows, mirrored_columns = (
-        photo.orientation >= 5,
-        photo.orientation in MIRRORED_ROWS,
-        photo.orientation in MIRRORED_COLUMNS,
-    )
+    mirrored_rows, mirrored_columns = photo.orientation in MIRRORED_ROWS, photo.orientation in MIRRORED_COLUMNS
     rows, columns = whole_blocks(photo)
     # From the upright window to the stored one: inverts the mirroring, then the transposition.
     top = rows - window.top - window.side if mirrored_rows else window.top
     left = columns - window.left - window.side if mirrored_columns else window.left
     stored = Window(left, top, window.side) if transposed else Window(top, left, window.side)
-    stored_frequencies = [
-        [f % BLOCK * BLOCK + f // BLOCK if transposed else f for f in own] for own in channel_set.frequencies()
-    ]
-    parts = turbojpeg.with_coefficients(
-        photo.data, header, lambda views: _take(views, header, stored, stored_frequencies)
-    )
+    frequencies = channel_set.frequencies()
+    if transposed:
+        frequencies = [[f % BLOCK * BLOCK + f // BLOCK for f in own] for own in frequencies]
+    parts = turbojpeg.with_coefficients(photo.data, header, lambda views: _take(views, header, stored, frequencies))
     # The chroma of grey images is 128, and its coefficients 0.
-    parts += [torch.zeros(len(own), window.side, window.side) for own in stored_frequencies[len(parts) :]]
+    parts += [torch.zeros(len(own), window.side, window.side) for own in frequencies[len(parts) :]]
     channels = torch.cat(parts)
     # Transposes and mirrors the blocks; mirroring negates odd frequencies.
     channels = channels.mT if transposed else channels
-    frequencies = torch.tensor(channel_set.indices)
+    indices = torch.tensor(channel_set.indices)
     if mirrored_rows:
-        channels = channels.flip(-2) * (1 - 2 * (frequencies // BLOCK % 2))[:, None, None]
+        channels = channels.flip(-2) * (1 - 2 * (indices // BLOCK % 2))[:, None, None]
     if mirrored_columns:
-        channels = channels.flip(-1) * (1 - 2 * (frequencies % 2))[:, None, None]
+        channels = channels.flip(-1) * (1 - 2 * (indices % 2))[:, None, None]
     return channels
 
 
 def _take(views: list[np.ndarray], header: JpegHeader, window: Window, frequencies: list[list[int]]) -> list[Tensor]:
-    """Some frequencies of each component of a stored window."""
-    tables = [component.table for component in header.components]
-    taken = [_copy(views[0], tables[0], window, frequencies[0])]
-    if len(views) == 1:
-        return taken
-    (across, down), chroma = header.factors[1], frequencies[1:]
-    if (across, down) == (1, 1):
-        return taken + [_copy(*one) for one in zip(views[1:], tables[1:], [window] * 2, chroma, strict=True)]
-    union = sorted({*chroma[0], *chroma[1]})
-    if not union:
-        return taken + [torch.empty(0, window.side, window.side)] * 2
-    both = _interpolate(views[1:], tables[1:], (down, across), window, union)
-    for found, own in zip(both, chroma, strict=True):
-        taken.append(found if own == union else found[[union.index(f) for f in own]])
+    """Some frequencies of each component of a stored window; of subsampled chroma without any frequency, nothing."""
+    tables, factors = [component.table for component in header.components], header.factors
+    taken = [_copy(views[i], tables[i], window, frequencies[i]) for i in range(len(views)) if factors[i] == (1, 1)]
+    union = sorted({*frequencies[1], *frequencies[2]})
+    if len(taken) < len(views) and union:
+        both = _interpolate(views[1:], tables[1:], factors[1][::-1], window, union)
+        for found, own in zip(both, frequencies[1:], strict=True):
+            taken.append(found if own == union else found[[union.index(f) for f in own]])
     return taken
 
 
@@ -140,34 +124,25 @@ def _interpolate(
     views: list[np.ndarray], tables: list[np.ndarray], factors: tuple[int, int], window: Window, frequencies: list[int]
 ) -> Tensor:
     """Some frequencies of equally subsampled components on the grid of luma, (components, F, side, side)."""
-    inner, spans, missing, skip, shape = [], [], [], [], []
+    places, missing, skip = [], [], []
     for start, factor, length in zip((window.top, window.left), factors, views[0].shape[:2], strict=True):
         first, last = start // factor - 1, -(-(start + window.side) // factor) + 1  # with a neighbour on each side
-        here = slice(max(first, 0), min(last, length))
-        inner.append(slice(here.start - first, here.stop - first))
-        spans.append(here)
+        places.append(np.arange(first, last).clip(0, length - 1))
         missing.append((first < 0, last > length))
         skip.append(start % factor)
-        shape.append(last - first)
-    padded = np.empty((len(views), *shape, BLOCK**2), np.float32)
-    for target, view, table in zip(padded, views, tables, strict=True):
-        np.multiply(view[spans[0], spans[1]], table.astype(np.float32), out=target[inner[0], inner[1]])
-    blocks = torch.from_numpy(padded)
-    mirror_edges(blocks, (missing[0][0], missing[1][0]), (missing[0][1], missing[1][1]))
+    parts = [view[np.ix_(*places)] * table.astype(np.float32) for view, table in zip(views, tables, strict=True)]
+    blocks = torch.from_numpy(np.stack(parts))
+    mirror_edges(blocks, *missing)
     enlarged = upsample_blocks(blocks, factors, frequencies)
     return enlarged[:, :, skip[0] : skip[0] + window.side, skip[1] : skip[1] + window.side]
 
 
 @dataclass(frozen=True)
 class CoefficientReader:
-    """Aligned crops from coefficients, without resizing: a crop has as many source pixels as the network sees.
+    """Aligned crops from coefficients, without resizing: a crop has ``size`` × ``size`` source pixels.
 
-    Files that are not a JPEG of YCbCr or grey, or that libjpeg-turbo rejects or warns about, are decoded to pixels.
-
-    Args:
-        crop: Random or center crop. Only its position and flip are used.
-        size: Side of the crop in source pixels.
-        channel_set: The channels.
+    Only the position and flip of ``crop`` are used. Files that are not a JPEG of YCbCr or grey, or that libjpeg-turbo
+    rejects or warns about, are decoded to pixels.
     """
 
     crop: Crop

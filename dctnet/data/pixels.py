@@ -23,13 +23,7 @@ from dctnet.frequency.resample import resampled_dct
 
 
 def choose_denominator(box: Box, width: float, height: float) -> int:
-    """The largest denominator of the decoding scale, 8, 4, 2 or 1, that keeps enough samples.
-
-    Args:
-        box: The box to resize, in source pixels.
-        width: Columns of samples needed across the box.
-        height: Rows of samples needed.
-    """
+    """The largest denominator of the decoding scale, 8, 4, 2 or 1, that keeps width × height samples of a box."""
     spare = min((box[2] - box[0]) / width, (box[3] - box[1]) / height)
     return next(d for d in (8, 4, 2, 1) if d <= max(spare, 1))
 
@@ -59,18 +53,15 @@ def chroma_share(channel_set: ChannelSet) -> float:
 def cut(photo: Photo, box: Box, width: int, height: int, chroma: float = 1.0) -> Cut:
     """Decodes a photograph at the smallest sufficient scale, and cuts out the samples needed to resize a box.
 
-    Args:
-        photo: The photograph.
-        box: Left, top, right, bottom in source pixels.
-        width: Columns of the resized box.
-        height: Rows of the resized box.
-        chroma: Share of these that chroma needs, from :func:`chroma_share`.
+    The box is left, top, right, bottom in source pixels, and will be resized to width × height. ``chroma`` is the share
+    of these samples that chroma needs along each axis, from :func:`chroma_share`.
     """
     detail = max(1.0, chroma * photo.chroma_factor)
     luma, *both = photo.planes(choose_denominator(box, width * detail, height * detail))
+    (samples,), luma_box = _cut([luma], box, width, height)
     if not both:
-        return Cut(*_cut([luma], box, width, height), np.full((2, 1, 1), 128, np.uint8), (0.0, 0.0, 1.0, 1.0))
-    return Cut(*_cut([luma], box, width, height), *_cut(both, box, width, height))
+        return Cut(samples, luma_box, np.full((2, 1, 1), 128, np.uint8), (0.0, 0.0, 1.0, 1.0))
+    return Cut(samples, luma_box, *_cut(both, box, width, height))
 
 
 def _cut(planes: list[Plane], box: Box, width: int, height: int) -> tuple[np.ndarray, Box]:
@@ -79,8 +70,7 @@ def _cut(planes: list[Plane], box: Box, width: int, height: int) -> tuple[np.nda
     reach_x, reach_y = max(1, (right - left) / width), max(1, (bottom - top) / height)
     x, y = max(0, math.floor(left - reach_x)), max(0, math.floor(top - reach_y))
     window = slice(y, math.ceil(bottom + reach_y)), slice(x, math.ceil(right + reach_x))
-    parts = np.stack([plane.samples[window] for plane in planes])
-    return parts[0] if len(planes) == 1 else parts, (left - x, top - y, right - x, bottom - y)
+    return np.stack([plane.samples[window] for plane in planes]), (left - x, top - y, right - x, bottom - y)
 
 
 def pad(cuts: list[Cut]) -> dict[str, Tensor]:
@@ -90,20 +80,19 @@ def pad(cuts: list[Cut]) -> dict[str, Tensor]:
         ``luma`` (N, H, W) and ``chroma`` (2·N, h, w; Cb and Cr alternate), uint8; for both, ``…_boxes`` (…, 4) and
         ``…_sizes`` (…, 2), rows and columns without padding.
     """
-    luma_sizes = torch.tensor([c.luma.shape for c in cuts])
-    chroma_sizes = torch.tensor([c.chroma.shape[1:] for c in cuts])
-    luma = torch.zeros(len(cuts), *luma_sizes.amax(0).tolist(), dtype=torch.uint8)
-    chroma = torch.zeros(len(cuts), 2, *chroma_sizes.amax(0).tolist(), dtype=torch.uint8)
-    for y, c, one in zip(luma, chroma, cuts, strict=True):
-        y[: one.luma.shape[0], : one.luma.shape[1]] = torch.from_numpy(one.luma)
-        c[:, : one.chroma.shape[1], : one.chroma.shape[2]] = torch.from_numpy(one.chroma)
+    luma = _pad("luma", [c.luma[None] for c in cuts], [c.luma_box for c in cuts])
+    return luma | _pad("chroma", [c.chroma for c in cuts], [c.chroma_box for c in cuts])
+
+
+def _pad(name: str, parts: list[np.ndarray], boxes: list[Box]) -> dict[str, Tensor]:
+    sizes, planes = torch.tensor([part.shape[1:] for part in parts]), len(parts[0])
+    padded = torch.zeros(len(parts), planes, *sizes.amax(0).tolist(), dtype=torch.uint8)
+    for target, part in zip(padded, parts, strict=True):
+        target[:, : part.shape[1], : part.shape[2]] = torch.from_numpy(part)
     return {
-        "luma": luma,
-        "luma_boxes": torch.tensor([c.luma_box for c in cuts], dtype=torch.float64),
-        "luma_sizes": luma_sizes,
-        "chroma": chroma.flatten(0, 1),
-        "chroma_boxes": torch.tensor([c.chroma_box for c in cuts], dtype=torch.float64).repeat_interleave(2, 0),
-        "chroma_sizes": chroma_sizes.repeat_interleave(2, 0),
+        name: padded.flatten(0, 1),
+        f"{name}_boxes": torch.tensor(boxes, dtype=torch.float64).repeat_interleave(planes, 0),
+        f"{name}_sizes": sizes.repeat_interleave(planes, 0),
     }
 
 
@@ -131,13 +120,9 @@ def compute_channels(padded: dict[str, Tensor], blocks: tuple[int, int], channel
 
 @dataclass(frozen=True)
 class ChannelReader:
-    """Computes the channels of crops, in the loader or on the device.
+    """Computes the channels of crops of ``size`` × ``size`` pixels as the network sees them.
 
-    Args:
-        crop: Random or center crop.
-        size: Side of the crop as the network sees it, in pixels.
-        channel_set: The channels.
-        dct: ``loader``; or ``device``, where the decoded samples are resized and transformed after the transfer.
+    With ``dct`` ``device`` the decoded samples are resized and transformed after the transfer.
     """
 
     crop: Crop
@@ -171,12 +156,7 @@ class ChannelReader:
 
 @dataclass(frozen=True)
 class RGBReader:
-    """Resizes crops in the loader and converts them to RGB on the device, for the RGB baseline.
-
-    Args:
-        crop: Random or center crop.
-        size: Side of the crop as the network sees it, in pixels.
-    """
+    """The RGB baseline: resizes crops to ``size`` × ``size`` in the loader, and converts them to RGB on the device."""
 
     crop: Crop
     size: int

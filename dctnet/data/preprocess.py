@@ -37,10 +37,7 @@ class Preprocess:
     decoder: Literal["auto", "turbojpeg", "pillow"] = "auto"
 
     def __call__(self, image: Source) -> Tensor:
-        """Reads one image.
-
-        Args:
-            image: The path or the content of an image file, or an open Pillow image.
+        """Reads one image, from the path or the content of a file, or an open Pillow image.
 
         Shape:
             - output: (1, K, S/8, S/8) channels, or (1, 3, S, S) RGB, 0 … 255; float32, S = image_size
@@ -66,13 +63,7 @@ def make_reader(
 ) -> Reader:
     """The reader of an input, for training with a random crop and for evaluation with a center crop.
 
-    Args:
-        crop: The crop.
-        image_size: Side of the crop as the network sees it, in pixels; a multiple of 8.
-        channel_set: The channels, in this order; not used for RGB.
-        input: ``channels`` or ``rgb``.
-        source: ``pixels`` or ``coefficients``.
-        dct: Where the DCT of pixels is computed.
+    Args are those of :class:`Preprocess`, and ``dct``: where the DCT of pixels is computed.
     """
     if input == "rgb":
         return RGBReader(crop, image_size)

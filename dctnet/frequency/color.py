@@ -7,6 +7,7 @@ from dctnet.errors import UserError
 
 # Luma weights of ITU-R BT.601, with the digits of T.871.
 _RED, _GREEN, _BLUE = 0.299, 0.587, 0.114
+_CB, _CR = 2 * (1 - _BLUE), 2 * (1 - _RED)  # ranges of B - Y and R - Y
 
 
 def _convert(image: Tensor, rows: list[list[float]]) -> Tensor:
@@ -17,52 +18,36 @@ def _convert(image: Tensor, rows: list[list[float]]) -> Tensor:
 
 
 def rgb_to_ycbcr(image: Tensor) -> Tensor:
-    """RGB to Y, Cb, Cr.
-
-    Args:
-        image: R, G, B, 0 … 255, floating point.
-
-    Returns:
-        Y, Cb, Cr, 0 … 255, neither rounded nor clamped; grey has Cb = Cr = 128.
+    """R, G, B to Y, Cb, Cr, both 0 … 255, neither rounded nor clamped; grey has Cb = Cr = 128.
 
     Shape:
-        - image: (..., 3, H, W)
-        - output: (..., 3, H, W)
+        - image, output: (..., 3, H, W), floating point
 
     Raises:
         UserError: Not three planes, or not floating point.
 
     Source: ITU-T T.871 (JFIF, 2011), clause 7.
     """
-    cb, cr = 2 * (1 - _BLUE), 2 * (1 - _RED)
     rows = [
         [_RED, _GREEN, _BLUE],
-        [-_RED / cb, -_GREEN / cb, (1 - _BLUE) / cb],
-        [(1 - _RED) / cr, -_GREEN / cr, -_BLUE / cr],
+        [-_RED / _CB, -_GREEN / _CB, (1 - _BLUE) / _CB],
+        [(1 - _RED) / _CR, -_GREEN / _CR, -_BLUE / _CR],
     ]
     offset = image.new_tensor([0.0, 128.0, 128.0])[:, None, None]
     return _convert(image, rows) + offset
 
 
 def ycbcr_to_rgb(planes: Tensor) -> Tensor:
-    """Y, Cb, Cr to RGB.
-
-    Args:
-        planes: Y, Cb, Cr, 0 … 255, floating point.
-
-    Returns:
-        R, G, B, clamped to 0 … 255 because YCbCr has colours outside of RGB; not rounded.
+    """Y, Cb, Cr to R, G, B, both 0 … 255; clamped because YCbCr has colours outside of RGB, not rounded.
 
     Shape:
-        - planes: (..., 3, H, W)
-        - output: (..., 3, H, W)
+        - planes, output: (..., 3, H, W), floating point
 
     Raises:
         UserError: Not three planes, or not floating point.
 
     Source: ITU-T T.871 (JFIF, 2011), clause 7.
     """
-    cb, cr = 2 * (1 - _BLUE), 2 * (1 - _RED)
-    rows = [[1.0, 0.0, cr], [1.0, -cb * _BLUE / _GREEN, -cr * _RED / _GREEN], [1.0, cb, 0.0]]
+    rows = [[1.0, 0.0, _CR], [1.0, -_CB * _BLUE / _GREEN, -_CR * _RED / _GREEN], [1.0, _CB, 0.0]]
     offset = planes.new_tensor([0.0, 128.0, 128.0])[:, None, None]
     return _convert(planes - offset, rows).clamp(0, 255)

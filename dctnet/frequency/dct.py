@@ -40,20 +40,18 @@ def basis_rows(dtype: torch.dtype, device: torch.device, frequencies: tuple[int,
 class Axes:
     """The 1-D frequencies that a separable transform computes along each axis for a list of 2-D frequencies.
 
-    Args:
-        vertical: The distinct v, ascending.
-        horizontal: The distinct u, ascending.
-        places: Index of each 2-D frequency in the row-major grid of vertical × horizontal.
+    ``vertical`` and ``horizontal`` are the distinct v and u, ascending; ``places`` are the indices of the 2-D
+    frequencies in their row-major grid.
     """
 
     vertical: tuple[int, ...]
     horizontal: tuple[int, ...]
     places: tuple[int, ...]
 
-    @property
-    def is_grid(self) -> bool:
-        """Whether the 2-D frequencies are the whole grid, in row-major order."""
-        return self.places == tuple(range(len(self.vertical) * len(self.horizontal)))
+    def select(self, grid: Tensor) -> Tensor:
+        """Selects the 2-D frequencies, in their order, from the coefficients (..., grid, rows, columns)."""
+        is_whole = self.places == tuple(range(len(self.vertical) * len(self.horizontal)))
+        return grid if is_whole else grid[..., list(self.places), :, :]
 
 
 @functools.lru_cache(maxsize=64)
@@ -68,11 +66,6 @@ def split_axes(frequencies: tuple[int, ...]) -> Axes:
     vertical, horizontal = (tuple(sorted({divmod(f, BLOCK)[axis] for f in frequencies})) for axis in (0, 1))
     place = {v * BLOCK + u: i for i, (v, u) in enumerate(itertools.product(vertical, horizontal))}
     return Axes(vertical, horizontal, tuple(place[f] for f in frequencies))
-
-
-def _working_dtype(dtype: torch.dtype) -> torch.dtype:
-    # bfloat16 has 8 bits and a DC coefficient needs 12: sum in float32 and round once at the end.
-    return dtype if dtype == torch.float64 else torch.float32
 
 
 def block_dct(planes: Tensor, frequencies: Sequence[int] | None = None) -> Tensor:
@@ -99,15 +92,14 @@ def block_dct(planes: Tensor, frequencies: Sequence[int] | None = None) -> Tenso
     if height % BLOCK or width % BLOCK:
         raise UserError(f"planes must have sides that are multiples of {BLOCK}, got {height}×{width}")
     axes = split_axes(tuple(range(BLOCK**2) if frequencies is None else frequencies))
-    work = planes.to(_working_dtype(planes.dtype))
+    # bfloat16 has 8 bits and a DC coefficient needs 12: sum in float32 and round once at the end.
+    work = planes if planes.dtype == torch.float64 else planes.float()
     vertical, horizontal = (basis_rows(work.dtype, work.device, f) for f in (axes.vertical, axes.horizontal))
     with torch.autocast(planes.device.type, enabled=False):
         columns = vertical @ work.unflatten(-2, (height // BLOCK, BLOCK))
         grid = columns.unflatten(-1, (width // BLOCK, BLOCK)) @ horizontal.mT
     # (..., row of blocks, v, column of blocks, u)
-    flat = grid.movedim((-3, -1), (-4, -3)).flatten(-4, -3)
-    wanted = flat if axes.is_grid else flat[..., list(axes.places), :, :]
-    return wanted.to(planes.dtype)
+    return axes.select(grid.movedim((-3, -1), (-4, -3)).flatten(-4, -3)).to(planes.dtype)
 
 
 def flip_blocks(coefficients: Tensor, frequencies: Sequence[int], flip: Tensor) -> Tensor:

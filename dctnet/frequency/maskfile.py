@@ -24,10 +24,6 @@ _KEYS = {*_LAYOUT, "channels", "keep_probability", "source"}
 _MAX_BYTES = 1 << 18  # twenty times the largest valid file
 
 
-class MaskFileError(UserError):
-    """A mask file that cannot be read or written; the message has the file, the place, its value and a valid value."""
-
-
 def write_mask(
     path: str | Path,
     channel_set: ChannelSet,
@@ -37,14 +33,13 @@ def write_mask(
     """Writes a mask file atomically.
 
     Args:
-        path: Where to write.
+        path: The file; an existing one is replaced.
         channel_set: The channels kept.
-        keep_probability: Keep probability of each of the 192 channels under a gate, 0…1, averaged over images; None
-            without a gate.
+        keep_probability: Of each of the 192 channels under a gate, 0…1, averaged over images; None without a gate.
         source: Provenance: versions, checkpoint hash, data.
 
     Raises:
-        MaskFileError: The content could not be read back, or the file cannot be written.
+        UserError: The content could not be read back, or the file cannot be written.
     """
     content = {
         **_LAYOUT,
@@ -57,20 +52,17 @@ def write_mask(
     try:
         atomic_write(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
     except OSError as error:
-        raise MaskFileError(f"{path}: cannot be written: {error.strerror}") from error
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def read_mask(path: str | Path) -> tuple[ChannelSet, list[float] | None]:
     """Reads and checks a mask file.
 
-    Args:
-        path: A file written by :func:`write_mask` or another program.
-
     Returns:
         The channels, named by the path, and the 192 keep probabilities or None.
 
     Raises:
-        MaskFileError: The file is missing, not a regular file, too large, not JSON, or breaks the format.
+        UserError: The file is missing, not a regular file, too large, not JSON, or breaks the format.
     """
     try:
         with open_regular(path, _MAX_BYTES) as file:
@@ -78,9 +70,9 @@ def read_mask(path: str | Path) -> tuple[ChannelSet, list[float] | None]:
         content = json.loads(raw, parse_constant=_refuse_constant, object_pairs_hook=_unique)
     except OSError as error:
         hint = did_you_mean_path(path) if isinstance(error, FileNotFoundError) else ""
-        raise MaskFileError(f"{path}: cannot be read: {error.strerror}.{hint}") from error
+        raise UserError(f"{path}: cannot be read: {error.strerror}.{hint}") from error
     except (ValueError, RecursionError) as error:
-        raise MaskFileError(f"{path}: not a mask file: {str(error)[:200]}") from error
+        raise UserError(f"{path}: not a mask file: {str(error)[:200]}") from error
     return _check(path, content), content["keep_probability"]
 
 
@@ -120,26 +112,20 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check(path: str | Path, content: Any) -> ChannelSet:
-    """Raises MaskFileError for the first place that breaks the format."""
+    """Raises UserError for the first place that breaks the format."""
     for place, value, is_valid, wanted in _places(path, content):
         if not is_valid:
-            raise MaskFileError(f"{path}: {place} is {repr(value)[:80]}, must be {wanted}")
-    try:
-        return ChannelSet(str(path), tuple(content["channels"]))
-    except UserError as error:
-        raise MaskFileError(str(error)) from error
+            raise UserError(f"{path}: {place} is {repr(value)[:80]}, must be {wanted}")
+    return ChannelSet(str(path), tuple(content["channels"]))
 
 
 def _places(path: str | Path, content: Any) -> Iterator[tuple[str, Any, bool, str]]:
-    """Yields each place with its value, whether it is valid, and a description of valid values.
-
-    A place is only reached if all previous ones are valid.
-    """
+    """Yields each place with its value, whether it is valid, and valid values; all previous places must be valid."""
     yield "the content", content, isinstance(content, dict), "a JSON object"
     for key in sorted(_KEYS - content.keys()):
-        raise MaskFileError(f"{path}: {key!r} is missing")
+        raise UserError(f"{path}: {key!r} is missing")
     for key in content.keys() - _KEYS:
-        raise MaskFileError(f"{path}: unknown key {key[:80]!r}; known: {', '.join(sorted(_KEYS))}")
+        raise UserError(f"{path}: unknown key {key[:80]!r}; known: {', '.join(sorted(_KEYS))}")
     for key, wanted in _LAYOUT.items():
         yield repr(key), content[key], repr(content[key]) == repr(wanted), repr(wanted)  # == would take True for 1
     channels, probabilities, source = content["channels"], content["keep_probability"], content["source"]

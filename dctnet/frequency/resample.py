@@ -1,4 +1,4 @@
-"""Crop, resize, flip and block DCT as one linear map, computed for the kept frequencies only."""
+"""Crop, resize and block DCT as one linear map, computed for the kept frequencies only."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dctnet.errors import UserError
-from dctnet.frequency.dct import BLOCK, basis_rows, flip_blocks, split_axes
+from dctnet.frequency.dct import BLOCK, basis_rows, split_axes
 
 
 def resampled_dct(
@@ -16,22 +16,20 @@ def resampled_dct(
     blocks: tuple[int, int],
     frequencies: Sequence[int],
     sizes: Tensor | None = None,
-    flip: Tensor | None = None,
 ) -> Tensor:
     """Block DCT of boxes resized to a grid of blocks, without computing the resized pixels.
 
     Each output block depends on a few rows and columns of samples around it. Along each axis, the antialiased bilinear
     weights of these samples (as in Pillow and torchvision) and the DCT are combined into one small matrix per block.
-    Nothing is rounded in between. Resizing to 8-bit pixels first would change a coefficient by at most 4 (half a level
+    Nothing is rounded in between: resizing to 8-bit pixels first would change a coefficient by at most 4 (half a level
     in all 64 samples), with a standard deviation of 0.3.
 
     Args:
         planes: Samples, 0 … 255.
         boxes: Left, top, right, bottom of each plane's box, in samples; may be fractions.
         blocks: Rows and columns of blocks of the output.
-        frequencies: The frequencies to compute, 8·v + u, in the order of the output.
+        frequencies: Those to compute, 8·v + u, in the order of the output.
         sizes: Height and width of each plane without padding. Default: all planes have the full size.
-        flip: The planes to mirror left to right before the DCT.
 
     Returns:
         Coefficients of the level-shifted samples (−128), in the scale of :func:`~dctnet.frequency.dct.block_dct`.
@@ -40,7 +38,6 @@ def resampled_dct(
         - planes: (N, H, W), uint8 or floating point
         - boxes: (N, 4)
         - sizes: (N, 2)
-        - flip: (N,)
         - output: (N, F, rows, columns), float32
 
     Raises:
@@ -65,12 +62,10 @@ def resampled_dct(
         )
         grid = (horizontal @ across).flatten(0, 1) @ _taps(part.mT.contiguous(), left, across.shape[-1])
     grid = grid.view(count, columns, len(axes.horizontal), rows, len(axes.vertical)).permute(0, 4, 2, 3, 1)
-    coefficients = grid.flatten(1, 2)
-    if not axes.is_grid:
-        coefficients = coefficients[:, list(axes.places)]
+    coefficients = axes.select(grid.flatten(1, 2))
     if 0 in frequencies:
         coefficients[:, list(frequencies).index(0)] -= 128 * BLOCK
-    return coefficients if flip is None else flip_blocks(coefficients, frequencies, flip)
+    return coefficients
 
 
 def _touched(planes: Tensor, top: Tensor, tall: int, left: Tensor, wide: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -92,13 +87,8 @@ def _taps(planes: Tensor, first: Tensor, taps: int) -> Tensor:
 def _weights(edges: Tensor, lengths: Tensor, blocks: int) -> tuple[Tensor, Tensor]:
     """Weights of the input samples (taps) of each block for each of its 8 output samples, along some axes.
 
-    Args:
-        edges: Start and end of each box, (N, 2, axes).
-        lengths: Samples along each axis, (N or 1, axes).
-        blocks: Blocks of the output.
-
-    Returns:
-        Weights (N, axes, blocks, 8, taps), and the position (N, axes, blocks) of the first tap.
+    From the start and end of each box (N, 2, axes), and the samples along each axis (N or 1, axes): the weights
+    (N, axes, blocks, 8, taps), and the position of the first tap (N, axes, blocks).
     """
     start, stop = edges.unbind(1)
     scale = (stop - start) / (blocks * BLOCK)

@@ -28,21 +28,16 @@ def named_channels(name: str) -> ChannelSet:
     if name in _FIXED:
         luma, chroma = _FIXED[name]
         return ChannelSet(name, (*luma, *(64 + f for f in chroma), *(128 + f for f in chroma)))
-    simple = {"all": range(NUM_CHANNELS), "dc": range(0, NUM_CHANNELS, PER_COMPONENT), "luma": range(PER_COMPONENT)}
-    if name in simple:
-        return ChannelSet(name, tuple(simple[name]))
-    known = [*simple, *_FIXED]
-    hint = did_you_mean(name, [*known, "zigzag-24", "random-24"])
-    raise UserError(f"unknown channel set {name!r}.{hint} Known: {', '.join(known)}, {_PATTERNS}, a mask file.")
+    hint = did_you_mean(name, [*_FIXED, "zigzag-24", "random-24"])
+    known = ", ".join([*_FIXED, "zigzag-N, random-N, random-N-SEED (N 1…192), a mask file"])
+    raise UserError(f"unknown channel set {name!r}.{hint} Known: {known}.")
 
 
 def rank_channels(channel_set: ChannelSet, keep_probability: Sequence[float] | None = None) -> list[int]:
     """Sorts the channels of a set by importance, the most important first.
 
-    Args:
-        channel_set: The channels.
-        keep_probability: Keep probability of each of the 192 channels under a gate; ties are broken by frequency.
-            Default: the order of ``zigzag-N``, from the lowest frequency.
+    By the keep probabilities of the 192 channels under a gate, ties by frequency; or without them in the order of
+    ``zigzag-N``, from the lowest frequency.
     """
     order = _zigzag(NUM_CHANNELS)
     if keep_probability is not None:
@@ -75,8 +70,11 @@ def _rows(*widths: int) -> list[int]:
     return [BLOCK * v + u for v, width in enumerate(widths) for u in range(width)]
 
 
-# The reference's fixed selections: frequencies of luma and of each chroma component.
+# Frequencies of luma and of each chroma component; all but the first three are the reference's selections.
 _FIXED: dict[str, tuple[list[int], list[int]]] = {
+    "all": (_rows(*[8] * 8), _rows(*[8] * 8)),
+    "dc": (_rows(1), _rows(1)),
+    "luma": (_rows(*[8] * 8), []),
     "square-6": (_rows(2, 2), _rows(1)),
     "square-12": (_rows(3, 3, 2), _rows(2)),
     "square-24": (_rows(4, 4, 4, 4), _rows(2, 2)),
@@ -89,4 +87,3 @@ _FIXED: dict[str, tuple[list[int], list[int]]] = {
     "triangle-64": (_rows(8, 7, 6, 5, 4, 3, 1), _rows(5, 4, 3, 2, 1)),
     "learned-24": (_rows(6, 3, 3, 1, 1), [0, 1, 3, 8, 24]),
 }
-_PATTERNS = "zigzag-N, random-N, random-N-SEED (N 1…192)"

@@ -11,11 +11,10 @@ from dctnet.frequency.dct import BLOCK, basis_rows, dct_matrix, split_axes
 
 @functools.lru_cache(maxsize=64)
 def _matrices(factor: int, frequencies: tuple[int, ...]) -> Tensor:
-    """The 1-D upsampling of a block and its two neighbours, as a matrix between coefficients.
+    """The 1-D upsampling of a block and its two neighbours, as a matrix (8, 3 · factor · F) between coefficients.
 
-    Returns:
-        A matrix (8, 3 · factor · F), float32: the contributions of a block's coefficients to the F frequencies of the
-        ``factor`` output blocks of the next block, of the block itself, and of the previous block.
+    It has the contributions of a block's coefficients to the F frequencies of the ``factor`` output blocks of the next
+    block, of the block itself, and of the previous block.
     """
     # Linear interpolation between sample centres, across block borders.
     outputs = (torch.arange(factor * BLOCK, dtype=torch.float64) + 0.5) / factor - 0.5
@@ -64,11 +63,10 @@ def upsample_blocks(coefficients: Tensor, factors: tuple[int, int], frequencies:
     given = tall @ _matrices(across, axes.horizontal)
     whole = _add_neighbours(given, 4, 3, columns).view(count, rows, down, vertical, columns, across, horizontal)
     whole = whole.permute(0, 3, 6, 1, 2, 4, 5)
-    flat = whole.reshape(count, -1, rows * down, columns * across)
-    return flat if axes.is_grid else flat[:, list(axes.places)]
+    return axes.select(whole.reshape(count, -1, rows * down, columns * across))
 
 
-def mirror_edges(coefficients: Tensor, before: tuple[bool, bool], after: tuple[bool, bool]) -> None:
+def mirror_edges(coefficients: Tensor, rows: tuple[bool, bool], columns: tuple[bool, bool]) -> None:
     """Mirrors edge blocks into the additional blocks around an image, in place.
 
     Interpolation between a block and its mirror image repeats the outermost samples. A mirrored block has the same
@@ -76,21 +74,15 @@ def mirror_edges(coefficients: Tensor, before: tuple[bool, bool], after: tuple[b
 
     Args:
         coefficients: Blocks of an image, with additional blocks to fill.
-        before: Whether to fill the first row, and the first column.
-        after: Whether to fill the last row, and the last column.
+        rows: Whether to fill the first, and the last row.
+        columns: Whether to fill the first, and the last column.
 
     Shape:
         - coefficients: (N, rows, columns, 64)
     """
-    for axis in (1, 2):
-        length = coefficients.shape[axis]
-        for wanted, target, source in ((before[axis - 1], 0, 1), (after[axis - 1], length - 1, length - 2)):
-            if wanted:
-                signs = _mirror_signs(axis)
-                torch.mul(coefficients.select(axis, source), signs, out=coefficients.select(axis, target))
-
-
-@functools.cache
-def _mirror_signs(axis: int) -> Tensor:
     frequencies = torch.arange(BLOCK**2)
-    return 1.0 - 2.0 * ((frequencies // BLOCK if axis == 1 else frequencies) % 2)
+    for axis, ends, across in ((1, rows, frequencies // BLOCK), (2, columns, frequencies)):
+        signs = 1.0 - 2.0 * (across % 2)
+        for wanted, target, source in zip(ends, (0, -1), (1, -2), strict=True):
+            if wanted:
+                torch.mul(coefficients.select(axis, source), signs, out=coefficients.select(axis, target))

@@ -19,8 +19,8 @@ def atomic_open(path: str | Path, mode: str = "wb", suffix: str | None = None, *
     Args:
         path: The file to write. An existing file is replaced.
         mode: ``"wb"`` or ``"w"``.
-        suffix: The temporary name is ``.NAME.SUFFIX``. Default: the process id, so that several processes can write
-            the same file. A fixed suffix lets the next write replace what a killed process left behind.
+        suffix: Of the temporary file ``.NAME.SUFFIX``. Default: the process id, so that several processes can write
+            the same file. With a fixed suffix the next write replaces the file that a killed process left behind.
         options: ``encoding``, ``newline`` and ``errors`` of :func:`open`.
 
     Raises:
@@ -34,7 +34,11 @@ def atomic_open(path: str | Path, mode: str = "wb", suffix: str | None = None, *
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # so that the rename survives a power failure
+        finally:
+            os.close(folder)
     except OSError as error:
         # ENOSPC from write() has no filename; other errors have the temporary one.
         if error.filename in (None, str(temporary)):
@@ -82,12 +86,3 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Syncs a folder, so that a rename within it survives a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,14 +13,9 @@ _MAX_INT = (1 << 63) - 1
 
 @dataclass(frozen=True)
 class Range:
-    """Allowed values of an option; the default allows every finite number, and values that are no numbers.
+    """Allowed values of an option; the default allows every finite number, and values that are not numbers.
 
-    Args:
-        at_least: Lower end, inclusive.
-        above: Lower end, exclusive.
-        at_most: Upper end, inclusive.
-        below: Upper end, exclusive.
-        nullable: Whether None is allowed.
+    ``at_least`` and ``at_most`` are inclusive, ``above`` and ``below`` exclusive; ``nullable`` allows None.
     """
 
     at_least: float | None = None

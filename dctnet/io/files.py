@@ -1,22 +1,20 @@
-"""Reading of regular files: no pipes or devices, which may never end, and no files beyond a size limit."""
+"""Regular files, their SHA-256, and JSON with the same bytes, so the same SHA-256, for the same content."""
 
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
 def open_regular(path: str | os.PathLike[str], max_bytes: int | None = None) -> Iterator[BufferedReader]:
-    """Opens a file for reading, unless it is a pipe, socket or device, or too large.
-
-    Args:
-        path: The file.
-        max_bytes: The largest size that is accepted. Default: any.
+    """Opens a file for reading, unless it is a pipe, socket or device, which may never end, or larger than a limit.
 
     Raises:
         OSError: The file cannot be opened or is not accepted. ``strerror`` is the reason, ``filename`` the path.
@@ -40,3 +38,16 @@ def file_sha256(path: str | Path) -> str:
     """
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def dump_json(content: dict[str, Any]) -> bytes:
+    """Serialises an object with sorted keys, one per line. Undecodable bytes of file names are kept."""
+    lines = (
+        f"{json.dumps(key)}: {json.dumps(content[key], sort_keys=True, ensure_ascii=False)}" for key in sorted(content)
+    )
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode("utf-8", "surrogateescape")
+
+
+def parse_json(raw: bytes) -> Any:
+    """Parses the output of :func:`dump_json`."""
+    return json.loads(raw.decode("utf-8", "surrogateescape"))

@@ -14,12 +14,8 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def load_yaml(text: str, where: str) -> Any:
     """Parses YAML as :func:`yaml.safe_load` does, and rejects duplicate keys.
 
-    Args:
-        text: YAML.
-        where: Name of the file, for the message.
-
     Raises:
-        UserError: There is a duplicate key.
+        UserError: As :func:`refuse_duplicate_keys`.
         yaml.YAMLError: The text is not YAML.
     """
     content = yaml.safe_load(text)

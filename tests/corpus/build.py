@@ -146,6 +146,13 @@ def png_of_16_bits() -> bytes:
     return file.getvalue()
 
 
+def tiff_of_32_bits() -> bytes:
+    """A TIFF file of samples beyond 16 bits."""
+    file = io.BytesIO()
+    Image.fromarray(np.full((HEIGHT, WIDTH), 1 << 20, np.int32)).save(file, "TIFF")
+    return file.getvalue()
+
+
 def two_pictures() -> bytes:
     """A file of two pictures as written by cameras (MPO)."""
     file = io.BytesIO()

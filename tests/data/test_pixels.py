@@ -88,25 +88,13 @@ def test_grey_has_zero_chroma(decoder):
     assert channels[:, 64:].abs().max() <= 1e-2
 
 
-@needs_turbojpeg
-def test_decoders_agree():
-    for sampling in SAMPLINGS:
-        data = jpeg_file(sampling, SIZES[1], orientation=6)
-        photos = [Photo(data, decoder) for decoder in ("pillow", "turbojpeg")]
-        theirs, ours = (p.planes()[0].samples.astype(int) for p in photos)
-        assert np.abs(theirs - ours).max() <= 1
-        kept = ALL if sampling in ("4:4:4", "grey") else named_channels("luma")
-        one, other = (batch(ChannelReader(TrainCrop(0.3), 64, kept), [p]) for p in photos)
-        assert (one - other).abs().max() <= 8  # one level in all 64 samples of a block
-
-
 @pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("sampling", ["4:4:4", "4:2:0", "grey"])
 def test_channels_are_the_dct_of_the_crop_that_pillow_resizes(decoder, sampling):
-    kept, data = ChannelSet("x", (0, 9, 27, 63, 64, 129, 130)), encode_jpeg(waves(100, 75), sampling)
+    kept, data = ChannelSet("x", (0, 9, 27, 63, 64, 129, 130)), encode_jpeg(waves(100, 75), sampling, orientation=6)
     found = batch(ChannelReader(CenterCrop(0.8), 48, kept), [Photo(data, decoder)])
     image = open_by_pillow(data).convert("RGB").convert("YCbCr")
-    pixels = image.resize((48, 48), Image.Resampling.BILINEAR, box=CenterCrop(0.8).box(100, 75, None))
+    pixels = image.resize((48, 48), Image.Resampling.BILINEAR, box=CenterCrop(0.8).box(*image.size, None))
     expected = PlanesToChannels(kept)(torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None])
     assert (found - expected).abs().max() <= 8
 
@@ -191,7 +179,7 @@ def test_odd_sizes_are_upright_as_by_pillow(decoder, sampling):
 
 @needs_turbojpeg
 def test_samples_are_the_means_of_the_pixels_that_they_span():
-    for sampling, orientation in itertools.product(["4:2:0", "4:4:0", "4:1:1"], range(1, 9)):
+    for sampling, orientation in itertools.product(["4:2:2", "4:2:0", "4:4:0", "4:1:1"], range(1, 9)):
         data = encode_jpeg(waves(131, 93), sampling, orientation)
         ours, expected = Photo(data, "turbojpeg"), np.asarray(open_by_pillow(data).convert("YCbCr")).astype(float)
         for denominator in (1, 2, 4, 8):

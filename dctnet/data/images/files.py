@@ -10,16 +10,11 @@ from dctnet.errors import UserError, first_line, printable
 from dctnet.io.files import open_regular
 
 # Files are read into memory. More than any photograph; less than a video with the wrong name.
-MAX_BYTES = 1 << 28
+_MAX_BYTES = 1 << 28
 
 
 class ImageError(UserError):
-    """A file that cannot be used as an image.
-
-    Args:
-        path: The file, or ``<bytes>`` or ``<image>`` for an image in memory.
-        reason: Why, in one line.
-    """
+    """A file (or ``<bytes>``, or ``<image>``) that cannot be used as an image, with the reason in one line."""
 
     def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
         super().__init__(f"{printable(str(path))}: {reason}")
@@ -59,5 +54,5 @@ def open_image_file(path: str | os.PathLike[str]) -> Iterator[BufferedReader]:
     Raises:
         ImageError: The file is missing, unreadable, not a regular file, or larger than 268 MB.
     """
-    with translate_image_errors(path), open_regular(path, MAX_BYTES) as file:
+    with translate_image_errors(path), open_regular(path, _MAX_BYTES) as file:
         yield file

@@ -12,21 +12,19 @@ from PIL import Image
 
 from dctnet.data.images import turbojpeg
 from dctnet.data.images.files import ImageError, open_image_file, translate_image_errors
-from dctnet.data.images.header import JpegHeader, read_header
-from dctnet.data.images.markers import DamagedError, JpegError, count_scans, reaches_scan
+from dctnet.data.images.header import SOI, DamagedError, JpegError, JpegHeader, count_scans, reaches_scan, read_header
 from dctnet.data.images.pillow import is_rgb_jpeg, open_image, orientation_of, ycbcr_samples
 from dctnet.data.images.planes import Plane, upright_plane
 from dctnet.errors import UserError
 
 # 134 megapixels: more than one exposure of any camera; 400 MB as planes. Pillow only warns from 89 to 179.
-MAX_PIXELS = 1 << 27
+_MAX_PIXELS = 1 << 27
 # Huffman coding spends at least one bit on the DC coefficient of each 8×8 block.
-PIXELS_PER_BYTE = 8 * 64
+_PIXELS_PER_BYTE = 8 * 64
 # Each scan of a progressive file visits all blocks, and may take only a few bytes. The limit is the largest picture in
 # 16 scans; encoders write at most 10.
-MAX_PIXELS_IN_SCANS = 16 * MAX_PIXELS
+_MAX_PIXELS_IN_SCANS = 16 * _MAX_PIXELS
 _HEAD = 1 << 16  # most headers are shorter
-_SOI = b"\xff\xd8"
 
 Source = str | os.PathLike[str] | bytes | Image.Image
 Decoder = Literal["turbojpeg", "pillow"]
@@ -53,17 +51,16 @@ def describe_decoder(decoder: Decoder) -> str:
 class Photo:
     """An image as full-range YCbCr, upright; :meth:`planes` decodes it.
 
-    JPEG files are decoded to YCbCr without a conversion to RGB and back. Grey images have no Cb and Cr. Transparency is
-    composited over white, 16 bits are scaled to 8, and the first frame of an animation is read. Unreadable EXIF data
-    count as orientation 1.
+    JPEG files are not converted to RGB and back. Grey images have no Cb and Cr. Transparency is composited over white,
+    16 bits are scaled to 8, and the first frame of an animation is read.
 
     With the decoder ``turbojpeg``, files that are not a JPEG of Y or YCbCr, or that libjpeg-turbo rejects or warns
     about, are decoded by Pillow; ``refused`` has the reason. If libjpeg-turbo warns of damage within a scan, the file
     is rejected: Pillow would return damaged pixels without a warning.
 
     Args:
-        source: The path of a file in one of the formats of :func:`~dctnet.data.images.pillow.open_image`, with any
-            suffix; the content of such a file; or an open Pillow image, whose pixels are read as Pillow decodes them.
+        source: The path or the content of a file in one of the formats of
+            :func:`~dctnet.data.images.pillow.open_image`; or an open Pillow image, read as Pillow decodes it.
         decoder: For JPEG files.
 
     Raises:
@@ -75,20 +72,18 @@ class Photo:
         self.path: str | os.PathLike[str] = "<bytes>"
         self.data = b""
         self.header: JpegHeader | None = None
-        self.refused: str | None = None
         self._image: Image.Image | None = None
+        self._decoded: dict[int, list[Plane]] = {}
         if isinstance(source, Image.Image):
-            self.path, self._image, self.refused = "<image>", source, "an open image"
+            self.path, self._image = "<image>", source
         elif isinstance(source, bytes):
             self.data = source
         else:
             self.path = source
             with open_image_file(source) as file:
                 self.data = file.read()
-        if self._image is None:
-            self._read_header()
-        self._huffman_coded = self.data[:2] == _SOI and self.refused != "arithmetic coding"
-        self._lossless = self.refused == "lossless coding"  # has no DCT, so it cannot be decoded at a smaller scale
+        self._unparsed = self._read_header()
+        self.refused = self._unparsed
         if decoder == "pillow":
             self.header, self.refused = None, "read by Pillow"
         if self.header is None:
@@ -97,42 +92,37 @@ class Photo:
         else:
             size, orientation = (self.header.width, self.header.height), self.header.orientation
         _check_size(self.path, *size)
-        self._check_length(*size)
-        self._check_scans(*size)
+        self._check_cost(*size)
         self.orientation = orientation if 1 <= orientation <= 8 else 1
         self.width, self.height = size if self.orientation < 5 else size[::-1]
-        self._decoded: dict[int, list[Plane]] = {}
 
-    def _read_header(self) -> None:
+    def _read_header(self) -> str | None:
+        """Reads the header of a JPEG file; returns the reason why there is none."""
+        if self._image is not None:
+            return "an open image"
         try:
-            header = read_header(self.data)
-            header.factors  # noqa: B018 - raises if libjpeg-turbo's planes could not be matched
+            self.header = read_header(self.data)
         except DamagedError as error:
             raise ImageError(self.path, f"damaged: {error}") from error
         except JpegError as error:
-            self.refused = str(error)
-        else:
-            self.header = header
+            return str(error)
+        return None
 
-    def _check_length(self, width: int, height: int) -> None:
-        # A few bytes could otherwise claim a large size, and take seconds to decode.
-        if self._huffman_coded and width * height > PIXELS_PER_BYTE * len(self.data):
-            size = f"{width}×{height} pixels"
-            raise ImageError(self.path, f"truncated: {size} cannot be stored in {len(self.data):,} bytes")
-
-    def _check_scans(self, width: int, height: int) -> None:
-        if self.data[:2] != _SOI:
+    def _check_cost(self, width: int, height: int) -> None:
+        """Rejects JPEG files of a few bytes that would take seconds to decode."""
+        if self.data[:2] != SOI:
             return
+        size = f"{width}×{height} pixels"
+        if self._unparsed != "arithmetic coding" and width * height > _PIXELS_PER_BYTE * len(self.data):
+            raise ImageError(self.path, f"truncated: {size} cannot be stored in {len(self.data):,} bytes")
         try:
             scans = count_scans(self.data)
         except DamagedError as error:
             raise ImageError(self.path, f"damaged: {error}") from error
         except JpegError:  # Pillow reads it or has a better message
             return
-        if scans * width * height > MAX_PIXELS_IN_SCANS:
-            raise ImageError(
-                self.path, f"{scans:,} scans of {width}×{height} pixels; at most 16 of the largest picture are decoded"
-            )
+        if scans * width * height > _MAX_PIXELS_IN_SCANS:
+            raise ImageError(self.path, f"{scans:,} scans of {size}; at most 16 of the largest picture are decoded")
 
     @contextlib.contextmanager
     def _open_by_pillow(self) -> Iterator[Image.Image]:
@@ -152,17 +142,15 @@ class Photo:
         """Decodes Y, or Y, Cb, Cr at their stored resolution, and turns them upright.
 
         Args:
-            denominator: 1, 2, 4 or 8: the scale at which JPEG files are decoded is one over it. Other formats and open
-                images are not scaled.
+            denominator: 1, 2, 4 or 8: JPEG files are decoded at a scale of one over it, other images at full size.
 
         Raises:
             ImageError: As :class:`Photo`.
         """
         if denominator not in self._decoded:
             stored = self._decode_by_turbojpeg(denominator) or self._decode_by_pillow(denominator)
-            self._decoded = {
-                denominator: [upright_plane(plane, self.orientation, self.width, self.height) for plane in stored]
-            }
+            planes = [upright_plane(plane, self.orientation, self.width, self.height) for plane in stored]
+            self._decoded = {denominator: planes}
         return self._decoded[denominator]
 
     def _decode_by_turbojpeg(self, denominator: int) -> list[Plane] | None:
@@ -183,7 +171,8 @@ class Photo:
         with self._open_by_pillow() as image:
             width, height = image.size
             drafted = None
-            if not self._lossless and self._image is None:  # draft() would change the caller's image
+            # A lossless file has no DCT to scale; draft() would change the caller's image.
+            if self._unparsed != "lossless coding" and self._image is None:
                 wanted = (max(1, width // denominator), max(1, height // denominator))
                 drafted = image.draft(None if is_rgb_jpeg(image) else "YCbCr", wanted)
             span = 1 if drafted is None else round(width / drafted[1][2])
@@ -200,7 +189,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     with open_image_file(path) as file:
         head = file.read(_HEAD)
         try:  # rejects headers that would keep Pillow busy for minutes
-            if head[:2] == _SOI and not reaches_scan(head):
+            if head[:2] == SOI and not reaches_scan(head):
                 reaches_scan(head + file.read())
         except DamagedError as error:
             raise ImageError(path, f"damaged: {error}") from error
@@ -212,5 +201,5 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def _check_size(path: str | os.PathLike[str], width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise ImageError(path, f"{width}×{height} pixels; at most {MAX_PIXELS:,} are decoded")
+    if width * height > _MAX_PIXELS:
+        raise ImageError(path, f"{width}×{height} pixels; at most {_MAX_PIXELS:,} are decoded")

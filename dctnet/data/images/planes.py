@@ -14,11 +14,10 @@ class Plane(NamedTuple):
 
     Args:
         samples: (rows, columns), 0 … 255, uint8.
-        across: Width of a sample in pixels of the image.
-        down: Height of a sample in pixels of the image.
-        left: Left edge of the first sample, in pixels of the image. The number of samples is rounded up, so the last
-            sample can reach beyond the image; in a mirrored image that is the first sample, and this is negative.
-        top: Upper edge of the first sample, in pixels of the image.
+        across: Width of a sample in pixels of the image; ``down`` is its height.
+        left: Left edge of the first sample, in pixels of the image; ``top`` is its upper edge. The number of samples is
+            rounded up, so the last one can reach beyond the image; in a mirrored image that is the first one, and its
+            edge is negative.
     """
 
     samples: np.ndarray
@@ -29,19 +28,13 @@ class Plane(NamedTuple):
 
     def locate(self, box: Box) -> Box:
         """Converts a box from pixels of the image to samples of this plane."""
-        (x, y), (w, h) = (self.left, self.top), (self.across, self.down)
-        return (box[0] - x) / w, (box[1] - y) / h, (box[2] - x) / w, (box[3] - y) / h
+        left, right = ((x - self.left) / self.across for x in (box[0], box[2]))
+        top, bottom = ((y - self.top) / self.down for y in (box[1], box[3]))
+        return left, top, right, bottom
 
 
 def upright(samples: np.ndarray, orientation: int) -> np.ndarray:
-    """Applies the EXIF orientation.
-
-    Args:
-        samples: Rows and columns first.
-        orientation: EXIF orientation, 1…8.
-
-    Returns:
-        A view of the samples, transposed and mirrored.
+    """A view of samples, rows and columns first, transposed and mirrored by an EXIF orientation, 1…8.
 
     Source: CIPA DC-008 (Exif 2.32), 4.6.4, tag 274.
     """
@@ -55,11 +48,7 @@ def upright(samples: np.ndarray, orientation: int) -> np.ndarray:
 def upright_plane(stored: Plane, orientation: int, width: int, height: int) -> Plane:
     """Applies the EXIF orientation to a plane, and removes samples that a decoder adds beyond the image.
 
-    Args:
-        stored: The plane as stored, its first sample at the corner of the image.
-        orientation: EXIF orientation, 1…8.
-        width: Width of the upright image.
-        height: Height of the upright image.
+    The first sample of the stored plane is at the corner of the image; width and height are those of the upright image.
     """
     samples = upright(stored.samples, orientation)
     across, down = (stored.down, stored.across) if orientation >= 5 else (stored.across, stored.down)

@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from dctnet.data.images.header import JpegHeader
-from dctnet.data.images.markers import DamagedError, JpegError
+from dctnet.data.images.header import DamagedError, JpegError, JpegHeader
 from dctnet.errors import first_line
 
 T = TypeVar("T")
@@ -56,12 +55,7 @@ def describe() -> str | None:
 
 
 def decode_planes(data: bytes, header: JpegHeader, denominator: int = 1) -> list[np.ndarray]:
-    """Decodes the planes of a JPEG file at their stored resolution, optionally scaled down.
-
-    Args:
-        data: The file.
-        header: Its header.
-        denominator: 1, 2, 4 or 8: the scale is one over it.
+    """Decodes the planes of a JPEG file at a scale of 1/1, 1/2, 1/4 or 1/8 of their stored resolution.
 
     Returns:
         Y, or Y, Cb, Cr, 0 … 255, each (rows, columns), uint8; subsampled chroma is smaller.
@@ -115,35 +109,18 @@ def _transformer() -> ctypes.CDLL:
     return lib
 
 
-class _Memory:
-    """Read-only memory of the library, as an array interface for NumPy."""
-
-    def __init__(self, address: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
-        self.__array_interface__ = {
-            "version": 3, "typestr": "<i2", "data": (address, True), "shape": shape, "strides": strides
-        }  # fmt: skip
-
-
 def with_coefficients(data: bytes, header: JpegHeader, take: Callable[[list[np.ndarray]], T]) -> T:
-    """Calls a function with views of the quantised coefficients of a JPEG file.
+    """Calls a function with views of the quantised coefficients of a JPEG file, and returns its result.
 
     The lossless transform of libjpeg-turbo, without output, calls a filter for each row of blocks. All rows stay in
-    memory until it returns. The filter collects their addresses, and its last call passes all of them to ``take``.
-
-    Args:
-        data: The file.
-        header: Its header.
-        take: Receives one array per component, (rows, columns, 64), int16, index 8·v + u last. It must copy what it
-            keeps, because the memory is freed afterwards.
-
-    Returns:
-        The result of ``take``.
+    memory until it returns. The filter collects their addresses, and its last call passes all of them to ``take``:
+    one array per component, (rows, columns, 64), int16, index 8·v + u last. ``take`` must copy what it keeps, because
+    the memory is freed afterwards.
 
     Raises:
-        DamagedError: libjpeg-turbo detected damage within a scan.
-        JpegError: libjpeg-turbo rejected the file or warned about it.
+        DamagedError, JpegError: As :func:`decode_planes`.
     """
-    shapes = [header.blocks(i) for i in range(len(header.components))]
+    shapes = header.blocks
     # The library processes whole rows of MCUs.
     heights = [-(-rows // c.vertical) * c.vertical for (rows, _), c in zip(shapes, header.components, strict=True)]
     total, addresses = sum(heights), list[int]()
@@ -185,5 +162,7 @@ def _views(addresses: list[int], shapes: list[tuple[int, int]], heights: list[in
         stride = own[1] - own[0] if rows > 1 else columns * 128
         if stride < columns * 128 or own != list(range(own[0], own[0] + stride * rows, stride)):
             raise JpegError("the rows of blocks are not evenly spaced in memory")
-        views.append(np.asarray(_Memory(own[0], (rows, columns, 64), (stride, 128, 2))))
+        memory = (ctypes.c_char * (stride * (rows - 1) + columns * 128)).from_address(own[0])
+        view = np.ndarray((rows, columns, 64), "<i2", memoryview(memory).toreadonly(), strides=(stride, 128, 2))
+        views.append(view)
     return views

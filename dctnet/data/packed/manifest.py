@@ -11,8 +11,7 @@ import numpy as np
 from dctnet.data.packed.schema import HEADER, HEADER_SCHEMA, MANIFEST_SCHEMA, find_fault
 from dctnet.errors import UserError, did_you_mean, first_line
 from dctnet.frequency.dct import BLOCK
-from dctnet.io.canonical_json import dump_json, parse_json
-from dctnet.io.files import open_regular
+from dctnet.io.files import dump_json, open_regular, parse_json
 
 MANIFEST = "manifest.json"
 PLAN = "plan.json"  # present only while the packing is incomplete

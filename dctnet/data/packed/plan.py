@@ -21,7 +21,7 @@ from dctnet.data.splits import SPLITS
 from dctnet.errors import UserError
 from dctnet.frequency.dct import BLOCK
 from dctnet.io.atomic import atomic_write
-from dctnet.io.canonical_json import dump_json, parse_json
+from dctnet.io.files import dump_json, parse_json
 
 # Limit for the longer side by the shorter: a strip a few pixels high, enlarged to a scale, could fill a disk.
 MAX_ASPECT = 16

@@ -17,7 +17,7 @@ from dctnet.data.pixels import chroma_share, compute_channels, cut, pad
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK
 from dctnet.io.atomic import atomic_open, atomic_write
-from dctnet.io.canonical_json import dump_json
+from dctnet.io.files import dump_json
 
 
 class PlannedImage(NamedTuple):

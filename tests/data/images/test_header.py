@@ -3,13 +3,14 @@
 import io
 import itertools
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from dctnet.data.images.header import read_header
-from dctnet.data.images.markers import DamagedError, JpegError, count_scans
+from dctnet.data.images.header import DamagedError, JpegError, count_scans, read_header
+from tests.corpus.build import patched, renamed_components, saved
 from tests.pictures import SAMPLINGS, SIZES, encode_jpeg, insert_orientation, insert_segment, jpeg_file, waves
 
 FACTORS = {
@@ -17,37 +18,25 @@ FACTORS = {
 }  # fmt: skip
 
 
-def encode(mode: str = "RGB", **options) -> bytes:
-    """A small JPEG file of Pillow."""
-    file = io.BytesIO()
-    Image.fromarray(waves(45, 29)).convert(mode).save(file, "JPEG", **options)
-    return file.getvalue()
-
-
-def patch(data: bytes, marker: int, offset: int, new: bytes) -> bytes:
-    """Replaces bytes at an offset from the first such marker."""
-    place = data.index(bytes((0xFF, marker))) + offset
-    return data[:place] + new + data[place + len(new) :]
+encode = partial(saved, "JPEG", size=(45, 29))
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_size_sampling_and_blocks(sampling):
-    files = [(size, mode, jpeg_file(sampling, size, mode)) for size in SIZES for mode in (False, True)]
-    for (width, height), progressive, data in [*files, ((1, 1), False, encode_jpeg(waves(1, 1), sampling))]:
+    files = [(size, jpeg_file(sampling, size, mode)) for size in SIZES for mode in (False, True)]
+    for (width, height), data in [*files, ((1, 1), encode_jpeg(waves(1, 1), sampling))]:
         header, (across, down) = read_header(data), FACTORS[sampling]
         assert (header.width, header.height) == (width, height)
-        assert header.process == ("progressive" if progressive else "baseline")
         assert header.orientation == 1
         assert header.factors == [(1, 1), (across, down), (across, down)][: 1 if sampling == "grey" else 3]
-        assert header.blocks(0) == (-(-height // 8), -(-width // 8))
-        for component in range(1, len(header.components)):
-            assert header.blocks(component) == (-(-height // (8 * down)), -(-width // (8 * across)))
+        chroma = (-(-height // (8 * down)), -(-width // (8 * across)))
+        assert header.blocks == [(-(-height // 8), -(-width // 8)), chroma, chroma][: len(header.components)]
 
 
 @pytest.mark.parametrize("quality", [5, 75, 100])
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_quantisation_tables_are_those_that_pillow_reads(mode, quality):
-    data = encode(mode, quality=quality)
+    data = encode(mode=mode, quality=quality)
     image = Image.open(io.BytesIO(data))
     expected = [image.quantization[index] for _, _, _, index in image.layer]
     assert [c.table.tolist() for c in read_header(data).components] == [list(table) for table in expected]
@@ -78,10 +67,6 @@ def test_other_segments_and_fill_bytes_before_the_frame_are_skipped():
     assert read_header(padded).width == 45
 
 
-def test_restart_intervals_and_optimised_tables_are_accepted():
-    assert read_header(encode(restart_marker_blocks=1, optimize=True)).width == 45
-
-
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -92,16 +77,16 @@ def test_restart_intervals_and_optimised_tables_are_accepted():
         (b"\xff\xd8" + b"\0" * 40, "no scan in it"),
         (b"\xff\xd8\xff\xda\0\x02", "a scan without a frame"),
         (encode(keep_rgb=True), "stored as RGB"),
-        (encode("CMYK"), "4 components"),
-        (patch(encode(), 0xC0, 4, b"\x0c"), "12 bits per sample"),
-        (patch(encode(), 0xC0, 5, b"\0\0"), "45×0 samples"),
-        (patch(encode(), 0xC0, 9, b"\x02"), "2 components"),
-        (patch(encode(), 0xC0, 11, b"\x05"), "sampling factors 0×5"),
-        (patch(encode(), 0xC0, 12, b"\x03"), "a quantisation table is missing"),
-        (patch(encode(), 0xC0, 1, b"\xc3"), "lossless coding"),
-        (patch(encode(), 0xC0, 1, b"\xc5"), "hierarchical coding"),
-        (patch(encode(), 0xC0, 1, b"\xc9"), "arithmetic coding"),
-        (patch(encode(progressive=True), 0xC2, 1, b"\xca"), "arithmetic coding"),
+        (encode(mode="CMYK"), "4 components"),
+        (patched(encode(), 0xC0, 4, b"\x0c"), "12 bits per sample"),
+        (patched(encode(), 0xC0, 5, b"\0\0"), "45×0 samples"),
+        (patched(encode(), 0xC0, 9, b"\x02"), "2 components"),
+        (patched(encode(), 0xC0, 11, b"\x05"), "sampling factors 0×5"),
+        (patched(encode(), 0xC0, 12, b"\x03"), "a quantisation table is missing"),
+        (patched(encode(), 0xC0, 1, b"\xc3"), "lossless coding"),
+        (patched(encode(), 0xC0, 1, b"\xc5"), "hierarchical coding"),
+        (patched(encode(), 0xC0, 1, b"\xc9"), "arithmetic coding"),
+        (patched(encode(progressive=True), 0xC2, 1, b"\xca"), "arithmetic coding"),
     ],
 )
 def test_error_of_an_unsupported_file_has_the_reason(data, reason):
@@ -118,9 +103,8 @@ def test_error_of_an_unsupported_file_has_the_reason(data, reason):
     ],
 )
 def test_error_of_unsupported_sampling_has_the_factors(sampling, factors):
-    header = read_header(patch(encode(), 0xC0, 11, sampling))
     with pytest.raises(JpegError, match=f"unsupported sampling factors {factors}"):
-        header.factors  # noqa: B018 - raises
+        read_header(patched(encode(), 0xC0, 11, sampling))
 
 
 # libjpeg's rule: JFIF means YCbCr; otherwise Adobe's marker decides; otherwise components named R, G and B.
@@ -138,12 +122,9 @@ def test_error_of_unsupported_sampling_has_the_factors(sampling, factors):
     ],
 )
 def test_rgb_is_distinguished_from_ycbcr_as_by_libjpeg(jfif, adobe, names, is_rgb):
-    data = encode()
-    for number, name in enumerate(names):
-        data = patch(data, 0xC0, 10 + 3 * number, bytes((name,)))
-        data = patch(data, 0xDA, 5 + 2 * number, bytes((name,)))
-    if not jfif:
-        data = data[:2] + data[2 + 2 + int.from_bytes(data[4:6], "big") :]
+    data = renamed_components(encode(), names)
+    if jfif:
+        data = insert_segment(data, 0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0")
     if adobe is not None:
         data = insert_segment(data, 0xEE, b"Adobe\0\x64\0\0\0\0" + bytes((adobe,)))
     decoded = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)

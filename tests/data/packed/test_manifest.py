@@ -13,7 +13,7 @@ from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.packed.manifest import MANIFEST, PLAN, StoreError, is_store, read_manifest
 from dctnet.data.packed.verify import verify
 from dctnet.errors import UserError
-from dctnet.io.canonical_json import dump_json
+from dctnet.io.files import dump_json
 
 
 def read_batches(root, residency="disk"):
