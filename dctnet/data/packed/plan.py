@@ -67,16 +67,8 @@ def make_plan(
 ) -> dict[str, Any]:
     """Plans a packing from the headers of the image files; the quantization steps are still missing.
 
-    Args:
-        source: The photographs.
-        channels: Channel indices in the order of storage.
-        image_size: Side of the crops in pixels.
-        crop_fraction: Evaluation square as a share of the short side.
-        scales: As from :func:`choose_scales`.
-        dtype: ``int8`` or ``int16``.
-        shard_bytes: Largest size of a shard with more than one image.
-        decoder: Decoder of JPEG files.
-        on_error: ``stop`` or ``skip``.
+    The arguments are those of ``pack``, with the channels in the order of storage and the scales of
+    :func:`choose_scales`.
 
     Raises:
         ImageError: A file cannot be used, and ``on_error`` is ``stop``.
