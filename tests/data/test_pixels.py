@@ -88,6 +88,18 @@ def test_grey_has_zero_chroma(decoder):
     assert channels[:, 64:].abs().max() <= 1e-2
 
 
+@needs_turbojpeg
+def test_decoders_agree():
+    for sampling in SAMPLINGS:
+        data = jpeg_file(sampling, SIZES[1], orientation=6)
+        photos = [Photo(data, decoder) for decoder in ("pillow", "turbojpeg")]
+        theirs, ours = (p.planes()[0].samples.astype(int) for p in photos)
+        assert np.abs(theirs - ours).max() <= 1
+        kept = ALL if sampling in ("4:4:4", "grey") else named_channels("luma")
+        one, other = (batch(ChannelReader(TrainCrop(0.3), 64, kept), [p]) for p in photos)
+        assert (one - other).abs().max() <= 8  # one level in all 64 samples of a block
+
+
 @pytest.mark.parametrize("decoder", DECODERS)
 @pytest.mark.parametrize("sampling", ["4:4:4", "4:2:0", "grey"])
 def test_channels_are_the_dct_of_the_crop_that_pillow_resizes(decoder, sampling):

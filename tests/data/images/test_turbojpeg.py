@@ -46,6 +46,17 @@ def test_luma_equals_pillow_at_every_scale(sampling):
         assert np.abs(found - expected).max() <= 1
 
 
+@pytest.mark.parametrize("sampling", ["4:4:4", "4:2:2", "4:4:0"])
+def test_upsampled_chroma_equals_pillow(sampling):
+    data = encode_jpeg(waves(64, 48), sampling)
+    image = Image.open(io.BytesIO(data))
+    image.draft("YCbCr", image.size)
+    for number in (1, 2):
+        theirs = image.getchannel(number)
+        ours = Image.fromarray(planes(data)[number]).resize(image.size, Image.Resampling.BILINEAR)
+        assert np.abs(np.asarray(ours).astype(int) - np.asarray(theirs)).max() <= 1
+
+
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_coefficients_equal_jpeglib_and_planes_equal_their_inverse_dct(sampling):
     files = [jpeg_file(sampling, size, progressive) for size in SIZES for progressive in (False, True)]
