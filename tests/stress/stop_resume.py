@@ -36,7 +36,7 @@ FEEDS = {
     "packed store": ("--data.root=store", *GATED),
 }
 SHARED = (
-    "--data.root=photos", "--data.image_size=32", "--data.batch_size=5", "--model.lr=0.01", "--trainer.max_epochs=24",
+    "--data.root=photos", "--data.image_size=32", "--data.batch_size=5", "--model.lr=0.01", "--trainer.max_epochs=12",
     "--trainer.check_val_every_n_epoch=2", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false",
     "--trainer.log_every_n_steps=1",
 )  # fmt: skip
