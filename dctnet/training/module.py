@@ -140,8 +140,9 @@ class FrequencyClassifier(pl.LightningModule):
         return self.network(input)
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """Callbacks that every training needs, with any trainer."""
-        return [StepSeed(), FiniteCheck(), TrainingClock()]
+        """Callbacks that every training needs; Lightning asks again before each fit and validation."""
+        present = {type(callback) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
+        return [kind() for kind in (StepSeed, FiniteCheck, TrainingClock) if kind not in present]
 
     def setup(self, stage: str) -> None:
         """Loads pretrained RGB weights before a fit; a checkpoint is loaded later and overrides them."""
