@@ -129,7 +129,7 @@ class ExperimentCLI(SubcommandCLI):
         trained, given = self.model.hparams["channels"], list(self.datamodule.channel_set.indices)
         if self.model.hparams["input"] == "channels" and trained != given:
             raise UserError(
-                f"the checkpoint was trained on {len(trained)} channels; --data.channels names {len(given)} other ones"
+                f"the checkpoint was trained on {len(trained)} channels; --data.channels names {len(given)} others"
             )
 
     def _check_resumed(self, path: str) -> int:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dctnet.errors import UserError
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK
+from dctnet.frequency.maskfile import resolve_channels
 from dctnet.model.backbones import BACKBONES, build_backbone, build_rgb_backbone, entry_conv
 from dctnet.model.gates import DynamicGate, StaticGate, sample_gate
 from dctnet.model.metrics import count_gmac
@@ -24,12 +25,19 @@ class FrequencyNet(nn.Module):
     """Classifies images by their frequency channels; an ordinary module for any training loop.
 
     Before the first step, fit ``normalisation`` to the mean and standard deviation of each channel of the training
-    data. ``dctnet.load`` returns a trained network with ``preprocess`` set.
+    data. A gate needs the loss of :class:`~dctnet.model.sparsity.SparsityPenalty`, an optimizer with a larger learning
+    rate than the backbone's (Adam, 0.02), and ``tau`` lowered from 1 to 0.5 during training::
+
+        logits, gate_logits = network.forward_gated(channels)
+        penalty.update((gate_logits > 0).sum(1).float().mean().item(), step / steps)
+        loss = cross_entropy(logits, target) + penalty(gate_logits)
+
+    ``dctnet.load`` returns a trained network with ``preprocess`` set.
 
     Args:
         classes: Class names, in the order of the logits.
-        channels: The input channels: a set or ascending indices; not used for RGB.
-        image_size: Side of the crop in source pixels.
+        channels: The input channels: a set, its name (``square-24``), a mask file, or ascending indices; not for RGB.
+        image_size: Side of the crop in source pixels, a multiple of 8.
         input: ``channels``, or ``rgb`` for the baseline.
         stem: How the baseline reads RGB: ``torchvision``, its own stem; ``patchify``, a learned 8×8 convolution of
             stride 8 in place of the channels; ``patchify_dct``, the same, initialised as the DCT of all 192 channels.
@@ -50,7 +58,7 @@ class FrequencyNet(nn.Module):
         - output: (N, number of classes)
 
     Raises:
-        UserError: Options that exclude each other. Names both.
+        UserError: An unknown name, or two options that exclude each other.
 
     Source: Xu et al., "Learning in the Frequency Domain", CVPR 2020.
     """
@@ -58,7 +66,7 @@ class FrequencyNet(nn.Module):
     def __init__(
         self,
         classes: Sequence[str],
-        channels: ChannelSet | Sequence[int] = (),
+        channels: ChannelSet | str | Sequence[int] = (),
         image_size: int = 224,
         input: Input = "channels",
         stem: Stem = "torchvision",
@@ -69,11 +77,22 @@ class FrequencyNet(nn.Module):
         channels_last: bool = True,
     ) -> None:
         super().__init__()
+        for option, name, known in (
+            ("input", input, get_args(Input)),
+            ("stem", stem, get_args(Stem)),
+            ("backbone", backbone, BACKBONES),
+            ("gate", gate, get_args(Gate)),
+            ("squeeze", squeeze, ("energy", "mean")),
+        ):
+            if name not in known:
+                raise UserError(f"{option} {name!r}: not one of {', '.join(known)}.{did_you_mean(name, known)}")
         _check_combination(len(classes), input, stem, layer2_stride, gate)
+        if image_size < BLOCK or image_size % BLOCK:
+            raise UserError(f"image_size must be a multiple of {BLOCK}, got {image_size}")
         self.classes, self.image_size, self.backbone_name = list(classes), image_size, backbone
         self.channels: ChannelSet | None = None
         if input == "channels":
-            self.channels = channels if isinstance(channels, ChannelSet) else ChannelSet("listed", tuple(channels))
+            self.channels = channels if isinstance(channels, ChannelSet) else resolve_channels(channels)
         self.tau = 1.0
         self.preprocess: Callable[[Any], Tensor] | None = None
         num_inputs = 3 if self.channels is None else len(self.channels)

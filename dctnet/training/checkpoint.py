@@ -31,6 +31,8 @@ def read(path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: There is no such file, or it is no checkpoint of dctnet. Says why.
     """
+    if Path(path).is_dir():
+        raise UserError(f"{path}: a folder; a checkpoint is a file in it, such as last.ckpt")
     if not Path(path).is_file():
         raise UserError(f"{path}: no such checkpoint.{did_you_mean_path(path)}")
     try:

@@ -75,7 +75,7 @@ def build_optimizer(
         optimizer = SGD(groups, lr=options["lr"], momentum=momentum, nesterov=momentum > 0)
     warmup = int(options["warmup"] * total)
     factors = [lambda step: warmup_cosine(step, warmup, total)] * len(groups)
-    if gate is not None:
+    if gate is not None and any(True for _ in gate.parameters()):
         optimizer = JointOptimizer(optimizer, Adam(gate.parameters(), lr=options["gate_lr"]))
         factors += [lambda step: 1.0]
     return optimizer, LambdaLR(optimizer, factors)

@@ -76,6 +76,7 @@ def test_channels_are_a_set_or_indices():
     with torch.device("meta"):
         named = make(channels=ChannelSet("mine", (0, 64, 128)))
         assert named.channels.name == "mine"
+        assert len(make(channels="square-24").channels) == 24
         assert named.input_shape == make(channels=[0, 64, 128]).input_shape == (3, 4, 4)
         with pytest.raises(UserError, match="indices must ascend"):
             make(channels=[64, 0])
@@ -112,6 +113,9 @@ def test_patchify_costs_as_much_as_all_channels():
         ({"stem": "patchify"}, "--model.stem patchify reads pixels: it needs --model.input rgb"),
         ({"input": "rgb", "layer2_stride": 1}, "layer2_stride 1 is for channels and patches"),
         ({"backbone": "mobilenet_v2", "layer2_stride": 1}, "mobilenet_v2 has no layer2"),
+        ({"backbone": "resnet19"}, "backbone 'resnet19': not one of resnet18, .* Did you mean 'resnet1"),
+        ({"gate": "dynamc"}, "gate 'dynamc': not one of none, static, dynamic. Did you mean 'dynamic'"),
+        ({"image_size": 30}, "image_size must be a multiple of 8, got 30"),
     ],
 )
 def test_options_that_exclude_each_other_are_refused(options, message):

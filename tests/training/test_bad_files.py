@@ -120,6 +120,7 @@ def test_failed_prediction_leaves_the_previous_file(own_photos, tmp_path):
     with pytest.raises(ImageError):
         trainer(tmp_path, PredictionsCSV(out)).predict(model, data)
     assert out.read_text() == "previous"
+    assert not list(tmp_path.glob(".p.csv*"))
 
 
 def test_prediction_skips_bad_files(own_photos, tmp_path):

@@ -56,6 +56,12 @@ class PredictionsCSV(pl.Callback):
             self._rows.writerow((self._paths[index], *top[0], json.dumps(top, ensure_ascii=False)))
         self._written += len(outputs["index"])
 
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Removes the temporary file."""
+        if self._partial.exists():
+            self._file.close()
+            self._partial.unlink()
+
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Closes the file, renames it, and prints the number of images."""
         self._file.close()
