@@ -54,7 +54,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture
 def own_photos(tmp_path):
-    """The same, smaller, for a test that spoils files."""
+    """The same, smaller, for tests that damage files."""
     return make_photos(tmp_path / "photos", 6, 3)
 
 

@@ -134,8 +134,8 @@ class ExperimentCLI(SubcommandCLI):
 
     def _check_resumed(self, path: str) -> int:
         try:
-            return check_resumed(path, self.model, self.datamodule, self.option("allow_changes"))
-        except Exception:
+            return check_resumed(path, self.trainer, self.model, self.datamodule, self.option("allow_changes"))
+        except UserError:
             if (folder := self.trainer.log_dir) and self.trainer.is_global_zero:
                 with contextlib.suppress(OSError):  # not empty
                     Path(folder).rmdir()
@@ -210,8 +210,8 @@ def run_experiment(args: list[str]) -> ExperimentCLI:
         if args[0] == "fit":  # the other verbs have nothing to save: a signal ends them
             stack.enter_context(signals)
         for translate in (
-            translate_interrupt, checkpoint.translate_state_dict_errors, translate_worker_errors,
-            translate_restore_errors, synchronized_exit,
+            translate_interrupt, translate_worker_errors, translate_restore_errors,
+            checkpoint.translate_state_dict_errors, synchronized_exit,
         ):  # fmt: skip
             stack.enter_context(translate())
         return ExperimentCLI(

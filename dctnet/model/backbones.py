@@ -36,7 +36,7 @@ _RESNETS = (
     "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "wide_resnet50_2",
 )  # fmt: skip
 FAMILIES = (
-    # The batch norm behind the stem's convolution was fitted to other features, so it starts anew as well.
+    # The batch norm behind the stem's convolution was fitted to other features, so it is not loaded either.
     Family(_RESNETS, "conv1", 64, ("conv1.", "bn1."), ("maxpool",), "layer2.0"),
     Family(("mobilenet_v2",), "features.0.0", 32, ("features.0.",)),
 )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dctnet.data.config_checks import check_data_options
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.download import imagenette_folder
 from dctnet.data.packed.manifest import is_store
@@ -37,9 +38,8 @@ def read(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such checkpoint.{did_you_mean_path(path)}")
     try:
         content = load_torch_file(path)
-        options = dict(content["hyper_parameters"])
-        dict(content["datamodule_hyper_parameters"])
         content = upgrade(content)
+        options = content["hyper_parameters"]
     except Exception as error:  # torch raises many types of exception on files of other programs
         raise schema_error(path, first_line(error)) from error
     if missing := _REQUIRED - options.keys():
@@ -71,7 +71,7 @@ def load(path: str | Path) -> FrequencyNet:
         ``preprocess`` converts a path, bytes or PIL image to an input, with the evaluation crop of the training.
 
     Raises:
-        UserError: As :func:`read`.
+        UserError: As :func:`read`, or an option of the data is out of range.
     """
     content = read(path)
     model, data = content["hyper_parameters"], content["datamodule_hyper_parameters"]
@@ -81,10 +81,12 @@ def load(path: str | Path) -> FrequencyNet:
     with translate_state_dict_errors(path):
         own = {k.removeprefix("network."): v for k, v in weights.items() if k.startswith("network.")}
         network.load_state_dict(own)
+    crop_fraction = data.get("crop_fraction") or 0.875
+    check_data_options({"image_size": model["image_size"], "crop_fraction": crop_fraction})
     network.preprocess = Preprocess(
         network.channels or named_channels("all"),
         model["image_size"],
-        data.get("crop_fraction") or 0.875,
+        crop_fraction,
         model["input"],
         data.get("source", "pixels"),
     )

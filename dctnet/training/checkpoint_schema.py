@@ -27,7 +27,12 @@ def upgrade(content: dict[str, Any]) -> dict[str, Any]:
     options = {key: value for key, value in content["hyper_parameters"].items() if key not in _REMOVED}
     if options.get("stem") in list(_RENAMED):
         options["stem"] = _RENAMED[options["stem"]]
-    return {**content, "hyper_parameters": options, "state_dict": upgrade_state_dict(content["state_dict"])}
+    return {
+        **content,
+        "hyper_parameters": options,
+        "datamodule_hyper_parameters": dict(content["datamodule_hyper_parameters"]),
+        "state_dict": upgrade_state_dict(content["state_dict"]),
+    }
 
 
 def check_content(path: str | Path, content: dict[str, Any]) -> None:
@@ -101,6 +106,9 @@ def _check_paths(path: str | Path, callbacks: Any) -> None:
             for name in filter(None, value if isinstance(value, dict) else [value]):
                 if not _is_normal_path(name):
                     raise schema_error(path, f"{key} is {repr(name)[:80]}, must be a normalised absolute path")
+        worst, best = state.get("kth_best_model_path"), state.get("best_k_models", {})
+        if not isinstance(best, dict) or (worst and worst not in best):
+            raise schema_error(path, f"kth_best_model_path is {repr(worst)[:80]}, must be one of best_k_models")
 
 
 def _is_normal_path(name: Any) -> bool:

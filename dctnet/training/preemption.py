@@ -99,6 +99,6 @@ class StopOnSignal(pl.Callback):
     ) -> None:
         """Resets the progress of an interrupted validation to its start."""
         if self._within_validation:
-            begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+            start = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
             progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
-            progress |= {"total": dict(begun), "current": dict(begun), "is_last_batch": False}
+            progress |= {"total": dict(start), "current": dict(start), "is_last_batch": False}

@@ -28,15 +28,18 @@ _SHAPE = (
 # What a training state consists of, with the type of each part.
 _STATE = {
     "epoch": int, "global_step": int, "loops": dict, "callbacks": dict, "optimizer_states": list,
-    "lr_schedulers": list, "training": dict, FrequencyDataModule.__qualname__: dict,
+    "lr_schedulers": list, "training": dict, "left_out": dict, FrequencyDataModule.__qualname__: dict,
 }  # fmt: skip
 
 
-def check_resumed(path: str | Path, model: FrequencyClassifier, data: FrequencyDataModule, allow: bool) -> int:
+def check_resumed(
+    path: str | Path, trainer: pl.Trainer, model: FrequencyClassifier, data: FrequencyDataModule, allow: bool
+) -> int:
     """Refuses to resume a training with other images, options or steps.
 
     Args:
         path: The checkpoint.
+        trainer: The trainer of the fit.
         model: The model to train.
         data: The data to train on.
         allow: Accept differences that the network's shape permits; they are logged as a warning.
@@ -49,6 +52,7 @@ def check_resumed(path: str | Path, model: FrequencyClassifier, data: FrequencyD
     """
     content = checkpoint.read(path)
     _check_state(path, content)
+    _check_progress(path, trainer.fit_loop.state_dict(), content["loops"].get("fit_loop"))
     before, now = content["hyper_parameters"], dict(model.hparams)
     for name in _FIXED:
         if before.get(name, now[name]) != now[name]:
@@ -91,7 +95,7 @@ def training_shape(trainer: pl.Trainer, callbacks: Sequence[pl.Callback]) -> dic
 
 
 def _check_state(path: str | Path, content: dict[str, Any]) -> None:
-    """Checks for a complete training state; Lightning would start parts that are missing anew without a warning."""
+    """Checks for a complete training state: Lightning restarts missing parts without a warning."""
     for part, kind in _STATE.items():
         if part not in content:
             raise UserError(f"{path} cannot be resumed: it has no {part!r}; a checkpoint of weights alone?")
@@ -100,6 +104,19 @@ def _check_state(path: str | Path, content: dict[str, Any]) -> None:
     for part in ("optimizer_states", "lr_schedulers"):
         if len(content[part]) != 1:
             raise UserError(f"{path} cannot be resumed: {part!r} must hold one state, it has {len(content[part])}")
+    for split in ("train", "val"):
+        record = content[FrequencyDataModule.__qualname__].get(split)
+        if not isinstance(record, dict) or [type(record.get(key)) for key in ("images", "sha256")] != [int, str]:
+            raise UserError(f"{path} cannot be resumed: the record of {split} images must be a number and a SHA-256")
+
+
+def _check_progress(path: str | Path, expected: Any, found: Any) -> None:
+    """Checks that the progress of the loops has all counters of a new training's, with their types."""
+    nested = isinstance(expected, dict)
+    if type(found) is not type(expected) or (nested and not expected.keys() <= found.keys()):
+        raise UserError(f"{path} cannot be resumed: 'loops' does not hold the progress of a training")
+    for key in expected if nested else ():
+        _check_progress(path, expected[key], found[key])
 
 
 def _change(name: str, before: dict[str, Any], now: dict[str, Any]) -> str:
@@ -119,6 +136,6 @@ def translate_restore_errors() -> Iterator[None]:
         raise
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
-        if not any(frame.name.lstrip("_").startswith(("restore", "check_resumed")) for frame in frames):
+        if not any(frame.name.lstrip("_").startswith("restore") for frame in frames):
             raise
         raise UserError(f"the checkpoint cannot be resumed: {first_line(error)}") from error

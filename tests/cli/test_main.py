@@ -34,10 +34,10 @@ def raising(error):
 
 
 def test_a_stopped_run_ends_with_status_75_and_one_printable_line(capsys, monkeypatch):
-    stop = Stopped("stopped after step 1; to go on: --ckpt_path a\ndctnet: forged\x1b[31m")
+    stop = Stopped("stopped after step 1; to resume: --ckpt_path a\ndctnet: forged\x1b[31m")
     monkeypatch.setitem(VERBS, "fit", raising(stop))
     assert run("fit") == 75
-    line = "dctnet: stopped after step 1; to go on: --ckpt_path a\\ndctnet: forged\\x1b[31m\n"
+    line = "dctnet: stopped after step 1; to resume: --ckpt_path a\\ndctnet: forged\\x1b[31m\n"
     assert capsys.readouterr().err == line
 
 

@@ -24,7 +24,7 @@ def test_a_mask_holds_the_channels_with_a_keep_probability_above_one_half():
     assert choose_kept(PROBABILITY, range(192), None).indices == (3, 5, 70, 150)
 
 
-def test_keep_takes_the_likeliest_of_the_offered_channels():
+def test_keep_takes_the_most_probable_of_the_offered_channels():
     assert choose_kept(PROBABILITY, range(192), 3).indices == (3, 70, 150)
     assert choose_kept(PROBABILITY, range(64), 2).indices == (3, 5)
     assert len(choose_kept(PROBABILITY, range(192), 192)) == 192
