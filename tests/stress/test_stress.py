@@ -35,8 +35,9 @@ def test_a_training_ends_when_a_worker_is_killed_and_leaves_no_process(tmp_path,
     assert dead_helpers.kill_many(tmp_path, "a worker", 1)
     assert "status 2; " in capfd.readouterr().out
     log = (tmp_path / "a-worker-0.log").read_text()
-    assert "Traceback" not in log
-    assert "dctnet: a DataLoader worker has died: " in log
+    # A thread of multiprocessing may report the lost connection with a traceback; the main thread must not.
+    assert "__main__" not in log
+    assert any(line.startswith("dctnet: a DataLoader worker has died: ") for line in log.splitlines())
 
 
 def test_kills_within_saves_leave_whole_checkpoints(tmp_path):
