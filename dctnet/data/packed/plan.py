@@ -144,6 +144,8 @@ def resume_or_create_plan(plan: dict[str, Any], folder: Path, root: Path, decode
             changed = [key for key in plan if key not in ("plan", "splits") and earlier.get(key) != plan[key]]
             what = ", ".join(changed) or "the photographs, scales or shards"
             raise UserError(f"{folder}: packed with other options or files, {what}; choose another folder")
+        if not {"steps", "error"} <= earlier.keys():
+            raise UserError(f"{folder / PLAN}: incomplete; delete it and run the same dctnet pack again")
         return {**plan, "steps": earlier["steps"], "error": earlier["error"]}
     if any(folder.iterdir()):
         raise UserError(f"{folder}: has other files and is not a packed store; choose another folder")

@@ -139,6 +139,14 @@ def test_plan_left_beside_the_manifest_is_removed(photos, store, incomplete, own
     assert contents(pack_small(photos, own_store)) == contents(store)
 
 
+def test_plan_without_steps_is_refused(photos, own_incomplete):
+    content = json.loads((own_incomplete / "plan.json").read_text())
+    del content["steps"]
+    (own_incomplete / "plan.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"plan\.json: incomplete; delete it"):
+        pack_small(photos, own_incomplete)
+
+
 def test_complete_store_is_not_changed(photos, own_store, capsys):
     before = {path: os.stat(path).st_mtime_ns for path in own_store.iterdir()}
     pack_small(photos, own_store, workers=3)
