@@ -123,6 +123,13 @@ def test_failed_prediction_leaves_the_previous_file(own_photos, tmp_path):
     assert not list(tmp_path.glob(".p.csv*"))
 
 
+def test_prediction_that_fails_before_it_starts_keeps_its_own_error(tmp_path):
+    (tmp_path / ".p.csv.partial").touch()  # from a killed process
+    model, data = parts(tmp_path / "missing")
+    with pytest.raises(UserError, match="missing"):
+        trainer(tmp_path, PredictionsCSV(tmp_path / "p.csv")).predict(model, data)
+
+
 def test_prediction_skips_bad_files(own_photos, tmp_path):
     bad = own_photos / "val" / "red" / "0.jpg"
     bad.write_bytes(b"")

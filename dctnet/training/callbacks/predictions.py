@@ -1,5 +1,6 @@
 """Writes predictions to a CSV file."""
 
+import contextlib
 import csv
 import json
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytorch_lightning as pl
 
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.errors import UserError, did_you_mean_path, printable
+from dctnet.io.atomic import atomic_open
 
 
 class PredictionsCSV(pl.Callback):
@@ -27,7 +29,7 @@ class PredictionsCSV(pl.Callback):
             raise UserError(f"{path}: no such folder {self.path.parent}.{did_you_mean_path(self.path.parent)}")
         if self.path.exists() and not self.path.is_file():
             raise UserError(f"{path}: a folder or a device; --out needs a file name, such as predictions.csv")
-        self._partial = self.path.with_name(f".{self.path.name}.partial")
+        self._stack = contextlib.ExitStack()
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Opens the file and writes the header."""
@@ -35,8 +37,8 @@ class PredictionsCSV(pl.Callback):
             raise UserError(f"predict writes one file from one device; got {trainer.world_size}: --trainer.devices 1")
         data: FrequencyDataModule = trainer.datamodule  # type: ignore[attr-defined]
         self._paths, self._classes = data.files("predict").paths, pl_module.hparams["classes"]
-        self._file = open(self._partial, "w", newline="", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115
-        self._rows = csv.writer(self._file)
+        text = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
+        self._rows = csv.writer(self._stack.enter_context(atomic_open(self.path, "w", suffix="partial", **text)))
         self._rows.writerow(("path", "label", "probability", "top5"))
         self._written = 0
 
@@ -58,15 +60,12 @@ class PredictionsCSV(pl.Callback):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Removes the temporary file."""
-        if self._partial.exists():
-            self._file.close()
-            self._partial.unlink()
+        self._stack.__exit__(type(exception), exception, exception.__traceback__)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Closes the file, renames it, and prints the number of images."""
-        self._file.close()
+        """Renames the file to its final name, and prints the number of images."""
         replaced = "; replaced the previous file" if self.path.exists() else ""
-        self._partial.replace(self.path)
+        self._stack.close()
         skipped = len(self._paths) - self._written
         print(
             f"\n{printable(str(self.path))}: {self._written:,} images"
