@@ -73,8 +73,12 @@ def _known_options(parser: ArgumentParser) -> list[str]:
     return [*names, *fields, *(name.rpartition(".")[2] for name in names)]
 
 
-def benchmark(args: list[str]) -> None:
+def benchmark(args: list[str], signals: StopSignals) -> None:
     """Parses the command line after ``benchmark``, runs the benchmark and writes its report.
+
+    Args:
+        args: The command line.
+        signals: The recorder of signals, which stop the benchmark.
 
     Raises:
         UserError: The command line, the grid or the folder is invalid, or trials failed.
@@ -91,12 +95,11 @@ def benchmark(args: list[str]) -> None:
     _check_variants(grid.arms, grid.ranking, config)
     plan(grid)
     out = Path(config.out or Path("checkpoints", config.name))
-    with StopSignals() as signals:
-        context, executor = BenchmarkContext(grid, out), LocalExecutor(config.jobs, grid.trainer["accelerator"])
-        if config.dry_run:
-            dry_run(context, executor)
-        else:
-            _run(Runner(context, executor, signals))
+    context, executor = BenchmarkContext(grid, out), LocalExecutor(config.jobs, grid.trainer["accelerator"])
+    if config.dry_run:
+        dry_run(context, executor)
+    else:
+        _run(Runner(context, executor, signals))
 
 
 def _run(runner: Runner) -> None:

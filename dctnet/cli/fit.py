@@ -18,14 +18,15 @@ from dctnet.cli.parsing import STRICT, one_line, option_names
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.sampler import translate_worker_errors
 from dctnet.errors import UserError, first_line
+from dctnet.signals import SignalRecorder
 from dctnet.training import checkpoint
 from dctnet.training.callbacks.bad_files import BadFileReport
 from dctnet.training.callbacks.predictions import PredictionsCSV
 from dctnet.training.checkpointing import AtomicCheckpointIO, best_and_last
 from dctnet.training.distributed import synchronized_exit
-from dctnet.training.lightning_internals import SubcommandCLI, disable_signal_handlers
+from dctnet.training.lightning_internals import SubcommandCLI, disable_signal_handlers, protect_ranks
 from dctnet.training.module import FrequencyClassifier
-from dctnet.training.preemption import SignalRecorder, StopOnSignal, translate_interrupt
+from dctnet.training.preemption import StopOnSignal, translate_interrupt
 from dctnet.training.resume import check_resumed, training_shape, translate_restore_errors
 
 # Warnings for developers of Lightning, or about conditions that dctnet handles itself.
@@ -115,6 +116,7 @@ class ExperimentCLI(SubcommandCLI):
         except (ValueError, TypeError, MisconfigurationException) as error:
             raise UserError(f"--trainer: {first_line(error)}") from error
         disable_signal_handlers(trainer)
+        protect_ranks(trainer)
         return trainer
 
     def after_instantiate_classes(self) -> None:
@@ -192,11 +194,12 @@ def _trained_options(args: list[str]) -> dict[str, Any]:
     return {f"{part}.{name}": value for part, options in parts.items() for name, value in options.items()}
 
 
-def run_experiment(args: list[str]) -> ExperimentCLI:
+def run_experiment(args: list[str], signals: SignalRecorder) -> ExperimentCLI:
     """Runs ``fit``, ``validate``, ``test`` or ``predict``.
 
     Args:
         args: The verb and its options.
+        signals: The recorder of signals that stop a fit.
 
     Raises:
         UserError: The options, the configuration file, the data or the checkpoint cannot be used.
@@ -206,9 +209,6 @@ def run_experiment(args: list[str]) -> ExperimentCLI:
     for message in _NOISE:
         warnings.filterwarnings("ignore", message)
     with contextlib.ExitStack() as stack:
-        signals = SignalRecorder()
-        if args[0] == "fit":  # the other verbs have nothing to save: a signal ends them
-            stack.enter_context(signals)
         for translate in (
             translate_interrupt, translate_worker_errors, translate_restore_errors,
             checkpoint.translate_state_dict_errors, synchronized_exit,

@@ -1,11 +1,13 @@
 """Entry point. A verb's module is imported when the verb runs, so that ``dctnet --help`` does not import torch."""
 
+import contextlib
 import errno
 import sys
 from collections.abc import Callable
 
 from dctnet import __version__
 from dctnet.errors import Stopped, UserError, did_you_mean, printable
+from dctnet.signals import SignalRecorder, stop_with_parent
 
 _HELP = """usage: dctnet VERB [options]
 
@@ -32,9 +34,12 @@ _FILESYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPER
 
 
 def _experiment(args: list[str]) -> None:
-    from dctnet.cli.fit import run_experiment
+    signals = SignalRecorder()
+    # Before torch is imported, which takes seconds. The other verbs have nothing to save: a signal ends them.
+    with signals if args[0] == "fit" else contextlib.nullcontext():
+        from dctnet.cli.fit import run_experiment
 
-    run_experiment(args)
+        run_experiment(args, signals)
 
 
 def _export_mask(args: list[str]) -> None:
@@ -73,9 +78,12 @@ def _throughput(args: list[str]) -> None:
 
 
 def _benchmark(args: list[str]) -> None:
-    from dctnet.cli.benchmark import benchmark
+    from dctnet.studies.execution.job import StopSignals
 
-    benchmark(args[1:])
+    with StopSignals() as signals:
+        from dctnet.cli.benchmark import benchmark
+
+        benchmark(args[1:], signals)
 
 
 def _report(args: list[str]) -> None:
@@ -125,6 +133,8 @@ def main(args: list[str] | None = None) -> int:
     try:
         if args[0] not in VERBS:
             raise UserError(f"no verb {args[0]!r}.{did_you_mean(args[0], VERBS)} Verbs: {', '.join(VERBS)}")
+        if args[0] != "fit":  # whose recorder does it
+            stop_with_parent()
         VERBS[args[0]](args)
     except UserError as error:
         return _fail(str(error), 2)
@@ -134,7 +144,9 @@ def main(args: list[str] | None = None) -> int:
         where = "" if error.filename is None else f"{error.filename}: "
         return _fail(where + str(error.strerror), 2)
     except Stopped as error:
-        return _fail(str(error), 75) if error.args else 0  # without a message on ranks other than 0
+        if error.args:  # not on ranks other than 0
+            _fail(str(error), 75)
+        return 75
     except KeyboardInterrupt:
         return _fail("stopped", 130)
     return 0

@@ -17,7 +17,7 @@ from dctnet.data.folders import Files
 from dctnet.data.images.photo import ImageError, choose_decoder, describe_decoder
 from dctnet.data.packed.manifest import pick_split
 from dctnet.data.packed.reader import PackedDataset, choose_channels
-from dctnet.data.sampler import EpochSampler, ResumableLoader
+from dctnet.data.sampler import EpochSampler, Loader, ResumableLoader
 from dctnet.data.sources import StoreSource, open_source
 from dctnet.data.statistics import channel_statistics, choose_samples
 from dctnet.errors import UserError, printable
@@ -174,7 +174,7 @@ class FrequencyDataModule(pl.LightningDataModule):
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _loader(self, split: str, sampler: Any, kind: type[DataLoader] = DataLoader) -> DataLoader:
+    def _loader(self, split: str, sampler: Any, kind: type[Loader] = Loader) -> DataLoader:
         dataset = self._dataset(split)
         workers = self.hparams["num_workers"] if self.store is None else 0
         return kind(

@@ -8,6 +8,7 @@ import numpy as np
 from torch.utils.data import DataLoader, DistributedSampler
 
 from dctnet.errors import UserError
+from dctnet.signals import follow_parent, starting_workers
 
 
 class EpochSampler(DistributedSampler):
@@ -51,7 +52,21 @@ class EpochSampler(DistributedSampler):
             yield self.epoch, int(index)
 
 
-class ResumableLoader(DataLoader):
+class Loader(DataLoader):
+    """A DataLoader whose workers are not reached by signals to the process group, and end with their parent."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.worker_init_fn = follow_parent
+
+    def __iter__(self) -> Any:
+        if not self.num_workers:
+            return super().__iter__()
+        with starting_workers():
+            return super().__iter__()
+
+
+class ResumableLoader(Loader):
     """A DataLoader that resumes within an epoch, through the ``state_dict`` that Lightning puts into checkpoints.
 
     Workers read ahead, so the state is the number of batches trained on, not the number of batches read.

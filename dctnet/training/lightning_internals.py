@@ -1,14 +1,43 @@
 """All uses of private names of Lightning 2.6. Check this file first when Lightning is upgraded."""
 
+import os
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
+
+from dctnet.signals import blocked_signals, ends_with_this_process
 
 
 def disable_signal_handlers(trainer: pl.Trainer) -> None:
     """Keeps Lightning from handling SIGTERM, after which it would exit with status 0 or continue."""
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+
+
+def protect_ranks(trainer: pl.Trainer) -> None:
+    """Makes the ranks that Lightning starts keep signals until they handle them, and end with this process."""
+    launcher: Any = trainer.strategy.launcher
+    if not isinstance(launcher, _SubprocessScriptLauncher):
+        return
+    start = launcher._call_children_scripts
+
+    def start_protected() -> None:
+        inherited = ends_with_this_process()
+        os.environ.update(inherited)
+        with blocked_signals():
+            start()
+        for name in inherited:
+            del os.environ[name]
+
+    launcher._call_children_scripts = start_protected  # type: ignore[method-assign]
+
+
+def release_ranks(trainer: pl.Trainer) -> None:
+    """Keeps Lightning from killing this process because another rank ends with a status that is not 0."""
+    launcher: Any = trainer.strategy.launcher
+    if isinstance(launcher, _SubprocessScriptLauncher):
+        launcher.procs.clear()  # the list that Lightning watches
 
 
 def can_stop_after_batch(trainer: pl.Trainer) -> bool:

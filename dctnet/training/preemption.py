@@ -3,45 +3,16 @@
 import contextlib
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytorch_lightning as pl
 
 from dctnet.errors import Stopped
+from dctnet.signals import SignalRecorder
 from dctnet.training.checkpointing import LAST
-from dctnet.training.lightning_internals import can_stop_after_batch
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-
-
-class SignalRecorder:
-    """Context manager that records SIGTERM, SIGINT and SIGUSR1; a second signal ends the process at once.
-
-    Attributes:
-        received: Number of the first signal, or None.
-    """
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            self._previous = {number: signal.signal(number, self._handle) for number in SIGNALS}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        while self._previous:
-            signal.signal(*self._previous.popitem())
-
-    def _handle(self, number: int, frame: Any) -> None:
-        if self.received is not None:
-            os.write(2, b"dctnet: ended by a second signal; nothing was saved since the last checkpoint\n")
-            os._exit(128 + number)
-        self.received = number
+from dctnet.training.lightning_internals import can_stop_after_batch, release_ranks
 
 
 @contextlib.contextmanager
@@ -88,6 +59,7 @@ class StopOnSignal(pl.Callback):
         name = LAST if trainer.log_dir else f"stopped-{os.getpid()}.ckpt"
         path = Path(trainer.log_dir or trainer.default_root_dir, name)
         trainer.save_checkpoint(path, weights_only=False)
+        release_ranks(trainer)
         if not trainer.is_global_zero:
             raise Stopped
         received = self.signals.received

@@ -2,9 +2,6 @@
 
 import dataclasses
 import multiprocessing
-import os
-import signal
-import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -15,6 +12,7 @@ from tqdm import tqdm
 
 from dctnet.data.packed.shard import ShardTask, one_thread, shard_images, write_shard
 from dctnet.errors import UserError
+from dctnet.signals import follow_parent, starting_workers
 
 
 def estimate_seconds(tasks: list[ShardTask], workers: int) -> float:
@@ -48,7 +46,8 @@ def write_shards(tasks: list[ShardTask], folder: Path, workers: int) -> None:
         # A forked process would copy locks that torch's threads may hold.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, context, _start_worker) as pool:
-            running = {pool.submit(write_shard, task, folder): task for task in tasks}
+            with starting_workers("spawn"):
+                running = {pool.submit(write_shard, task, folder): task for task in tasks}
             try:
                 for future in as_completed(running):
                     future.result()
@@ -64,13 +63,4 @@ def write_shards(tasks: list[ShardTask], folder: Path, workers: int) -> None:
 
 def _start_worker() -> None:
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process shuts the pool down
-    # A parent that was killed cannot do so, and its workers would wait forever.
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-
-
-def _exit_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    follow_parent()

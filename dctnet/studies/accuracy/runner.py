@@ -150,7 +150,8 @@ class Runner:
     def _collect(self, trial: Trial, future: Future, bar: tqdm) -> None:
         """Records the row or the failure of a trial that has ended, and prints it as one line."""
         error = future.exception()
-        if isinstance(error, Stopped):
+        # A scheduler can signal the jobs too, some of which end by it before the executor stops them.
+        if isinstance(error, Stopped) or (error is not None and self.signals.received is not None):
             self._waiting.append(trial)
             return
         if error is not None:

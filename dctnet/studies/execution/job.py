@@ -4,10 +4,9 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dctnet.errors import Stopped
-from dctnet.training.preemption import SignalRecorder
+from dctnet.signals import SignalRecorder
 
 
 @dataclass(frozen=True)
@@ -32,11 +31,11 @@ class StopSignals(SignalRecorder):
 
     def __init__(self) -> None:
         super().__init__()
-        self._stop: Callable[[], None] | None = None
+        self._stop: Callable[[int], None] | None = None
         self._kill: Callable[[], None] | None = None
 
-    def attach(self, stop: Callable[[], None], kill: Callable[[], None]) -> None:
-        """Sets what the first and the second signal call."""
+    def attach(self, stop: Callable[[int], None], kill: Callable[[], None]) -> None:
+        """Sets what the first signal, with its number, and the second signal call."""
         self._stop, self._kill = stop, kill
 
     def stopped(self, done: str = "before the first trial") -> Stopped:
@@ -44,10 +43,14 @@ class StopSignals(SignalRecorder):
         assert self.received is not None
         return Stopped(f"stopped by {signal.Signals(self.received).name} {done}; to resume, repeat the same command")
 
-    def _handle(self, number: int, frame: Any) -> None:
-        if self.received is not None and self._kill is not None:
-            self._kill()
-        super()._handle(number, frame)
+    def first(self) -> None:
+        """Stops the jobs, or this process if there is none yet."""
         if self._stop is None:
             raise self.stopped()
-        self._stop()
+        assert self.received is not None
+        self._stop(self.received)
+
+    def second(self) -> None:
+        """Kills the jobs."""
+        if self._kill is not None:
+            self._kill()

@@ -10,6 +10,7 @@ import threading
 import torch
 
 from dctnet.errors import Stopped, UserError
+from dctnet.signals import ends_with_this_process
 from dctnet.studies.execution.job import Job
 
 
@@ -45,7 +46,7 @@ class LocalExecutor:
 
     def environment(self, slot: int) -> dict[str, str]:
         """Environment variables of the jobs in a slot: number of threads and visible GPU."""
-        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
+        environment = {**os.environ, **ends_with_this_process(), "OMP_NUM_THREADS": str(self.threads)}
         if self.devices:
             environment["CUDA_VISIBLE_DEVICES"] = self.devices[slot]
         return environment
@@ -79,12 +80,12 @@ class LocalExecutor:
             reason = f"killed by {signal.Signals(-status).name}" if status < 0 else f"status {status}"
             raise RuntimeError(f"{reason}: {lines[-1][:200] if lines else ''} ({job.log})")
 
-    def stop(self) -> None:
-        """Sends SIGTERM to all jobs and starts no further job; a fit saves a checkpoint before it ends."""
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Sends a signal to all jobs and starts no further job; a fit saves a checkpoint before it ends."""
         with self._lock:
             self._stopping = True
             for process in self._processes:
-                process.terminate()
+                process.send_signal(number)
 
     def kill(self) -> None:
         """Kills all jobs with their child processes and starts no further job."""
