@@ -116,7 +116,10 @@ def ends_with_this_process() -> dict[str, str]:
 
 
 def stop_with_parent(signals: SignalRecorder | None = None) -> None:
-    """Makes a command stop, as by SIGTERM, when the process that started it with :func:`ends_with_this_process` ends.
+    """Makes a command stop, as by SIGTERM, when the process that started it ends.
+
+    That is a process that used :func:`ends_with_this_process`, or torchrun, which SIGUSR1 kills. Commands that were
+    started otherwise outlive their parent, such as a shell.
 
     A command that was started with :func:`blocked_signals` handles signals from then on.
 
@@ -124,7 +127,10 @@ def stop_with_parent(signals: SignalRecorder | None = None) -> None:
         signals: The recorder of a command that stops by itself; others are ended.
     """
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    if parent := os.environ.pop(_PARENT, ""):  # removed, because the children have another parent
+    parent = os.environ.pop(_PARENT, "")  # removed, because the children have another parent
+    if not parent and "TORCHELASTIC_RUN_ID" in os.environ:
+        parent = str(os.getppid())
+    if parent:
         threading.Thread(target=_stop_with_parent, args=(int(parent), signals), daemon=True).start()
 
 

@@ -1,16 +1,18 @@
-"""Stops trainings by signals at random moments and resumes them: they must end with the same bits as without stops.
+"""Stops trainings by signals to their process group and resumes them: the same bits must result.
 
     python -m tests.stress.stop_resume --stops 8 --out TABLE.md
 
 Each training runs in separate processes: once without a stop, then with SIGTERM, SIGINT or SIGUSR1 at random moments,
-resumed after each until it ends. Last weights, best weights, optimizer, schedule and validation losses are compared bit
-for bit. All input pipelines, with one and two ranks, on the small network of the tests, which has dropout. The control
-is :mod:`tests.stress.plain_lightning`.
+resumed after each until it ends. The signal is sent to the process group, and so to ranks and workers, as a terminal,
+coreutils' timeout and schedulers do; with ``--to process`` only to the main process. Last weights, best weights,
+optimizer, schedule and validation losses are compared bit for bit. All input pipelines, with one and two ranks, on the
+small network of the tests, which has dropout. The control is :mod:`tests.stress.plain_lightning`.
 """
 
 import argparse
 import csv
 import itertools
+import os
 import random
 import re
 import signal
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ import torch
 
 from tests.conftest import make_photos
 from tests.small_backbones import small_backbones
+from tests.stress.dead_helpers import processes
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 GATED = ("--data.channels=zigzag-12", "--model.gate=dynamic", "--model.keep=6")
@@ -56,17 +60,29 @@ class Tally:
         return f"| {name} | {self.stops} | {self.right_status} | {self.runs} | {self.same} |"
 
 
-def fit(folder: Path, name: str, options: tuple[str, ...], stop_after: float | None = None, number: int = 0) -> int:
-    """Runs a fit and sends it a signal some seconds after it started to train; returns its status."""
+def fit(
+    folder: Path, name: str, options: tuple[str, ...], stop_after: float | None = None, number: int = 0,
+    send: Callable[[int, int], None] = os.killpg,
+) -> int:  # fmt: skip
+    """Runs a fit and sends it a signal some seconds after it started to train; returns its status.
+
+    Raises:
+        AssertionError: A process of the group is left a minute after the fit has ended.
+    """
     command = [sys.executable, "-m", "dctnet", "fit", *SHARED, *options, f"--name={name}", f"--out_dir={folder}"]
     with open(folder / f"{name}.log", "a") as log:
-        child = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+        child = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, start_new_session=True)
         if stop_after is not None:
             _wait_for_training(folder / name, child)
             time.sleep(stop_after)
             if child.poll() is None:
-                child.send_signal(number)
-        return child.wait(300)
+                send(child.pid, number)
+        status = child.wait(300)
+    end = time.monotonic() + 60
+    while processes(child.pid):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return status
 
 
 def _wait_for_training(run: Path, child: subprocess.Popen) -> None:
@@ -106,7 +122,9 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def stopped_and_resumed(folder: Path, feed: str, ranks: int, stops: int) -> Tally:
+def stopped_and_resumed(
+    folder: Path, feed: str, ranks: int, stops: int, send: Callable[[int, int], None] = os.killpg
+) -> Tally:
     """Runs one training without a stop, then trainings with stops until there were ``stops`` of them."""
     options = FEEDS[feed] + ((f"--trainer.devices={ranks}", "--trainer.strategy=ddp") if ranks > 1 else ())
     rng, tally, slug = random.Random(0), Tally(), re.sub(r"\W+", "-", f"{feed}-{ranks}")
@@ -118,7 +136,8 @@ def stopped_and_resumed(folder: Path, feed: str, ranks: int, stops: int) -> Tall
         name, resume = f"{slug}-{tally.runs}", ()
         while True:
             number = SIGNALS[tally.stops % len(SIGNALS)] if tally.stops < stops else None
-            status = fit(folder, name, (*options, *resume), rng.uniform(0, took / 4) if number else None, number or 0)
+            wait = rng.uniform(0, took / 4) if number else None
+            status = fit(folder, name, (*options, *resume), wait, number or 0, send)
             closing = (folder / f"{name}.log").read_text().strip().splitlines()[-1]
             if status == 0 or closing.startswith("curves"):  # it ended before the signal
                 break
@@ -135,6 +154,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stops", type=int, default=8, help="at least, for each pipeline and number of ranks")
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--to", choices=["group", "process"], default="group", help="receiver of the signals")
     parser.add_argument("--out", type=Path, help="Markdown file to write beside printing.")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place, small_backbones():
@@ -149,7 +169,7 @@ def main() -> int:
         print("\n".join(lines), flush=True)
         kept = True
         for ranks, feed in itertools.product(given.ranks, FEEDS):
-            tally = stopped_and_resumed(folder, feed, ranks, given.stops)
+            tally = stopped_and_resumed(folder, feed, ranks, given.stops, os.killpg if given.to == "group" else os.kill)
             kept &= tally.stops == tally.right_status and tally.runs == tally.same
             lines.append(tally.line(f"{feed}, {ranks} rank{'s' * (ranks > 1)}"))
             print(lines[-1], flush=True)

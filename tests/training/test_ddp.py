@@ -1,9 +1,13 @@
 """Two CPU processes compute what one computes on the same data, and stop together."""
 
 import json
+import os
 import re
+import signal
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -112,8 +116,38 @@ def test_a_bad_training_file_of_one_rank_stops_all_in_one_line(folder, tmp_path)
 
 
 @pytest.mark.slow
-def test_stopped_and_resumed_on_two_ranks_a_fit_ends_with_the_same_bits(tmp_path):
+@pytest.mark.parametrize("feed", ["photographs", "RGB, 2 workers"])
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_stopped_by_each_signal_to_the_group_and_resumed_a_fit_ends_with_the_same_bits(tmp_path, feed, ranks):
     make_photos(tmp_path / "photos", 20, 8)
-    tally = stopped_and_resumed(tmp_path, "photographs", ranks=2, stops=1)
-    assert tally.right_status == tally.stops == 1
+    tally = stopped_and_resumed(tmp_path, feed, ranks, stops=3)
+    assert tally.right_status == tally.stops == 3
     assert tally.same == tally.runs
+
+
+# Starts two ranks, as torchrun and srun do, and prints their statuses.
+LAUNCHER = """
+import os, signal, subprocess, sys
+signal.signal(signal.SIGUSR1, lambda *_: None)
+port, *command = sys.argv[1:]
+shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+ranks = [subprocess.Popen(command, env={**shared, "LOCAL_RANK": str(rank)}) for rank in range(2)]
+print(*(rank.wait() for rank in ranks))
+"""
+
+
+@pytest.mark.slow
+def test_each_rank_of_an_external_launcher_exits_with_75(folder):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "dctnet", *fit(folder, "external"), "--trainer.devices", 2]
+    command += ["--trainer.strategy", "ddp", "--trainer.max_epochs", 500, "--data.num_workers", 1]
+    options = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
+    launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER, str(port), *map(str, command)], **options)
+    end = time.monotonic() + 120
+    while not (folder / "external/version_0/last.ckpt").exists():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    os.killpg(launcher.pid, signal.SIGUSR1)
+    assert launcher.communicate(timeout=120)[0].splitlines()[-1] == "75 75"

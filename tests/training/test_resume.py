@@ -185,7 +185,7 @@ sys.exit(main(["validate", "--ckpt_path", {str(gated_run / commands.CKPT)!r}]))
 def test_a_second_signal_ends_at_once():
     done = python("""
 import os, signal, time
-from dctnet.training.preemption import SignalRecorder
+from dctnet.signals import SignalRecorder
 with SignalRecorder() as signals:
     for number in (signal.SIGUSR1, signal.SIGTERM):
         print(signals.received, flush=True)

@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -135,6 +137,46 @@ def send_when(number, condition):
     threading.Thread(target=wait_and_send, daemon=True).start()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").exists(), reason="processes are looked up in /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_to_the_group_of_two_trainings_saves_both_and_a_second_one_ends_them(folder, number):
+    out = folder / f"group-{number.name}"
+    arms = "[{choose: square, channels: [6]}, {choose: rgb_matched}]"
+    more = ["--jobs", 2, "--arms", arms, "--trainer.max_epochs", 1000, "--data.num_workers", 1]
+    call = [sys.executable, "-m", "dctnet", *map(str, command(folder, *more, out=out.name))]
+
+    def start():
+        before = set(out.glob("runs/*/version_*/last.ckpt"))
+        process = subprocess.Popen(call, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        end = time.monotonic() + 120
+        while sum(path not in before for path in out.glob("runs/*/version_*/last.ckpt")) < 2:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        return process
+
+    process = start()
+    os.killpg(process.pid, number)
+    assert (
+        process.communicate(timeout=60)[1]
+        .splitlines()[-1]
+        .startswith(f"dctnet: stopped by {number.name} with 2 of 2 trials to go; to resume, repeat the same command")
+    )
+    assert process.returncode == 75
+    logs = [path.read_text() for path in out.glob("runs/*/log.txt")]
+    assert ["dctnet: stopped by " in log.splitlines()[-1] for log in logs] == [True] * 2
+    process = start()  # resumes both
+    os.killpg(process.pid, number)
+    os.killpg(process.pid, next(other for other in (signal.SIGTERM, signal.SIGINT) if other != number))
+    assert process.communicate(timeout=60)[1].splitlines()[-1].startswith("dctnet: ended by a second signal")
+    assert process.returncode > 128
+    assert not (out / "failures.csv").exists()
+    end = time.monotonic() + 30
+    while processes_of(out):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def row_without_times(folder):
     (row,) = read_rows(folder / "rows.csv")
     return dataclasses.replace(row, seconds=0, images_per_second=0, finished="")
@@ -159,7 +201,7 @@ def test_a_benchmark_stopped_by_each_signal_ends_with_the_row_of_an_uninterrupte
         assert line.startswith(f"dctnet: stopped by {number.name} with 1 of 1 trials to go; to resume, repeat the")
         assert not processes_of(out)
         if number == signal.SIGUSR1:
-            assert "stopped by SIGTERM after step" in (trial / "log.txt").read_text()
+            assert "stopped by SIGUSR1 after step" in (trial / "log.txt").read_text()
             assert epochs_done(trial) < 100
     assert not {"rows.csv", "failures.csv"} & {path.name for path in out.iterdir()}
     assert run(*command(folder, *options, out="stopped")) == 0

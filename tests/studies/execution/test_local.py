@@ -136,7 +136,7 @@ def test_a_second_signal_kills_all_processes_at_once(job, tmp_path, second):
             os._exit(1)
     wait_until(lambda: len(pids(log)) == 2)
     os.kill(parent, signal.SIGTERM)
-    time.sleep(0.3)
+    time.sleep(0.5)
     assert os.waitpid(parent, os.WNOHANG) == (0, 0)  # still waits for the job
     os.kill(parent, second)
     assert os.waitstatus_to_exitcode(os.waitpid(parent, 0)[1]) == 128 + second
