@@ -5,8 +5,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
-from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
+from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher, _SubprocessScriptLauncher
 
+from dctnet.errors import UserError
 from dctnet.signals import blocked_signals, ends_with_this_process
 
 
@@ -16,8 +17,17 @@ def disable_signal_handlers(trainer: pl.Trainer) -> None:
 
 
 def protect_ranks(trainer: pl.Trainer) -> None:
-    """Makes the ranks that Lightning starts keep signals until they handle them, and end with this process."""
+    """Makes the ranks that Lightning starts keep signals until they handle them, and end with this process.
+
+    Raises:
+        UserError: The strategy starts ranks by multiprocessing, which turns their end by a signal into a traceback.
+    """
     launcher: Any = trainer.strategy.launcher
+    if isinstance(launcher, _MultiProcessingLauncher):
+        raise UserError(
+            f"--trainer.strategy: ranks that are started by {launcher._start_method} cannot be stopped and resumed; "
+            "give --trainer.strategy ddp"
+        )
     if not isinstance(launcher, _SubprocessScriptLauncher):
         return
     start = launcher._call_children_scripts

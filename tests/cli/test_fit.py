@@ -282,3 +282,9 @@ def test_verify_passes_a_whole_store_and_names_a_damaged_file(store, tmp_path, c
     content[len(content) // 2] ^= 1
     shard.write_bytes(content)
     assert shard.name in fails(capsys, "verify", tmp_path / "copy")
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_strategy_whose_ranks_cannot_be_stopped_and_resumed_is_refused(fit, method, capsys):
+    line = fails(capsys, *fit, "--trainer.devices", 2, "--trainer.strategy", f"ddp_{method}")
+    assert f"ranks that are started by {method} cannot be stopped and resumed; give --trainer.strategy ddp" in line
