@@ -6,14 +6,15 @@ import functools
 import itertools
 import json
 import os
+import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from dctnet.data.ignored import is_ignored, is_own_folder, is_result, own_files
+from dctnet.data.ignored import MARKER, in_question, is_ignored, is_note, is_own_folder, is_result, own_files
 from dctnet.errors import OTHER_FORM, UserError, did_you_mean, did_you_mean_path, first_line, no_folder
 from dctnet.io.files import is_broken_link
 
@@ -31,8 +32,12 @@ class Files:
         return len(self.paths)
 
 
-def class_folders(folder: Path) -> list[str]:
+def class_folders(folder: Path, known: Collection[str] = ()) -> list[str]:
     """Names of the class folders, sorted, without folders that are never images; broken links are among them.
+
+    Args:
+        folder: The folder with the class folders.
+        known: Names of classes, whose folders are not searched for results of trainings.
 
     Raises:
         UserError: The folder does not exist (the message names the nearest one), or has no class folders; or two names
@@ -42,7 +47,9 @@ def class_folders(folder: Path) -> list[str]:
         raise no_folder(folder)
     with _scan(str(folder)) as entries:
         found = [e for e in entries if not is_ignored(e.name) and (_is_folder(e) or is_broken_link(e.path))]
-    names = sorted(entry.name for entry in found if not _has_only_results(entry.path))
+    checked = [e for e in found if e.name not in known and not is_broken_link(e.path)]
+    results = {e.name for e in checked if _has_only_results(e.path)}
+    names = sorted(entry.name for entry in found if entry.name not in results)
     if not names:
         raise UserError(f"{folder}: no class folder in it; wanted one folder of images per class")
     forms: dict[str, str] = {}
@@ -52,11 +59,11 @@ def class_folders(folder: Path) -> list[str]:
     return names
 
 
-def left_out_folders(folder: Path) -> list[str]:
-    """Names of the folders that :func:`class_folders` leaves out, sorted, without hidden ones."""
+def other_folders(folder: Path, names: Collection[str]) -> list[str]:
+    """Names of the folders that are none of the classes ``names``, sorted, without hidden ones."""
     with _scan(str(folder)) as entries:
-        visible = [entry for entry in entries if _is_folder(entry) and not entry.name.startswith(".")]
-    return sorted(entry.name for entry in visible if is_ignored(entry.name) or _has_only_results(entry.path))
+        visible = [entry for entry in entries if not entry.name.startswith(".") and _is_folder(entry)]
+    return sorted(entry.name for entry in visible if entry.name not in names)
 
 
 def _has_only_results(folder: str) -> bool:
@@ -68,10 +75,10 @@ def _has_only_results(folder: str) -> bool:
         for entry in entries:
             if is_result(entry.name):
                 found = True
-            elif not is_ignored(entry.name):
-                if entry.is_symlink() or not entry.is_dir():
-                    return False
+            elif entry.is_dir(follow_symlinks=False) and not is_ignored(entry.name):
                 inner.append(entry.path)
+            elif not is_ignored(entry.name) and not is_note(entry.name):
+                return False
     return (found or bool(inner)) and all(map(_has_only_results, inner))
 
 
@@ -113,9 +120,9 @@ class _Tree:
 
     def _follow(self, path: str, around: tuple[str, ...]) -> None:
         real = os.path.realpath(path)
-        if real in self._folders or any(f"{inner}{os.sep}".startswith(f"{real}{os.sep}") for inner in around):
+        if real in self._folders or any(Path(inner).is_relative_to(real) for inner in around):
             self.repeated.append(path)
-        elif not is_own_folder(path):
+        else:
             self._list(path, real, (*around, real))
 
     def _list(self, path: str, real: str, around: tuple[str, ...]) -> None:
@@ -125,23 +132,32 @@ class _Tree:
             if real in self._folders:
                 continue
             self._folders.add(real)
-            files = []
-            with _scan(path) as entries:
-                for entry in entries:
-                    if is_ignored(entry.name):
-                        continue
-                    if entry.is_symlink():
-                        self.linked = True
-                        if _is_folder(entry):
-                            self._links.append((entry.path, around))
-                            continue
-                    elif entry.is_dir():
-                        if not is_own_folder(entry.path):
-                            waiting.append((entry.path, os.path.join(real, entry.name)))
-                        continue
-                    files.append(entry.path)
-            own = own_files(files)
+            files, folders, links, marked = self._scan(path)
+            doubtful = list(filter(in_question, files))
+            may_be_own = marked or doubtful or all(map(is_note, files))
+            if may_be_own and path != self.root and _has_only_results(path):
+                continue
+            own = own_files(doubtful)
             self.paths += [each for each in files if each not in own] if own else files
+            self._links += [(each, around) for each in links]
+            waiting += [(each, os.path.join(real, os.path.basename(each))) for each in folders]
+
+    def _scan(self, path: str) -> tuple[list[str], list[str], list[str], bool]:
+        """Files, folders, links to folders, and whether dctnet marked the folder."""
+        files: list[str] = []
+        folders: list[str] = []
+        links: list[str] = []
+        marked = False
+        with _scan(path) as entries:
+            for entry in entries:
+                if is_ignored(entry.name):
+                    marked |= entry.name == MARKER
+                elif entry.is_symlink():
+                    self.linked = True
+                    (links if _is_folder(entry) else files).append(entry.path)
+                else:
+                    (folders if entry.is_dir() else files).append(entry.path)
+        return files, folders, links, marked
 
     def without_repetitions(self) -> list[str]:
         """The paths, one for each real file; adds the others to ``repeated``."""
@@ -159,20 +175,21 @@ def real_paths(paths: Iterable[str]) -> Iterator[str]:
     for path in paths:
         folder, name = os.path.split(path)
         if os.path.islink(path) and os.path.exists(path):
-            # Faster than realpath(), for folders full of links.
+            # Faster than realpath() of each path, for folders full of links.
             folder, name = os.path.split(os.path.join(real_folder(folder), os.readlink(path)))
-        real = os.path.join(real_folder(folder), name)
-        yield os.path.realpath(path) if name in ("", ".", "..") or os.path.islink(real) else real
+            if name in ("", ".", "..") or os.path.islink(os.path.join(folder, name)):
+                folder, name = os.path.split(os.path.realpath(path))
+        yield os.path.join(real_folder(folder), name)
 
 
 def _scan(folder: str) -> Any:
     try:
         return os.scandir(folder)
-    except FileNotFoundError:  # allowed: a split need not have every class
-        if is_broken_link(folder):
-            raise UserError(f"{folder}: a broken link to {os.readlink(folder)}") from None
-        return contextlib.nullcontext(())
     except OSError as error:
+        if is_broken_link(folder):
+            raise UserError(f"{folder}: a broken link to {os.readlink(folder)}") from error
+        if isinstance(error, FileNotFoundError):  # allowed: a split need not have every class
+            return contextlib.nullcontext(())
         raise UserError(f"{folder}: cannot be listed: {first_line(error)}") from error
 
 
@@ -248,3 +265,7 @@ def _read_class_list(name: str) -> list[str]:
     if not names or len(set(names)) < len(names):
         raise UserError(f"{name}: wanted distinct class names, one per line; got {len(names)} lines")
     return names
+
+
+if __name__ == "__main__":  # the files below the working directory, for other programs: python -m dctnet.data.folders
+    sys.stdout.buffer.write(b"".join(os.fsencode(path) + b"\0" for path in list_files(Path("."))))

@@ -13,6 +13,7 @@ MARKER = ".dctnet"
 _STARTS = (".", "~$")
 _ENDS = ("~", ":Zone.Identifier", ".ckpt")
 _RESULTS = ("lightning_logs", "wandb", "mlruns", "mlflow.db")  # of Lightning and of loggers
+_NOTES = (".md", ".txt", ".log", ".out", ".err", ".csv", ".json", ".yaml", ".yml", ".html", ".py", ".sh", ".zip")
 _USUAL = (".jpg", ".jpeg", ".JPEG", ".JPG", ".png", ".webp")
 # Compared without case. None is a word that could name a class.
 _NAMES = {
@@ -50,6 +51,11 @@ def is_result(name: str) -> bool:
     return name.endswith(".ckpt") or name in _RESULTS
 
 
+def is_note(name: str) -> bool:
+    """Whether a file of this name, beside the results of a training, is surely not a photograph."""
+    return name.lower().endswith(_NOTES)
+
+
 def is_own_folder(path: str) -> bool:
     """Whether dctnet wrote a folder: a run, a packed store or a benchmark. Folders of CVS count as well."""
     if os.path.basename(path) == "CVS":
@@ -62,10 +68,14 @@ def mark_as_own(folder: str | os.PathLike[str]) -> None:
     Path(folder, MARKER).touch()
 
 
+def in_question(path: str) -> bool:
+    """Whether the name of a file allows that dctnet wrote it, or the folder that it is in."""
+    return path.endswith((".csv", ".tsv", ".txt", ".json", ".yaml", "/Entries"))
+
+
 def own_files(paths: Iterable[str]) -> set[str]:
     """Those files of a folder that dctnet wrote: tables of predictions, and JSON files with their pictures."""
-    paths = [path for path in paths if path.endswith((".csv", ".json"))]
-    tables = {path for path in paths if is_predictions(path)}
+    tables = {path for path in paths if path.endswith((".csv", ".tsv", ".txt")) and is_predictions(path)}
     described = {path for path in paths if path.endswith(".json") and _contains(path, b'"dctnet')}
     return tables | described | {f"{path.removesuffix('json')}png" for path in described}
 

@@ -13,9 +13,9 @@ from dctnet.data.folders import (
     Files,
     choose_classes,
     class_folders,
-    left_out_folders,
     list_classes,
     list_unlabelled,
+    other_folders,
     real_paths,
 )
 from dctnet.data.packed.manifest import is_store, pick_split, read_manifest
@@ -81,10 +81,10 @@ class PhotoSource:
             UserError: A class has no folder, or there is no class folder.
         """
         folder = next(filter(None, (split_folder(self.root, split) for split in SPLITS)), self.root)
-        names = choose_classes(class_folders(folder), self._classes, folder)
-        if left_out := left_out_folders(folder):
+        present = class_folders(folder)
+        if left_out := other_folders(folder, present):
             self._warn_user(f"{folder}: not a class: {', '.join(left_out)} (of a system or a training)")
-        return names
+        return choose_classes(present, self._classes, folder)
 
     @property
     def splits_present(self) -> list[str]:
@@ -159,14 +159,16 @@ class PhotoSource:
             if fraction:
                 self._warn_user(f"{self.root} has split folders: --data.val_fraction {fraction} is not used")
             return folder
-        wanted = "/ or ".join(SPLITS[split])
         if split == "test":
-            raise UserError(f"{self.root}: no folder {wanted}/ in it")
+            raise UserError(f"{self.root}: no folder test/ in it")
         present = [folder.name for each in SPLITS if (folder := split_folder(self.root, each))]
         names = present or class_folders(self.root)
         if present or look_like_splits(names):
-            hold = f"to hold out a part of {names[0]}/: --data.root {self.root / names[0]} --data.val_fraction 0.1"
-            raise UserError(f"{self.root}: has {'/, '.join(names[:3])}/, but no {wanted}/; {hold}")
+            first = min(names, key=lambda name: "train" not in name.lower())
+            hold = f"to hold out a part of {first}/: --data.root {self.root / first} --data.val_fraction 0.1"
+            raise UserError(
+                f"{self.root}: wanted train/ and val/, found {', '.join(names[:3])}; rename them, or {hold}"
+            )
         if not fraction:
             some = f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
             hold = f"--data.val_fraction 0.1 takes its folders ({some}) for classes and holds out a tenth"
@@ -175,7 +177,7 @@ class PhotoSource:
 
     def _check_classes(self, folder: Path) -> None:
         names = self.class_names
-        if self._classes is None and (unknown := sorted(set(class_folders(folder)) - set(names))):
+        if self._classes is None and (unknown := sorted({*class_folders(folder, names)} - {*names})):
             raise UserError(
                 f"{folder}: class {unknown[0]!r} is not among the {len(names)} of training."
                 + did_you_mean(unknown[0], set(names) - set(unknown))
@@ -203,20 +205,20 @@ class PhotoSource:
 
     def _warn_of_repetitions(self, folder: Path, found: Files) -> None:
         if found.repeated:
-            count = f"{len(found.repeated)} links lead to files that are listed already, or to a folder around them"
-            self._warn_user(f"{folder}: {count}, such as {found.repeated[0]}: each file is counted once")
+            count = len(found.repeated) - 1
+            others = f", and so {'is 1 other link' if count == 1 else f'are {count} other links'}" if count else ""
+            what = f"{found.repeated[0]} leads to files that are counted already, or to a folder around it"
+            self._warn_user(f"{folder}: {what}, and is left out{others}")
 
     def _warn_of_shared_files(self, split: str, folder: Path | None, found: Files) -> None:
         """Warns if links make a file part of two splits, so that a network is validated on what it was trained on."""
         for other, (place, files) in self._listed.items():
             if folder and (found.linked or files.linked or folder.samefile(place)):
-                reals = set(real_paths(files.paths))
-                if shared := [
-                    path for path, real in zip(found.paths, real_paths(found.paths), strict=True) if real in reals
-                ]:
-                    self._warn_user(
-                        f"{len(shared)} files of {split} are also files of {other}, by links, such as {shared[0]}"
-                    )
+                known = set(real_paths(files.paths))
+                pairs = zip(found.paths, real_paths(found.paths), strict=True)
+                if shared := [path for path, real in pairs if real in known]:
+                    count = f"{len(shared)} of the {len(found)} files of {split} are also files of {other}"
+                    self._warn_user(f"{folder}: {count}, by links, such as {shared[0]}")
         if folder:
             self._listed[split] = folder, found
 

@@ -6,11 +6,11 @@ from collections.abc import Collection
 # First bytes of formats that Pillow reads with a plug-in or if it was built for them; Pillow's name of the format, the
 # usual one, and what is needed.
 _READABLE = {
-    rb"....ftyp(?:hei|hev|mif1|msf1)": ("HEIF", "HEIC", "the package pillow-heif"),
-    rb"....ftypavi": ("AVIF", "AVIF", "a Pillow built with libavif, or the package pillow-avif-plugin"),
-    rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n": ("JXL", "JPEG XL", "the package pillow-jxl-plugin"),
-    rb"RIFF....WEBP": ("WEBP", "WebP", "a Pillow built with libwebp"),
-    rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n": ("JPEG2000", "JPEG 2000", "a Pillow built with OpenJPEG"),
+    rb"....ftyp(?:hei|hev|mif1|msf1)": ("HEIF", "HEIC", "the plug-in pillow-heif"),
+    rb"....ftypavi": ("AVIF", "AVIF", "libavif or the plug-in pillow-avif-plugin"),
+    rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n": ("JXL", "JPEG XL", "the plug-in pillow-jxl-plugin"),
+    rb"RIFF....WEBP": ("WEBP", "WebP", "libwebp"),
+    rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  \r\n\x87\n": ("JPEG2000", "JPEG 2000", "OpenJPEG"),
 }
 _OTHERS = {
     rb"....ftypcrx |FUJIFILMCCD-RAW|II(?:RO|RS|U)|MMOR|\0MRM|FOVb": "camera raw",
@@ -38,7 +38,7 @@ def describe_missing(head: bytes, registered: Collection[str]) -> str | None:
         head = head[:8] + b"avif"
     for pattern, (name, usual, needed) in _READABLE.items():
         if re.match(pattern, head, re.DOTALL) and name not in registered:
-            return f"{usual}, for which Pillow needs {needed}"
+            return f"{usual}, which Pillow reads only with {needed}"
     return None
 
 

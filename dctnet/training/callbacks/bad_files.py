@@ -29,6 +29,7 @@ class BadFileReport(pl.Callback):
 
     def __init__(self) -> None:
         self._checked = 0  # bad training files at the last check
+        self._warned = ""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Lets the data module raise at a bad file only in a single process."""
@@ -97,7 +98,9 @@ class BadFileReport(pl.Callback):
             raise UserError(f"{found}; {where}") if trainer.is_global_zero else SystemExit(0)
 
     def _warn_of_classes(self, trainer: pl.Trainer, split: Split) -> None:
-        if found := unreadable(trainer.datamodule, split):  # type: ignore[attr-defined]
+        found = unreadable(trainer.datamodule, split)  # type: ignore[attr-defined]
+        if found and found != self._warned:
+            self._warned = found
             rank_zero_warn(f"{found}; figures are over the other classes")
 
     def on_train_batch_start(
