@@ -6,6 +6,7 @@ import functools
 import itertools
 import json
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -79,7 +80,8 @@ def _has_only_results(folder: str) -> bool:
                 inner.append(entry.path)
             elif not is_ignored(entry.name) and not is_note(entry.name):
                 return False
-    return (found or bool(inner)) and all(map(_has_only_results, inner))
+    is_new_run = re.fullmatch(r"version_\d+", os.path.basename(folder))
+    return bool(found or inner or is_new_run) and all(map(_has_only_results, inner))
 
 
 def list_files(folder: Path) -> list[str]:

@@ -125,7 +125,8 @@ class PhotoSource:
         real = Path(path).resolve()
         for folder in filter(None, (self.root, *(split_folder(self.root, split) for split in SPLITS))):
             for name in self.class_names:
-                if real.is_relative_to((folder / name).resolve()):
+                # A checkpoint of unknown origin may have a class name that no file can have.
+                if "\0" not in name and real.is_relative_to((folder / name).resolve()):
                     raise UserError(f"{option} {path}: lies in the class folder {folder / name}; choose another folder")
 
     def leave_out(self, path: str | Path) -> None:
@@ -292,7 +293,8 @@ class StoreSource:
         target_of = [names.index(name) for name in stored]
         images = [(image["path"], target_of[image["target"]]) for s in shards for image in read_index(self.manifest, s)]
         if empty := empty_classes((target for _, target in images), names):
-            self._warn(printable(f"{self.root}: no {split} image of {enumerate_classes(empty, names)}"))
+            what = f"no {split} image of {enumerate_classes(empty, names)}"
+            self._warn(printable(f"{self.root}: {what}; figures are over the other {len(names) - len(empty)}"))
         if left_out := self.left_out(split):
             self._warn(printable(f"{self.root}: {len(left_out)} files of {split} were left out by packing"))
         return Files(tuple(path for path, _ in images), tuple(target for _, target in images))

@@ -76,6 +76,11 @@ def test_results_of_trainings_are_never_images(flat, kind, depth):
         assert other_folders(flat, ["ant", "bee"]) == [kind]
 
 
+def test_the_folder_of_a_run_that_has_just_begun_is_no_class(flat):
+    (flat / "checkpoints" / "run" / "version_0").mkdir(parents=True)
+    assert class_folders(flat) == ["ant", "bee"]
+
+
 def test_a_linked_result_is_not_an_image(flat, tmp_path_factory):
     run = tmp_path_factory.mktemp("run")
     write(run, RESULTS["version_0"])
