@@ -1,5 +1,6 @@
 """Image files in class folders: listing them, and choosing classes."""
 
+import collections
 import contextlib
 import dataclasses
 import functools
@@ -163,12 +164,29 @@ class _Tree:
 
     def without_repetitions(self) -> list[str]:
         """The paths, one for each real file; adds the others to ``repeated``."""
-        reals = dict(zip(self.paths, real_paths(self.paths), strict=True))
+        reals = paths_of_one_file(self.paths)
         kept: dict[str, str] = {}
-        for path in sorted(self.paths, key=lambda path: (reals[path] != self.real + path[len(self.root) :], path)):
+        for path in sorted(reals, key=lambda path: (reals[path] != self.real + path[len(self.root) :], path)):
             if kept.setdefault(reals[path], path) != path:
                 self.repeated.append(path)
-        return list(kept.values())
+        repeated = set(self.repeated)
+        return [path for path in self.paths if path not in repeated]
+
+
+def paths_of_one_file(paths: Sequence[str]) -> dict[str, str]:
+    """The real path of each path that leads to the same file as another one; some file systems add paths of others."""
+    keys = list(map(_file_key, paths))
+    counts = collections.Counter(keys)
+    doubtful = [path for path, key in zip(paths, keys, strict=True) if key is not None and counts[key] > 1]
+    return dict(zip(doubtful, real_paths(doubtful), strict=True))
+
+
+def _file_key(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:  # a broken link
+        return None
+    return status.st_dev, status.st_ino
 
 
 def real_paths(paths: Iterable[str]) -> Iterator[str]:

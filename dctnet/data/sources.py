@@ -16,7 +16,7 @@ from dctnet.data.folders import (
     list_classes,
     list_unlabelled,
     other_folders,
-    real_paths,
+    paths_of_one_file,
 )
 from dctnet.data.packed.manifest import is_store, pick_split, read_manifest
 from dctnet.data.packed.shard import read_index
@@ -215,9 +215,9 @@ class PhotoSource:
         """Warns if links make a file part of two splits, so that a network is validated on what it was trained on."""
         for other, (place, files) in self._listed.items():
             if folder and (found.linked or files.linked or folder.samefile(place)):
-                known = set(real_paths(files.paths))
-                pairs = zip(found.paths, real_paths(found.paths), strict=True)
-                if shared := [path for path, real in pairs if real in known]:
+                reals = paths_of_one_file(files.paths + found.paths)
+                known = {reals[path] for path in files.paths if path in reals}
+                if shared := [path for path in found.paths if reals.get(path) in known]:
                     count = f"{len(shared)} of the {len(found)} files of {split} are also files of {other}"
                     self._warn_user(f"{folder}: {count}, by links, such as {shared[0]}")
         if folder:
@@ -326,11 +326,11 @@ def enumerate_classes(some: Sequence[str], class_names: Sequence[str]) -> str:
 
 def _check_targets(files: Files) -> None:
     """Raises UserError if links make a file part of two classes."""
-    first: dict[str, int] = {}
-    for place, real in enumerate(real_paths(files.paths)):
-        other = first.setdefault(real, place)
+    reals, first = paths_of_one_file(files.paths), dict[str, int]()
+    for place, path in enumerate(files.paths if reals else ()):
+        other = first.setdefault(reals[path], place) if path in reals else place
         if files.targets[other] != files.targets[place]:
-            raise UserError(f"{files.paths[other]} and {files.paths[place]} are one file in two classes, by a link")
+            raise UserError(f"{files.paths[other]} and {path} are one file in two classes, by a link")
 
 
 def _fingerprint(files: Files, class_names: Sequence[str], extra: bytes = b"") -> dict[str, Any]:
