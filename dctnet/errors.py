@@ -9,6 +9,10 @@ from pathlib import Path
 _UNPRINTABLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
+# Of names that look the same: macOS, for example, decomposes letters with accents (NFD).
+OTHER_FORM = "the same letters in another Unicode form (NFC, NFD)"
+
+
 class Stopped(Exception):
     """A run was stopped by a signal and has saved its state; the command line prints the message and exits with 75.
 
@@ -24,9 +28,19 @@ class UserError(ValueError):
     """
 
 
+def _composed(word: str) -> str:
+    return unicodedata.normalize("NFC", word)
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Returns `` Did you mean 'x'?`` with the most similar known word, or an empty string, to append to a message."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    """Returns `` Did you mean 'x'?`` with the most similar known word, or an empty string, to append to a message.
+
+    A known word that differs only in its Unicode form, and so looks the same, is reported as such.
+    """
+    known = list(known)
+    if any(other != word and _composed(other) == _composed(word) for other in known):
+        return f" There is one with {OTHER_FORM}."
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f" Did you mean {near[0]!r}?" if near else ""
 
 
@@ -35,7 +49,10 @@ def did_you_mean_path(path: str | Path) -> str:
     parent = Path(path).parent
     if not parent.is_dir():
         return f" There is no folder {parent} either.{did_you_mean_path(parent) if parent.name else ''}"
-    near = difflib.get_close_matches(Path(path).name, [entry.name for entry in parent.iterdir()], n=1, cutoff=0.5)
+    names = [entry.name for entry in parent.iterdir()]
+    if any(_composed(name) == _composed(Path(path).name) for name in names):
+        return did_you_mean(Path(path).name, names)
+    near = difflib.get_close_matches(Path(path).name, names, n=1, cutoff=0.5)
     return f" Did you mean {parent / near[0]}?" if near else ""
 
 

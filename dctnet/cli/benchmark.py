@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
-from dctnet.cli.parsing import STRICT, one_line, option_names
+from dctnet.cli.parsing import STRICT, one_line, option_names, shorten_own_warnings
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.errors import Stopped, UserError, printable
 from dctnet.studies.accuracy.context import BenchmarkContext
@@ -85,6 +85,7 @@ def benchmark(args: list[str], signals: StopSignals) -> None:
         Stopped: A signal stopped the benchmark.
     """
     parser = _parser()
+    shorten_own_warnings()
     try:
         config = parser.parse_args(args)
         objects = parser.instantiate(config)

@@ -14,9 +14,11 @@ from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from dctnet.cli.fit_summary import export_fitted_mask, print_summary
-from dctnet.cli.parsing import STRICT, one_line, option_names
+from dctnet.cli.parsing import STRICT, one_line, option_names, shorten_own_warnings
 from dctnet.data.datamodule import FrequencyDataModule
+from dctnet.data.ignored import MARKER, mark_as_own
 from dctnet.data.sampler import translate_worker_errors
+from dctnet.data.sources import PhotoSource
 from dctnet.errors import UserError, first_line
 from dctnet.signals import SignalRecorder
 from dctnet.training import checkpoint
@@ -32,7 +34,7 @@ from dctnet.training.resume import check_resumed, training_shape, translate_rest
 # Warnings for developers of Lightning, or about conditions that dctnet handles itself.
 _NOISE = (
     r".*isinstance\(treespec, LeafSpec\)",
-    r"Checkpoint directory .* exists and is not empty",
+    r"(Checkpoint|Experiment logs) directory .* exists and is not empty",
     r"The number of training batches .* is smaller than the logging interval",
     r".*does not have many workers",
     r"The dirpath has changed from",
@@ -104,7 +106,9 @@ class ExperimentCLI(SubcommandCLI):
             callbacks.append(PredictionsCSV(self.option("out")))
         if self.subcommand == "fit":
             if config.logger is None and not config.fast_dev_run:
-                folder = _new_version(Path(self.option("out_dir"), self.option("name")))
+                experiment = Path(self.option("out_dir"), self.option("name"))
+                self.datamodule.source.check_output(experiment, "--out_dir")
+                folder = _new_version(experiment)
                 version = int(folder.name.removeprefix("version_"))
                 where = folder.parent.parent, folder.parent.name
                 kwargs["logger"] = [logger(*where, version=version) for logger in (CSVLogger, TensorBoardLogger)]
@@ -128,6 +132,9 @@ class ExperimentCLI(SubcommandCLI):
                 self._resumed_at = self._check_resumed(path)
             return
         self.datamodule.class_names = self.model.hparams["classes"]
+        if self.subcommand == "predict" and isinstance(self.datamodule.source, PhotoSource):
+            self.datamodule.source.check_output(self.option("out"), "--out")
+            self.datamodule.source.leave_out(self.option("out"))
         trained, given = self.model.hparams["channels"], list(self.datamodule.channel_set.indices)
         if self.model.hparams["input"] == "channels" and trained != given:
             raise UserError(
@@ -139,7 +146,8 @@ class ExperimentCLI(SubcommandCLI):
             return check_resumed(path, self.trainer, self.model, self.datamodule, self.option("allow_changes"))
         except UserError:
             if (folder := self.trainer.log_dir) and self.trainer.is_global_zero:
-                with contextlib.suppress(OSError):  # not empty
+                with contextlib.suppress(OSError):  # has files of a logger
+                    Path(folder, MARKER).unlink(missing_ok=True)
                     Path(folder).rmdir()
             raise
 
@@ -167,6 +175,7 @@ def _new_version(experiment: Path) -> Path:
         with contextlib.suppress(FileExistsError):
             folder = experiment / f"version_{number}"
             folder.mkdir()
+            mark_as_own(folder)
             return folder
     raise AssertionError("unreachable")
 
@@ -208,6 +217,7 @@ def run_experiment(args: list[str], signals: SignalRecorder) -> ExperimentCLI:
     trained = {} if args[0] == "fit" or {"-h", "--help"} & set(args) else _trained_options(args[1:])
     for message in _NOISE:
         warnings.filterwarnings("ignore", message)
+    shorten_own_warnings()
     with contextlib.ExitStack() as stack:
         for translate in (
             translate_interrupt, translate_worker_errors, translate_restore_errors,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 
+from dctnet.data.bad_files import unreadable_classes
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.errors import UserError, printable
 from dctnet.export.mask import write_mask_and_map
@@ -61,7 +62,11 @@ def print_summary(
     if "val_images" in metrics:  # missing if validation is turned off
         images, skipped = int(metrics["val_images"]), int(metrics["val_skipped"])
         skipped_text = f", {skipped} unreadable: {folder / 'skipped.csv'}" if skipped else ""
-        rows.append(("accuracy", f"{metrics['val_acc1']:.3f} top-1 on {images} validation images{skipped_text}"))
+        present = {*data.files("val").targets} - {*unreadable_classes(data.files("val"), data.bad_files.of_kind("val"))}
+        missing = len(data.class_names) - len(present)
+        classes = f" of {len(present)} of the {len(data.class_names)} classes" if missing else ""
+        accuracy = f"{metrics['val_acc1']:.3f} top-1 on {images} validation images{classes}{skipped_text}"
+        rows.append(("accuracy", accuracy))
     if bad := len(data.bad_files.of_kind("train")):
         total = len(data.files("train"))
         rows.append(("skipped", f"{bad} of {total} training files were unreadable: {folder / 'skipped.csv'}"))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from dctnet import __version__
 from dctnet.errors import Stopped, UserError, did_you_mean, printable
+from dctnet.io.files import expand_home
 from dctnet.signals import SignalRecorder, stop_with_parent
 
 _HELP = """usage: dctnet VERB [options]
@@ -123,7 +124,7 @@ def main(args: list[str] | None = None) -> int:
         The exit status: 0; 2 for a user's mistake or a filesystem error, printed as one line; 75 for a training or a
         benchmark that a signal stopped after it had saved; 130 for any other verb after Ctrl-C.
     """
-    args = sys.argv[1:] if args is None else args
+    args = [_expand_home(arg) for arg in (sys.argv[1:] if args is None else args)]
     if not args or args[0] in ("-h", "--help"):
         print(_HELP, end="")
         return 0
@@ -150,6 +151,12 @@ def main(args: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("stopped", 130)
     return 0
+
+
+def _expand_home(arg: str) -> str:
+    # A shell expands ~ in "--option ~/photos", not in "--option=~/photos".
+    option, equals, value = arg.partition("=") if arg.startswith("-") else ("", "", arg)
+    return f"{option}{equals}{expand_home(value)}"
 
 
 def _fail(message: str, status: int) -> int:

@@ -4,13 +4,17 @@ import argparse
 import difflib
 import inspect
 import re
+import warnings
 from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
 from typing import Any
 
 import jsonargparse
 import yaml
 
+import dctnet
 from dctnet.errors import UserError, did_you_mean, first_line
+from dctnet.io.files import expand_home
 from dctnet.io.strict_yaml import refuse_duplicate_keys
 
 _YAML = "yaml_without_duplicate_keys"
@@ -29,7 +33,7 @@ def _load_strict_yaml(text: str, path: str = "") -> Any:
     Raises:
         UserError: A key is repeated. Not a YAML error, after which jsonargparse would take the text for a string.
     """
-    found = _load_yaml(text)
+    found = expand_home(_load_yaml(text))
     if isinstance(found, (dict, list)):  # not for texts such as the file pattern {a,a}
         # jsonargparse passes only the last part of a file's name, and none for a file given as an option's value.
         loading = getattr(jsonargparse._util, "config_load_stack", None)
@@ -39,6 +43,21 @@ def _load_strict_yaml(text: str, path: str = "") -> Any:
 
 
 jsonargparse.set_loader(_YAML, _load_strict_yaml, (yaml.YAMLError,))
+
+
+def shorten_own_warnings() -> None:
+    """Prints each warning of dctnet as one line without its place in the source; to be called after all imports."""
+    default, own = warnings.formatwarning, str(Path(dctnet.__file__).parent)
+
+    def format_warning(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        if filename.startswith(own):
+            return f"dctnet: warning: {message}\n"
+        return default(message, category, filename, lineno, line)
+
+    if default.__module__ != __name__:
+        warnings.formatwarning = format_warning
 
 
 def one_line(error: argparse.ArgumentError, known: Iterable[str]) -> UserError:
@@ -94,6 +113,7 @@ def call(function: Callable[..., Any], args: list[str], data_options: Collection
         raise one_line(error, option_names(parser)) from error
     except OverflowError as error:
         raise UserError(f"an option's number is too large: {first_line(error)}") from error
+    shorten_own_warnings()
     values = parser.instantiate(config).as_dict()
     values |= values.pop("data", {})
     return function(**{name: values[name] for name in names})

@@ -1,6 +1,8 @@
 """Log of files that could not be read as configured: left out of a split, or read as pixels instead of coefficients."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
+
+from dctnet.data.folders import Files
 
 
 class BadFileLog:
@@ -45,3 +47,9 @@ class BadFileLog:
         """Logs kind, path and reason of files from another rank or a checkpoint."""
         for kind, path, reason in new:
             self._reasons.setdefault(kind, {}).setdefault(path, reason)
+
+
+def unreadable_classes(files: Files, bad: Container[str]) -> list[int]:
+    """The classes that have files, but none that can be read."""
+    readable = {target for path, target in zip(files.paths, files.targets, strict=True) if path not in bad}
+    return sorted(set(files.targets) - readable)

@@ -3,17 +3,25 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from dctnet.data.download import fetch
-from dctnet.data.folders import Files, choose_classes, class_folders, list_classes, list_unlabelled
+from dctnet.data.folders import (
+    Files,
+    choose_classes,
+    class_folders,
+    list_classes,
+    list_unlabelled,
+    other_folders,
+    paths_of_one_file,
+)
 from dctnet.data.packed.manifest import is_store, pick_split, read_manifest
 from dctnet.data.packed.shard import read_index
-from dctnet.data.splits import SPLITS, cap_per_class, hold_out, split_folder
-from dctnet.errors import UserError, no_folder, printable
+from dctnet.data.splits import SPLITS, cap_per_class, hold_out, look_like_splits, split_folder
+from dctnet.errors import UserError, did_you_mean, no_folder, printable
 
 
 class PhotoSource:
@@ -36,6 +44,8 @@ class PhotoSource:
         self._root, self._download, self._classes = Path(root), download, classes
         self._val_fraction, self._per_class, self._warn = val_fraction, per_class, warn
         self._files: dict[str, Files] = {}
+        self._output: Path | None = None
+        self._listed: dict[str, tuple[Path, Files]] = {}  # folder and all files of each split with a folder
 
     @staticmethod
     def check_options(options: Mapping[str, Any]) -> None:
@@ -71,7 +81,10 @@ class PhotoSource:
             UserError: A class has no folder, or there is no class folder.
         """
         folder = next(filter(None, (split_folder(self.root, split) for split in SPLITS)), self.root)
-        return choose_classes(class_folders(folder), self._classes, folder)
+        present = class_folders(folder)
+        if left_out := other_folders(folder, present):
+            self._warn_user(f"{folder}: not a class: {', '.join(left_out)} (of a system or a training)")
+        return choose_classes(present, self._classes, folder)
 
     @property
     def splits_present(self) -> list[str]:
@@ -101,18 +114,43 @@ class PhotoSource:
         """
         return {split: _fingerprint(self.files(split), self.class_names) for split in splits}
 
+    def check_output(self, path: str | Path, option: str) -> None:
+        """Checks where a run writes to.
+
+        Raises:
+            UserError: It is in a class folder, where it would be taken for photographs.
+        """
+        if self._root.is_file():
+            return
+        real = Path(path).resolve()
+        for folder in filter(None, (self.root, *(split_folder(self.root, split) for split in SPLITS))):
+            for name in self.class_names:
+                # A checkpoint of unknown origin may have a class name that no file can have.
+                if "\0" not in name and real.is_relative_to((folder / name).resolve()):
+                    raise UserError(f"{option} {path}: lies in the class folder {folder / name}; choose another folder")
+
+    def leave_out(self, path: str | Path) -> None:
+        """Leaves a file that will be written out of ``files("predict")``."""
+        self._output = Path(path).resolve()
+
     def _list(self, split: str) -> Files:
         if split == "predict":
-            return list_unlabelled(self._root)
+            found = list_unlabelled(self._root, self._output)
+            self._warn_of_repetitions(self._root, found)
+            return found
         folder = self._find_folder(split)
-        self._check_classes(folder or self.root)
-        found = list_classes(folder or self.root, self.class_names)
+        where = folder or self.root
+        self._check_classes(where)
+        found = list_classes(where, self.class_names)
+        self._warn_of_repetitions(where, found)
+        if found.linked:
+            _check_targets(found)
+        self._warn_of_shared_files(split, folder, found)
         if folder is None:
             found = hold_out(found, self.root, self._val_fraction)[split == "val"]
+        self.check_no_class_is_empty(split, found.targets)
         if split == "train" and self._per_class:
             found = cap_per_class(found, self.root, self._per_class)
-        if not found.paths:
-            raise UserError(f"{folder or self.root}: no image in any of the {len(self.class_names)} class folders")
         return found
 
     def _find_folder(self, split: str) -> Path | None:
@@ -121,18 +159,69 @@ class PhotoSource:
         if folder is not None:
             if fraction:
                 self._warn_user(f"{self.root} has split folders: --data.val_fraction {fraction} is not used")
-        elif split == "test" or any(split_folder(self.root, other) for other in SPLITS):
-            raise UserError(f"{self.root}: no folder {' or '.join(SPLITS[split])}/ in it")
-        elif not fraction:
-            raise UserError(f"{self.root}: neither train/ nor val/ in it; --data.val_fraction 0.1 holds out a tenth")
-        return folder
+            return folder
+        if split == "test":
+            raise UserError(f"{self.root}: no folder test/ in it")
+        present = [folder.name for each in SPLITS if (folder := split_folder(self.root, each))]
+        names = present or class_folders(self.root)
+        if present or look_like_splits(names):
+            first = min(names, key=lambda name: "train" not in name.lower())
+            hold = f"to hold out a part of {first}/: --data.root {self.root / first} --data.val_fraction 0.1"
+            raise UserError(
+                f"{self.root}: wanted train/ and val/, found {', '.join(names[:3])}; rename them, or {hold}"
+            )
+        if not fraction:
+            some = f"{', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
+            hold = f"--data.val_fraction 0.1 takes its folders ({some}) for classes and holds out a tenth"
+            raise UserError(f"{self.root}: neither train/ nor val/ in it; {hold}")
+        return None
 
     def _check_classes(self, folder: Path) -> None:
-        names, present = self.class_names, set(class_folders(folder))
-        if absent := sorted(set(names) - present):
-            self._warn_user(f"{folder}: no folder for {len(absent)} of the {len(names)} classes, such as {absent[0]!r}")
-        if self._classes is None and (unknown := sorted(present - set(names))):
-            raise UserError(f"{folder}: class {unknown[0]!r} is not among the {len(names)} of training")
+        names = self.class_names
+        if self._classes is None and (unknown := sorted({*class_folders(folder, names)} - {*names})):
+            raise UserError(
+                f"{folder}: class {unknown[0]!r} is not among the {len(names)} of training."
+                + did_you_mean(unknown[0], set(names) - set(unknown))
+            )
+
+    def check_no_class_is_empty(self, split: str, targets: Sequence[int]) -> None:
+        """Refuses training without images of a class, which would never be predicted; warns of it in another split.
+
+        Args:
+            split: The split.
+            targets: Of its images.
+
+        Raises:
+            UserError: The split has no image at all, or is for training and has none of a class that has a folder.
+        """
+        folder, names = split_folder(self.root, split) or self.root, self.class_names
+        if not targets:
+            raise UserError(f"{folder}: no image in any of the {len(names)} class folders")
+        if not (empty := empty_classes(targets, names)):
+            return
+        what = f"{folder}: no {split} image of {enumerate_classes(empty, names)}"
+        if split == "train" and any((folder / name).is_dir() for name in empty):
+            raise UserError(f"{what}; remove empty folders, or name the other classes in --data.classes")
+        self._warn_user(f"{what}; figures are over the other {len(names) - len(empty)}")
+
+    def _warn_of_repetitions(self, folder: Path, found: Files) -> None:
+        if found.repeated:
+            count = len(found.repeated) - 1
+            others = f", and so {'is 1 other link' if count == 1 else f'are {count} other links'}" if count else ""
+            what = f"{found.repeated[0]} leads to files that are counted already, or to a folder around it"
+            self._warn_user(f"{folder}: {what}, and is left out{others}")
+
+    def _warn_of_shared_files(self, split: str, folder: Path | None, found: Files) -> None:
+        """Warns if links make a file part of two splits, so that a network is validated on what it was trained on."""
+        for other, (place, files) in self._listed.items():
+            if folder and (found.linked or files.linked or folder.samefile(place)):
+                reals = paths_of_one_file(files.paths + found.paths)
+                known = {reals[path] for path in files.paths if path in reals}
+                if shared := [path for path in found.paths if reals.get(path) in known]:
+                    count = f"{len(shared)} of the {len(found)} files of {split} are also files of {other}"
+                    self._warn_user(f"{folder}: {count}, by links, such as {shared[0]}")
+        if folder:
+            self._listed[split] = folder, found
 
     def _warn_user(self, text: str) -> None:
         self._warn(printable(text))
@@ -189,6 +278,11 @@ class StoreSource:
         checksum = self.manifest.content["sha256"].encode()
         return {split: _fingerprint(self.files(split), self.class_names, checksum) for split in splits}
 
+    def check_output(self, path: str | Path, option: str) -> None:
+        """Raises UserError if a run would write into the store."""
+        if Path(path).resolve().is_relative_to(self.root.resolve()):
+            raise UserError(f"{option} {path}: lies in the packed store {self.root}; choose another folder")
+
     def _list(self, split: str) -> Files:
         if split == "predict":
             raise UserError(f"{self.root}: a packed store; dctnet predict reads photographs, dctnet validate a store")
@@ -198,6 +292,9 @@ class StoreSource:
             raise UserError(f"{self.root}: class {unknown[0]!r} is not among the {len(names)} of training")
         target_of = [names.index(name) for name in stored]
         images = [(image["path"], target_of[image["target"]]) for s in shards for image in read_index(self.manifest, s)]
+        if empty := empty_classes((target for _, target in images), names):
+            what = f"no {split} image of {enumerate_classes(empty, names)}"
+            self._warn(printable(f"{self.root}: {what}; figures are over the other {len(names) - len(empty)}"))
         if left_out := self.left_out(split):
             self._warn(printable(f"{self.root}: {len(left_out)} files of {split} were left out by packing"))
         return Files(tuple(path for path, _ in images), tuple(target for _, target in images))
@@ -213,6 +310,27 @@ def open_source(options: Mapping[str, Any], warn: Callable[[str], object]) -> Ph
         return StoreSource(options["root"], warn=warn)
     names = ("download", "classes", "val_fraction", "per_class")
     return PhotoSource(options["root"], **{name: options[name] for name in names}, warn=warn)
+
+
+def empty_classes(targets: Iterable[int], class_names: Sequence[str]) -> list[str]:
+    """Names of the classes that are no target."""
+    present = set(targets)
+    return [name for target, name in enumerate(class_names) if target not in present]
+
+
+def enumerate_classes(some: Sequence[str], class_names: Sequence[str]) -> str:
+    """Some of the classes, for a message: their number and the first ten names."""
+    more = f" and {len(some) - 10} more" if len(some) > 10 else ""
+    return f"{len(some)} of the {len(class_names)} classes: {', '.join(map(repr, some[:10]))}{more}"
+
+
+def _check_targets(files: Files) -> None:
+    """Raises UserError if links make a file part of two classes."""
+    reals, first = paths_of_one_file(files.paths), dict[str, int]()
+    for place, path in enumerate(files.paths if reals else ()):
+        other = first.setdefault(reals[path], place) if path in reals else place
+        if files.targets[other] != files.targets[place]:
+            raise UserError(f"{files.paths[other]} and {path} are one file in two classes, by a link")
 
 
 def _fingerprint(files: Files, class_names: Sequence[str], extra: bytes = b"") -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Splits of a data set: split folders, validation files held out by a hash, a cap on files per class."""
 
 import hashlib
+import itertools
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,11 +11,36 @@ from dctnet.data.folders import Files
 
 # Names of each split's folder, in order of preference.
 SPLITS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
+# Names in lower case that mean a split if there is one for training and one for validation. One alone may be a class:
+# photographs of trains, or of valid and invalid tickets.
+_OTHERS = {"train": ("train", "training"), "val": ("val", "validation", "valid"), "test": ("test", "testing")}
+_KNOWN = frozenset(itertools.chain.from_iterable(_OTHERS.values()))
+_LIKE = re.compile(
+    r"(?:.*[^a-z])?(train|val|test|dev|eval)(?:ing|id|idation|uation)?(?:set|data)?(?:[^a-z].*)?", re.IGNORECASE
+)
 
 
 def split_folder(root: Path, split: str) -> Path | None:
-    """The folder of a split (``val/`` or ``validation/`` for ``val``), or None if the root has none."""
-    return next((root / name for name in SPLITS[split] if (root / name).is_dir()), None)
+    """The folder of a split (``val/`` or ``validation/`` for ``val``), or None if the root has none.
+
+    ``Train/``, ``training/``, ``Val/``, ``valid/`` and the like are splits if there is one for both.
+    """
+    usual = {each: next((root / n for n in names if (root / n).is_dir()), None) for each, names in SPLITS.items()}
+    if all(usual.values()):
+        return usual[split]
+    with os.scandir(root) as entries:
+        known = sorted(entry.name for entry in entries if entry.name.lower() in _KNOWN and entry.is_dir())
+    found = {
+        each: usual[each] or next((root / name for w in wanted for name in known if name.lower() == w), None)
+        for each, wanted in _OTHERS.items()
+    }
+    return found[split] if found["train"] and found["val"] else usual[split]
+
+
+def look_like_splits(names: Sequence[str]) -> bool:
+    """Whether the names of all folders seem to mean splits: ``Train`` alone, or ``train_images`` and ``val_images``."""
+    found = [_LIKE.fullmatch(name) for name in names]
+    return all(found) and (len(names) == 1 or len({match[1].lower() for match in found if match}) > 1)
 
 
 def hold_out(files: Files, root: Path, fraction: float) -> tuple[Files, Files]:

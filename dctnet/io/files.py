@@ -30,6 +30,20 @@ def open_regular(path: str | os.PathLike[str], max_bytes: int | None = None) -> 
         yield file
 
 
+def expand_home(value: Any) -> Any:
+    """Expands ``~/`` and ``~user/`` at the start of all texts in an option's value, as a shell does for an argument."""
+    if isinstance(value, str):
+        return os.path.expanduser(value) if "/" in value else value
+    if isinstance(value, dict):
+        return {key: expand_home(each) for key, each in value.items()}
+    return [expand_home(each) for each in value] if isinstance(value, list) else value
+
+
+def is_broken_link(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a link to something that does not exist, or to itself."""
+    return os.path.islink(path) and not os.path.exists(path)
+
+
 def file_sha256(path: str | Path) -> str:
     """The SHA-256 of a file, in hexadecimal.
 

@@ -227,6 +227,79 @@ def test_predict_writes_a_row_for_each_file(gated_run, tmp_path):
     assert right / 15 == pytest.approx(float(accuracy), abs=1e-4)
 
 
+@pytest.fixture
+def flat(gated_run, tmp_path, monkeypatch):
+    """One folder of class folders, which is the working directory."""
+    root = shutil.copytree(gated_run / "photos" / "train", tmp_path / "flat")
+    monkeypatch.chdir(root)
+    return root
+
+
+FLAT = ["fit", "--data.root", ".", "--data.val_fraction", 0.25, "--data.channels", "square-6", "--data.image_size", 32]
+FLAT += ["--data.batch_size", 8, "--data.num_workers", 0, "--trainer.max_epochs", 1, "--trainer.accelerator", "cpu"]
+
+
+def test_a_fit_beside_the_class_folders_can_be_repeated_and_resumed(flat, capsys):
+    ckpt = "checkpoints/run/version_0/last.ckpt"
+    with pytest.warns(UserWarning, match="not a class: checkpoints"):
+        assert [run(*FLAT) for _ in range(2)] == [0, 0]
+    first, second = (torch.load(f"checkpoints/run/version_{n}/last.ckpt", weights_only=True) for n in range(2))
+    assert first["hyper_parameters"]["classes"] == second["hyper_parameters"]["classes"] == ["blue", "green", "red"]
+    assert first["FrequencyDataModule"] == second["FrequencyDataModule"]
+    (flat / "checkpoints/run/version_1/.dctnet").unlink()  # as an earlier version leaves it
+    assert run(*FLAT, "--ckpt_path", ckpt) == 0
+    assert run("validate", "--ckpt_path", ckpt) == 0
+    assert "nothing, it had ended" in capsys.readouterr().out
+
+
+def test_a_refused_resumption_leaves_no_folder(flat, capsys):
+    assert run(*FLAT) == 0
+    ckpt = "checkpoints/run/version_0/last.ckpt"
+    assert "seed 0, now 1" in fails(capsys, *FLAT, "--ckpt_path", ckpt, "--seed_everything", 1)
+    assert [path.name for path in (flat / "checkpoints/run").iterdir()] == ["version_0"]
+
+
+def test_a_run_is_not_written_into_a_class_folder(flat, capsys):
+    line = fails(capsys, *FLAT, "--out_dir", "red")
+    assert line == "dctnet: --out_dir red/run: lies in the class folder red; choose another folder"
+    assert not (flat / "red" / "run").exists()
+
+
+@pytest.mark.parametrize("out", ["predictions.csv", "table.txt", "rows"])
+def test_predictions_are_not_predicted(gated_run, flat, capsys, out):
+    predict = ["predict", "--ckpt_path", gated_run / CKPT, "--data.root", ".", "--out", out]
+    for _ in range(2):
+        assert run(*predict) == 0
+        assert len(read_csv(flat / out)) == 36
+    assert "replaced the previous file" in capsys.readouterr().out
+    assert "lies in the class folder red" in fails(capsys, *predict[:-1], f"red/{out}")
+
+
+def test_predictions_replace_no_photograph(gated_run, flat, capsys):
+    before = (flat / "red" / "0.jpg").read_bytes()
+    line = fails(capsys, "predict", "--ckpt_path", gated_run / CKPT, "--data.root", "red", "--out", "red/0.jpg")
+    assert "exists and is no table of predictions" in line
+    assert (flat / "red" / "0.jpg").read_bytes() == before
+
+
+def test_a_class_of_which_no_training_image_can_be_read_stops_the_fit(flat, capsys):
+    for path in (flat / "red").iterdir():
+        path.write_bytes(b"no image")
+    skip = ["--data.on_error", "skip", "--data.max_bad_fraction", "null"]
+    line = fails(capsys, *FLAT, *skip)
+    assert ".: no train image can be read of 1 of the 3 classes: 'red'; all in checkpoints/run/version_0/skip" in line
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"no image")])
+def test_accuracy_over_fewer_classes_says_so(own_photos, tmp_path, capsys, damage):
+    for path in (own_photos / "val" / "red").iterdir():
+        damage(path)
+    skip = ["--data.on_error", "skip", "--data.max_bad_fraction", "null", "--out_dir", tmp_path]
+    with pytest.warns(UserWarning, match="no val image .*1 of the 3 classes: 'red'"):
+        assert run(*FLAT, "--data.root", own_photos, "--data.val_fraction", 0, *skip) == 0
+    assert "on 6 validation images of 2 of the 3 classes" in capsys.readouterr().out
+
+
 def test_predict_reads_a_single_file_and_lists_a_bad_one(gated_run, tmp_path, capsys):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"")

@@ -1,8 +1,12 @@
 """Mistakes in commands and configurations: status 2, one line, the nearest right name."""
 
+import warnings
+
 import pytest
 import yaml
 
+from dctnet.cli import parsing
+from dctnet.cli.parsing import shorten_own_warnings
 from tests.commands import CKPT, fails
 from tests.conftest import GATED
 
@@ -86,3 +90,30 @@ def test_packing_mistakes_get_one_line(photos, capsys, tmp_path):
     assert "squire-24" in fails(capsys, *pack, "--data.channels", "squire-24")
     assert "multiples of 8" in fails(capsys, *pack, "--scales", "[100]")
     assert "no option" in fails(capsys, *pack, "--data.chanels", "dc")
+
+
+def test_the_home_folder_is_expanded_in_options_and_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "c.yaml").write_text("data: {root: ~/photos, classes: [~/a]}\n")
+    (tmp_path / "~").mkdir()
+    for args in (
+        ["fit", "--data.root=~/photos"],
+        ["fit", "--data.root", "~/photos"],
+        ["fit", "--config=~/c.yaml"],
+        ["pack", "~/photos", "store"],
+        ["throughput", "--data.root=~/photos"],
+    ):
+        assert f"dctnet: {tmp_path}/photos: no such folder" in fails(capsys, *args)
+    assert f"{tmp_path}/none.ckpt: no such checkpoint" in fails(capsys, "validate", "--ckpt_path=~/none.ckpt")
+    assert "no-one" in fails(capsys, "fit", "--data.root=~no-one/photos")
+    monkeypatch.chdir(tmp_path)
+    assert "~/photos: no such folder" in fails(capsys, "fit", "--data.root", "./~/photos")
+
+
+def test_a_warning_is_one_line_without_its_place_in_the_source(monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    shorten_own_warnings()
+    shorten_own_warnings()
+    own = parsing.__file__
+    assert warnings.formatwarning("text", UserWarning, own, 7) == "dctnet: warning: text\n"
+    assert "other.py:7: UserWarning: text" in warnings.formatwarning("text", UserWarning, "/x/other.py", 7)

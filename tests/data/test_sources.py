@@ -1,6 +1,10 @@
 """Files, classes and fingerprints of photographs and of a packed store."""
 
 import shutil
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
 
 import pytest
 
@@ -82,8 +86,121 @@ def test_warnings_are_one_line_each_and_given_once(own_photos):
     printed = f"{own_photos.parent}/a\\nforged\\x1b[31m"
     assert warnings == [
         f"{printed} has split folders: --data.val_fraction 0.2 is not used",
-        f"{printed}/val: no folder for 1 of the 3 classes, such as 'red'",
+        f"{printed}/val: no val image of 1 of the 3 classes: 'red'; figures are over the other 2",
     ]
+
+
+def test_a_class_without_images_is_refused_in_training_and_named_in_validation(own_photos):
+    for path in (own_photos / "val" / "red").iterdir():
+        path.unlink()
+    warnings: list[str] = []
+    source = PhotoSource(own_photos, warn=warnings.append)
+    assert (len(source.files("train")), len(source.files("val"))) == (18, 6)
+    assert warnings == [f"{own_photos}/val: no val image of 1 of the 3 classes: 'red'; figures are over the other 2"]
+    (own_photos / "train" / "violet" / "deep").mkdir(parents=True)
+    with pytest.raises(UserError, match="train: no train image of 1 of the 4 classes: 'violet'; remove empty folders"):
+        PhotoSource(own_photos).files("train")
+    assert len(PhotoSource(own_photos, classes=["red", "blue"]).files("train")) == 12
+
+
+def test_a_class_that_is_held_out_altogether_is_refused_or_named(tmp_path):
+    (tmp_path / "pair").mkdir()
+    (tmp_path / "pair" / "0.jpg").touch()
+    (tmp_path / "pair" / "1.jpg").touch()
+    (tmp_path / "single").mkdir()
+    (tmp_path / "single" / "0.jpg").touch()
+    warnings: list[str] = []
+    PhotoSource(tmp_path, val_fraction=1e-6, warn=warnings.append).files("val")
+    assert "no val image of 1 of the 2 classes: 'single'" in warnings[0]
+    with pytest.raises(UserError, match="no train image of 1 of the 2 classes: 'single'"):
+        PhotoSource(tmp_path, val_fraction=1 - 1e-6).files("train")
+
+
+def test_packing_refuses_a_class_of_which_no_image_can_be_read(own_photos, tmp_path):
+    for path in (own_photos / "train" / "red").iterdir():
+        path.write_bytes(b"no image")
+    options = {"channels": "dc", "image_size": 32, "decoder": "pillow", "workers": 1, "on_error": "skip"}
+    with pytest.raises(UserError, match="train: no train image of 1 of the 3 classes: 'red'"):
+        pack(str(own_photos), str(tmp_path / "store"), **options)
+
+
+def test_a_file_in_two_classes_by_a_link_is_refused(own_photos):
+    (own_photos / "train" / "red" / "x.jpg").symlink_to("../blue/0.jpg")
+    with pytest.raises(UserError, match=r"blue/0.jpg and .*red/x.jpg are one file in two classes"):
+        PhotoSource(own_photos).files("train")
+    (own_photos / "train" / "red" / "x.jpg").unlink()
+    (own_photos / "train" / "violet").symlink_to("red")
+    with pytest.raises(UserError, match="are one file in two classes"):
+        PhotoSource(own_photos).files("train")
+
+
+@pytest.mark.parametrize(("place", "target", "count"), [("red/x.jpg", "red/0.jpg", "1 of the 10"), (".", ".", "18 of")])
+def test_files_in_two_splits_by_links_are_named(own_photos, place, target, count):
+    if place == ".":
+        shutil.rmtree(own_photos / "val")
+    path = own_photos / "val" / place
+    path.symlink_to(own_photos / "train" / target)
+    warnings: list[str] = []
+    source = PhotoSource(own_photos, warn=warnings.append)
+    source.files("train"), source.files("val")
+    assert [count in text and "files of val are also files of train" in text for text in warnings] == [True]
+
+
+def test_every_reader_follows_links_and_counts_each_file_once(own_photos, tmp_path):
+    shutil.move(own_photos / "train" / "red", tmp_path / "reds")
+    (own_photos / "train" / "red").mkdir()
+    (own_photos / "train" / "red" / "there").symlink_to(tmp_path / "reds")
+    (own_photos / "train" / "red" / "again").symlink_to(tmp_path / "reds")
+    (own_photos / "train" / "red" / "up").symlink_to("..")
+    warnings: list[str] = []
+    source = PhotoSource(own_photos, warn=warnings.append)
+    names = [Path(path).relative_to(own_photos).as_posix() for path in source.files("train").paths]
+    assert names[12:] == [f"train/red/again/{number}.jpg" for number in range(6)]
+    assert "train/red/there leads to files that are counted already" in warnings[0]
+    assert "and so is 1 other link" in warnings[0]
+    with pytest.warns(UserWarning, match="counted already"):
+        pack(str(own_photos), str(tmp_path / "store"), channels="dc", image_size=32, decoder="pillow", workers=1)
+    assert list(StoreSource(tmp_path / "store").files("train").paths) == names
+    assert len(PhotoSource(own_photos, warn=warnings.append).files("predict")) == 27
+    command = [sys.executable, "-m", "dctnet.data.folders"]
+    printed = subprocess.run(command, cwd=own_photos, capture_output=True, text=True, check=True).stdout
+    assert [name.removeprefix("./") for name in printed.split("\0") if "train" in name] == names
+
+
+@pytest.mark.parametrize(
+    ("names", "fraction", "message"),
+    [
+        (("Train",), 0.1, "wanted train/ and val/, found Train; .* --data.root .*Train --data.val_fraction 0.1"),
+        (("train_images", "val_images"), 0.1, "wanted train/ and val/, found train_images, val_images; rename them"),
+        (("train", "Test"), 0.1, "wanted train/ and val/, found train"),
+        (("ant", "bee"), 0.0, r"--data.val_fraction 0.1 takes its folders \(ant, bee\) for classes"),
+    ],
+)
+def test_misnamed_splits_do_not_become_classes(tmp_path, names, fraction, message):
+    for name in names:
+        (tmp_path / name / "red").mkdir(parents=True)
+        (tmp_path / name / "red" / "0.jpg").touch()
+    with pytest.raises(UserError, match=message):
+        PhotoSource(tmp_path, val_fraction=fraction, warn=lambda text: None).files("val")
+
+
+def test_a_class_in_another_unicode_form_is_named_as_such(own_photos):
+    for split, form in (("train", "NFC"), ("val", "NFD")):
+        (own_photos / split / "red").rename(own_photos / split / unicodedata.normalize(form, "Möwe"))
+    with pytest.raises(UserError, match="val: class .* There is one with the same letters in another Unicode form"):
+        PhotoSource(own_photos).files("val")
+
+
+def test_a_run_cannot_be_written_into_a_class_folder_or_store(own_photos, store, tmp_path):
+    source = PhotoSource(own_photos)
+    (tmp_path / "link").symlink_to(own_photos / "train" / "red")
+    for path in (own_photos / "train" / "red", own_photos / "val" / "red" / "a" / "b", tmp_path / "link" / "run"):
+        with pytest.raises(UserError, match=r"--out_dir .* lies in the class folder .*red"):
+            source.check_output(path, "--out_dir")
+    for path in (own_photos, own_photos / "checkpoints", own_photos / "train" / "reds"):
+        source.check_output(path, "--out_dir")
+    with pytest.raises(UserError, match="lies in the packed store"):
+        StoreSource(store).check_output(store / "run", "--out_dir")
 
 
 def test_prediction_lists_a_file_or_all_below_a_folder(photos, store, tmp_path):
@@ -93,7 +210,7 @@ def test_prediction_lists_a_file_or_all_below_a_folder(photos, store, tmp_path):
     assert (len(files), set(files.targets)) == (51, {-1})
     with pytest.raises(UserError, match="no such folder"):
         PhotoSource(tmp_path / "none").files("predict")
-    with pytest.raises(UserError, match="no file in it"):
+    with pytest.raises(UserError, match="no file in it that could be an image"):
         PhotoSource(tmp_path).files("predict")
     with pytest.raises(UserError, match="dctnet predict reads photographs, dctnet validate a store"):
         StoreSource(store).files("predict")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dctnet.data.folders import Files, class_folders, list_classes
-from dctnet.data.splits import cap_per_class, hold_out, split_folder
+from dctnet.data.splits import cap_per_class, hold_out, look_like_splits, split_folder
 
 
 @pytest.fixture
@@ -25,6 +25,41 @@ def test_validation_is_another_name_for_val(tmp_path):
     assert split_folder(tmp_path, "val") is None
     (tmp_path / "validation").mkdir()
     assert split_folder(tmp_path, "val") == tmp_path / "validation"
+
+
+@pytest.mark.parametrize("train", ["train", "Train", "TRAIN", "training"])
+@pytest.mark.parametrize("val", ["val", "Val", "valid", "VALID", "Validation"])
+def test_other_names_are_splits_if_there_is_one_of_each(tmp_path, train, val):
+    (tmp_path / train).mkdir()
+    assert split_folder(tmp_path, "train") == (tmp_path / "train" if train == "train" else None)
+    (tmp_path / val).mkdir()
+    (tmp_path / "Test").mkdir()
+    found = [split_folder(tmp_path, split) for split in ("train", "val", "test")]
+    assert found == [tmp_path / train, tmp_path / val, tmp_path / "Test"]
+
+
+def test_one_such_name_alone_is_a_class(tmp_path):
+    for name in ("Train", "plane", "invalid", "valid"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "Train").rename(tmp_path / "car")
+    assert [split_folder(tmp_path, split) for split in ("train", "val", "test")] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("names", "alike"),
+    [
+        (["Train"], True),
+        (["train_images", "val_images"], True),
+        (["TrainSet", "TestSet"], True),
+        (["1 training", "2 validation", "3 testing"], True),
+        (["steam train", "freight train"], False),
+        (["valid", "invalid"], False),
+        (["train", "tram"], False),
+        (["cat"], False),
+    ],
+)
+def test_folders_that_look_like_splits(names, alike):
+    assert look_like_splits(names) == alike
 
 
 def test_hold_out_divides_each_class(tree):

@@ -32,7 +32,8 @@ from torchvision.transforms.functional import pil_to_tensor
 from dctnet.data.folders import list_files
 from dctnet.data.planted import make_planted
 
-_UNKNOWN = "UnidentifiedImageError: cannot identify image file"
+_EMPTY = "UnidentifiedImageError: cannot identify image file"
+_HTML = "cannot identify image file: HTML, perhaps the answer to a failed download"
 _CUT = "damaged: truncated, no end-of-image marker after the scan"
 
 
@@ -64,10 +65,10 @@ def _damage(path: Path, kind: int) -> str:
     if kind == 3:
         path.unlink()
         path.symlink_to("nowhere")
-        return "no such file"
+        return "no such file: a broken link to nowhere"
     content = path.read_bytes()
     path.write_bytes((b"", b"<html>not found</html>", content[: len(content) * 2 // 3])[kind])
-    return _UNKNOWN if kind < 2 else _CUT
+    return (_EMPTY, _HTML, _CUT)[kind]
 
 
 def fit(data: Damaged, out: Path, workers: int, ranks: int, limit: float) -> subprocess.CompletedProcess[str]:

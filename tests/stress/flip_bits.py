@@ -17,13 +17,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from dctnet.data.folders import CHECKSUMS, list_files
+from dctnet.data.folders import list_files
 from dctnet.data.images.photo import ImageError, Photo, choose_decoder
 from dctnet.data.packed.verify import verify
 from dctnet.data.packed.writer import pack
 from dctnet.errors import UserError
 
-WRITE = f"find -L . -type f ! -name {CHECKSUMS} -print0 | sort -z | xargs -0 sha256sum > {CHECKSUMS}"
+CHECKSUMS = "SHA256SUMS"
+WRITE = f"{sys.executable} -m dctnet.data.folders | xargs -0 sha256sum > {CHECKSUMS}"
 CHECK = f"sha256sum --check --quiet {CHECKSUMS}"
 
 

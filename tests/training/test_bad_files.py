@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 
 from dctnet.data.datamodule import FrequencyDataModule
+from dctnet.data.ignored import PREDICTIONS
 from dctnet.data.images.photo import ImageError
 from dctnet.errors import UserError
 from dctnet.training.callbacks.bad_files import BadFileReport, too_many_bad_files
@@ -116,10 +117,11 @@ def test_failed_prediction_leaves_the_previous_file(own_photos, tmp_path):
     model, data = parts(own_photos / "val")
     sorted((own_photos / "val").rglob("*.jpg"))[-1].write_bytes(b"")
     out = tmp_path / "p.csv"
-    out.write_text("previous")
+    previous = f"{','.join(PREDICTIONS)}\na.jpg,red,1,[]\n"
+    out.write_text(previous)
     with pytest.raises(ImageError):
         trainer(tmp_path, PredictionsCSV(out)).predict(model, data)
-    assert out.read_text() == "previous"
+    assert out.read_text() == previous
     assert not list(tmp_path.glob(".p.csv*"))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from io import BufferedReader
 
 from dctnet.errors import UserError, first_line, printable
-from dctnet.io.files import open_regular
+from dctnet.io.files import is_broken_link, open_regular
 
 # Files are read into memory. More than any photograph; less than a video with the wrong name.
 _MAX_BYTES = 1 << 28
@@ -38,7 +38,8 @@ def translate_image_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     except ImageError:
         raise
     except FileNotFoundError as error:
-        raise ImageError(path, "no such file") from error
+        link = f": a broken link to {printable(os.readlink(path))}" if is_broken_link(path) else ""
+        raise ImageError(path, f"no such file{link}") from error
     # Pillow's plug-ins raise nearly anything for a damaged file: OSError, SyntaxError, struct.error, IndexError, …
     except Exception as error:
         if isinstance(error, OSError) and error.strerror:

@@ -1,34 +1,60 @@
 """Decoding by Pillow: accepted formats, EXIF orientation, and any mode to YCbCr samples."""
 
+import contextlib
+import errno
 import functools
+import importlib
 import os
 from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from dctnet.data.images.header import read_orientation
+from dctnet.data.images.signatures import describe_missing, name_other
 
 # Pixels that are converted at a time. Pillow stores four bytes per pixel and copies them twice on the way to NumPy.
 _STRIP = 1 << 24
 # The formats of photographs. The JPEG plug-in opens MPO too. Pillow detects about thirty others by their content: among
 # them EPS, for which it starts Ghostscript, and TGA, which has no signature.
-_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "JPEG2000", "GIF", "BMP", "DIB", "TIFF", "PPM")
+_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "JXL", "JPEG2000", "GIF", "BMP", "DIB", "TIFF", "PPM")
+
+# Packages with a plug-in for a format, and the function that registers it.
+_PLUGINS = {"HEIF": ("pillow_heif", "register_heif_opener"), "AVIF": ("pillow_avif", ""), "JXL": ("pillow_jxl", "")}
 
 
 def open_image(file: str | os.PathLike[str] | BinaryIO) -> Image.Image:
-    """Opens a photograph: JPEG, PNG, WebP, AVIF, JPEG 2000, GIF, BMP, TIFF or PPM; HEIF with a plug-in.
+    """Opens a photograph: JPEG, PNG, WebP, AVIF, JPEG 2000, GIF, BMP, TIFF or PPM; HEIF and JPEG XL with a plug-in.
 
     Raises:
-        Exception: Nearly any, from Pillow's plug-ins; ``UnidentifiedImageError`` for other formats.
+        Exception: Nearly any, from Pillow's plug-ins; ``UnidentifiedImageError`` for other formats, with the name of
+            the format if ``file`` is open and the format is known.
     """
-    return Image.open(file, formats=_registered())
+    try:
+        return Image.open(file, formats=_registered())
+    except UnidentifiedImageError as error:
+        if isinstance(file, (str, os.PathLike)):
+            raise
+        file.seek(0)
+        head = file.read(256)
+        reason = describe_missing(head, _registered())
+        if reason is None and (other := name_other(head)):
+            reason = f"cannot identify image file: {other}"
+        if reason is None:
+            raise
+        raise UnidentifiedImageError(errno.EINVAL, reason) from error
 
 
 @functools.cache
 def _registered() -> tuple[str, ...]:
     # Pillow raises an error for the name of a format that it was built without.
     Image.init()
+    for name, (package, register) in _PLUGINS.items():
+        if name not in Image.OPEN:
+            with contextlib.suppress(ImportError):
+                module = importlib.import_module(package)
+                if register:  # the others register themselves
+                    getattr(module, register)()
     return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 

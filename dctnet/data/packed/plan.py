@@ -77,6 +77,8 @@ def make_plan(
     splits: dict[str, Any] = {}
     for split in source.splits_present:
         images, skipped = _measure(source, split, scales[split], on_error)
+        if images:
+            source.check_no_class_is_empty(split, [image.target for image in images])
         shards = _fill_shards([image.num_blocks for image in images], shard_blocks)
         splits[split] = {"scales": scales[split], "images": images, "shards": shards, "skipped": skipped}
     return {

@@ -24,7 +24,8 @@ class BenchmarkContext:
     """A grid with the data it runs on and the folder ``out`` of its results.
 
     Raises:
-        UserError: The data, the packed store, the mask of the ranking or the options of a trial cannot be used.
+        UserError: The data, the packed store, the mask of the ranking, the options of a trial, or the folder cannot
+            be used.
     """
 
     def __init__(self, grid: Grid, out: Path) -> None:
@@ -36,6 +37,7 @@ class BenchmarkContext:
                 f"--data.root {grid.data['root']} is a packed store, which has no RGB for the baselines: give the "
                 "photographs, and the store as --store"
             )
+        self.data.source.check_output(out, "--out")
         self.costs = Costs(grid.model, self.data.class_names, self.data.size)
         self.images = list_images(self.data, grid.evaluate)
         self.data.files("train")  # raises now rather than after the start of the first trial

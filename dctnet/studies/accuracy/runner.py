@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from dctnet.data.ignored import mark_as_own
 from dctnet.errors import Stopped, UserError, printable
 from dctnet.studies.accuracy.context import BenchmarkContext
 from dctnet.studies.accuracy.grid import Trial, plan, ranking_trials
@@ -79,7 +80,9 @@ class Runner:
         Raises:
             Stopped: A signal stopped the benchmark; running trials have saved a checkpoint.
         """
-        self.out.mkdir(parents=True, exist_ok=True)
+        if not self.out.exists():
+            self.out.mkdir(parents=True)
+            mark_as_own(self.out)
         # Jobs inherit the lock: those that survive a killed benchmark still write to the folder.
         with open(self.out / ".lock", "w") as lock:
             try:

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch.distributed
+from pytorch_lightning.utilities import rank_zero_warn
 
+from dctnet.data.bad_files import unreadable_classes
 from dctnet.data.datamodule import FrequencyDataModule, Split
 from dctnet.data.images.files import ImageError
+from dctnet.data.sources import enumerate_classes
 from dctnet.errors import Stopped, UserError, printable
 
 
@@ -26,6 +29,7 @@ class BadFileReport(pl.Callback):
 
     def __init__(self) -> None:
         self._checked = 0  # bad training files at the last check
+        self._warned = ""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Lets the data module raise at a bad file only in a single process."""
@@ -85,10 +89,19 @@ class BadFileReport(pl.Callback):
 
     def _check(self, trainer: pl.Trainer, split: Split) -> None:
         """Stops all ranks together if a split has too many bad files; rank 0 reports the error."""
-        if found := too_many_bad_files(self._gather(trainer), split):
+        self._stop(trainer, too_many_bad_files(self._gather(trainer), split))
+
+    def _stop(self, trainer: pl.Trainer, found: str | None) -> None:
+        if found:
             where = self._write(trainer)
             # Status 0 elsewhere: Lightning kills rank 0 as soon as another rank ends with an error.
             raise UserError(f"{found}; {where}") if trainer.is_global_zero else SystemExit(0)
+
+    def _warn_of_classes(self, trainer: pl.Trainer, split: Split) -> None:
+        found = unreadable(trainer.datamodule, split)  # type: ignore[attr-defined]
+        if found and found != self._warned:
+            self._warned = found
+            rank_zero_warn(f"{found}; figures are over the other classes")
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -116,15 +129,18 @@ class BadFileReport(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Checks the files that were read after the last batch started."""
         self._check(trainer, "train")
+        self._stop(trainer, unreadable(trainer.datamodule, "train"))  # type: ignore[attr-defined]
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Checks, and writes the lists, so that they exist if the run is killed later."""
         self._check(trainer, "val")
+        self._warn_of_classes(trainer, "val")
         self._write(trainer)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Checks, and writes the lists."""
         self._check(trainer, "test")
+        self._warn_of_classes(trainer, "test")
         self._write(trainer)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -134,6 +150,16 @@ class BadFileReport(pl.Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the lists."""
         self._write(trainer)
+
+
+def unreadable(data: FrequencyDataModule, split: Split) -> str | None:
+    """Returns a message if a split has classes of which no file can be read, else None."""
+    if not (bad := data.bad_files.of_kind(split)):
+        return None
+    if not (targets := unreadable_classes(data.files(split), bad)):
+        return None
+    names = enumerate_classes([data.class_names[target] for target in targets], data.class_names)
+    return printable(f"{data.hparams['root']}: no {split} image can be read of {names}")
 
 
 def too_many_bad_files(data: FrequencyDataModule, split: Split) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from dctnet.data.datamodule import FrequencyDataModule
+from dctnet.data.ignored import PREDICTIONS, is_predictions
 from dctnet.errors import UserError, did_you_mean_path, printable
 from dctnet.io.atomic import atomic_open
 
@@ -20,7 +21,7 @@ class PredictionsCSV(pl.Callback):
         path: The CSV file. It is written under a temporary name and renamed at the end.
 
     Raises:
-        UserError: The folder does not exist, or the path is not a file.
+        UserError: The folder does not exist, or the path is something else than a table of predictions.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -29,6 +30,8 @@ class PredictionsCSV(pl.Callback):
             raise UserError(f"{path}: no such folder {self.path.parent}.{did_you_mean_path(self.path.parent)}")
         if self.path.exists() and not self.path.is_file():
             raise UserError(f"{path}: a folder or a device; --out needs a file name, such as predictions.csv")
+        if self.path.exists() and self.path.stat().st_size and not is_predictions(str(self.path)):
+            raise UserError(f"{path}: exists and is no table of predictions; choose another name for --out")
         self._stack = contextlib.ExitStack()
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -39,7 +42,7 @@ class PredictionsCSV(pl.Callback):
         self._paths, self._classes = data.files("predict").paths, pl_module.hparams["classes"]
         text = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
         self._rows = csv.writer(self._stack.enter_context(atomic_open(self.path, "w", suffix="partial", **text)))
-        self._rows.writerow(("path", "label", "probability", "top5"))
+        self._rows.writerow(PREDICTIONS)
         self._written = 0
 
     def on_predict_batch_end(

@@ -3,6 +3,7 @@
 import io
 import itertools
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -120,6 +121,59 @@ def test_format_missing_from_pillow_is_not_tried(monkeypatch):
     assert Photo(save(RGB, "PNG")).planes()
     with pytest.raises(ImageError, match="cannot identify"):
         Photo(b"text")
+
+
+_BRANDS = {b"heic": "HEIC", b"mif1....heic": "HEIC", b"avif": "AVIF", b"mif1\0\0\0\0avifmif1": "AVIF"}
+FOREIGN = {
+    **{b"\0\0\0\x18ftyp" + brand: f"{name}, which Pillow reads only with" for brand, name in _BRANDS.items()},
+    b"\xff\x0a": "JPEG XL, which Pillow reads only with the plug-in pillow-jxl-plugin",
+    b"\0\0\0\x0cJXL \r\n\x87\n": "JPEG XL",
+    b"RIFF1234WEBPVP8 ": "WebP",
+    b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG 2000",
+    b"\0\0\0\x18ftypisom": "a video",
+    b"\0\0\0\x18ftypcrx ": "camera raw",
+    b"%PDF-1.7": "PDF",
+    b"\n<!DOCTYPE html>": "HTML",
+    b"version https://git-lfs.github.com/spec/v1\n": "Git LFS",
+    b"PK\3\4": "an archive",
+}
+
+
+@pytest.mark.parametrize("head", FOREIGN)
+def test_a_format_that_pillow_lacks_is_named_with_its_plug_in(monkeypatch, tmp_path, head):
+    for name in ("AVIF", "HEIF", "JPEG2000", "JXL", "WEBP"):
+        monkeypatch.delitem(Image.OPEN, name, raising=False)
+    monkeypatch.setattr(Image, "init", lambda: 1)
+    monkeypatch.setattr(pillow, "_PLUGINS", {})
+    monkeypatch.setattr(pillow, "_registered", pillow._registered.__wrapped__)
+    (tmp_path / "a.jpg").write_bytes(head + bytes(500))
+    for read in (image_size, Photo):
+        with pytest.raises(ImageError) as caught:
+            read(tmp_path / "a.jpg")
+        assert FOREIGN[head] in caught.value.reason
+        assert "Error" not in caught.value.reason
+
+
+def test_an_installed_plug_in_is_used(monkeypatch, tmp_path):
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    monkeypatch.setattr(pillow, "_registered", pillow._registered.__wrapped__)
+    # A plug-in that reads a PNG file behind the signature of HEIC.
+    (tmp_path / "pillow_heif.py").write_text("""
+from io import BytesIO
+from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
+
+def register_heif_opener():
+    is_heic = lambda head: head[4:12] == b"ftypheic"
+    Image.register_open("HEIF", lambda file, name: PngImageFile(BytesIO(file.read()[16:])), is_heic)
+""")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "pillow_heif", raising=False)
+    monkeypatch.setattr(pillow, "_FORMATS", ("HEIF",))
+    data = b"\0\0\0\x10ftypheic\0\0\0\0" + save(RGB, "PNG")
+    assert Photo(data).width == RGB.width
+    monkeypatch.delitem(Image.OPEN, "HEIF")
+    Image.ID.remove("HEIF")
 
 
 def test_transparency_is_composited_over_white():
