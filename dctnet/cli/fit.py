@@ -14,7 +14,7 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from dctnet.cli.fit_summary import export_fitted_mask, print_summary
-from dctnet.cli.parsing import STRICT, one_line, option_names
+from dctnet.cli.parsing import STRICT, check_folder_name, one_line, option_names
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.packed.manifest import is_store
 from dctnet.data.sampler import translate_worker_errors
@@ -72,11 +72,11 @@ class ExperimentCLI(SubcommandCLI):
             # As values, not as the text of a configuration file: YAML cannot represent every folder name.
             parser.set_defaults(self._trained)
         if subcommand == "predict":
-            parser.add_argument("--out", default="predictions.csv", help="CSV file to write.")
+            parser.add_argument("--out", type=str, default="predictions.csv", help="CSV file to write.")
             parser.set_defaults({"trainer.devices": 1})
         if subcommand == "fit":
-            parser.add_argument("--name", default="run", help="Folder of this experiment.")
-            parser.add_argument("--out_dir", default="checkpoints", help="Folder of all experiments.")
+            parser.add_argument("--name", type=str, default="run", help="Folder of this experiment.")
+            parser.add_argument("--out_dir", type=str, default="checkpoints", help="Folder of all experiments.")
             parser.add_argument(
                 "--allow_changes", type=bool, default=False, help="Resume although data or options have changed."
             )
@@ -98,6 +98,8 @@ class ExperimentCLI(SubcommandCLI):
             raise UserError(f"an option's number is too large: {first_line(error)}") from error
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"the configuration cannot be read: {first_line(error)}") from error
+        if args[0] == "fit":
+            check_folder_name(self.config["fit"]["name"])
         seed = self.config[args[0]]["seed_everything"]
         if not 0 <= int(seed) < 2**32:
             raise UserError(f"--seed_everything must be at least 0 and below 2³², got {seed}")

@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from dctnet.errors import UserError, did_you_mean, did_you_mean_path, first_line, no_folder
+from dctnet.io.strict_yaml import parse_names
 
 # File with the output of sha256sum, which is in the data set's folder and is not an image.
 CHECKSUMS = "SHA256SUMS"
@@ -92,7 +93,11 @@ def choose_classes(present: Sequence[str], wanted: str | Sequence[str] | None, f
     """
     if wanted is None:
         return list(present)
-    names = _read_class_list(wanted) if isinstance(wanted, str) else list(wanted)
+    if isinstance(wanted, str):
+        # The command line passes a list as text if YAML would read some of its names as values: [no, 1e3, 10].
+        names = (parse_names(wanted) if wanted.startswith("[") else None) or _read_class_list(wanted)
+    else:
+        names = list(wanted)
     missing = [name for name in names if name not in set(present)]
     if missing:
         count = f"{len(missing)} of {len(names)} missing"

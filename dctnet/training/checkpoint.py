@@ -45,6 +45,8 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def _checked(path: str | Path, content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise schema_error(path, f"it holds a {type(content).__name__}")
     try:
         content = upgrade(content)
         options = content["hyper_parameters"]
