@@ -47,7 +47,8 @@ class SignalRecorder:
             self.first()
         elif number != self.received or time.monotonic() - self._received_at > _REPETITION:
             self.second()
-            os.write(2, b"dctnet: ended by a second signal; nothing was saved since the last checkpoint\n")
+            with contextlib.suppress(OSError):  # the reader of standard error may have gone
+                os.write(2, b"dctnet: ended by a second signal; nothing was saved since the last checkpoint\n")
             os._exit(128 + number)
 
     def first(self) -> None:

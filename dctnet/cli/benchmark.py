@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
-from dctnet.cli.parsing import STRICT, one_line, option_names, shorten_own_warnings
+from dctnet.cli.parsing import STRICT, check_folder_name, one_line, option_names, shorten_own_warnings
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.errors import Stopped, UserError, printable
 from dctnet.studies.accuracy.context import BenchmarkContext
@@ -91,6 +91,7 @@ def benchmark(args: list[str], signals: StopSignals) -> None:
         objects = parser.instantiate(config)
     except argparse.ArgumentError as error:
         raise one_line(error, _known_options(parser)) from error
+    check_folder_name(config.name)
     shared: dict[str, Any] = {key: config[key].as_dict() for key in ("data", "model", "trainer")}
     grid = Grid(**shared, **{key: objects[key] for key in ("arms", "seeds", "evaluate", "ranking", "store")})
     _check_variants(grid.arms, grid.ranking, config)

@@ -10,16 +10,17 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
-from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from dctnet.cli.fit_summary import export_fitted_mask, print_summary
-from dctnet.cli.parsing import STRICT, one_line, option_names, shorten_own_warnings
+from dctnet.cli.parsing import STRICT, check_folder_name, one_line, option_names, shorten_own_warnings
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.ignored import MARKER, mark_as_own
+from dctnet.data.packed.manifest import is_store
 from dctnet.data.sampler import translate_worker_errors
 from dctnet.data.sources import PhotoSource
-from dctnet.errors import UserError, first_line
+from dctnet.errors import UserError, first_line, printable
 from dctnet.signals import SignalRecorder
 from dctnet.training import checkpoint
 from dctnet.training.callbacks.bad_files import BadFileReport
@@ -39,8 +40,14 @@ _NOISE = (
     r".*does not have many workers",
     r"The dirpath has changed from",
     r"Be aware that when using `ckpt_path`",
+    r"Found .* module\(s\) in eval mode",  # --model.freeze
     r"LightningCLI's args parameter is intended to run from within Python",
 )
+
+
+# Options that weights of dctnet bring, beside channels and image size: those of the network, and those of its gate.
+_OF_NETWORK = ("input", "stem", "backbone", "layer2_stride", "gate", "squeeze")
+_OF_GATE = ("keep", "sparsity_weight")
 
 
 class ExperimentCLI(SubcommandCLI):
@@ -67,11 +74,11 @@ class ExperimentCLI(SubcommandCLI):
             # As values, not as the text of a configuration file: YAML cannot represent every folder name.
             parser.set_defaults(self._trained)
         if subcommand == "predict":
-            parser.add_argument("--out", default="predictions.csv", help="CSV file to write.")
+            parser.add_argument("--out", type=str, default="predictions.csv", help="CSV file to write.")
             parser.set_defaults({"trainer.devices": 1})
         if subcommand == "fit":
-            parser.add_argument("--name", default="run", help="Folder of this experiment.")
-            parser.add_argument("--out_dir", default="checkpoints", help="Folder of all experiments.")
+            parser.add_argument("--name", type=str, default="run", help="Folder of this experiment.")
+            parser.add_argument("--out_dir", type=str, default="checkpoints", help="Folder of all experiments.")
             parser.add_argument(
                 "--allow_changes", type=bool, default=False, help="Resume although data or options have changed."
             )
@@ -85,15 +92,44 @@ class ExperimentCLI(SubcommandCLI):
         """Parses; converts the parser's errors to one line."""
         try:
             super().parse_arguments(parser, args)
+            if args[0] == "fit":
+                self._inherit(parser, args)
         except argparse.ArgumentError as error:
             raise one_line(error, option_names(self.parser_of(args[0]))) from error
         except OverflowError as error:
             raise UserError(f"an option's number is too large: {first_line(error)}") from error
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"the configuration cannot be read: {first_line(error)}") from error
+        if args[0] == "fit":
+            check_folder_name(self.config["fit"]["name"])
         seed = self.config[args[0]]["seed_everything"]
         if not 0 <= int(seed) < 2**32:
             raise UserError(f"--seed_everything must be at least 0 and below 2³², got {seed}")
+
+    def _inherit(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Makes the options of the network in ``--model.weights`` the defaults, and parses again.
+
+        The weights can be named on the command line or in any file, so they are known only after parsing.
+        """
+        given = self.config["fit"]
+        model = checkpoint.donor_options(given.model.weights) if given.model.weights else None
+        if model is None:
+            return
+        inherited = {f"model.{name}": model[name] for name in _OF_NETWORK if name in model}
+        if not is_store(given.data.root):  # a store has its own image size
+            inherited["data.image_size"] = model["image_size"]
+        if model["input"] == "channels":
+            inherited["data.channels"] = model["channels"]
+        self.parser_of("fit").set_defaults(inherited)
+        super().parse_arguments(parser, args)
+        if model["gate"] == self.config["fit"].model.gate != "none":
+            inherited |= {f"model.{name}": model[name] for name in _OF_GATE}
+            self.parser_of("fit").set_defaults(inherited)
+            super().parse_arguments(parser, args)
+        now = self.config["fit"]
+        changed = [f"--{name} {str(now[name])[:40]}" for name in inherited if now[name] != given[name]]
+        if changed:
+            rank_zero_info(printable(f"{given.model.weights} sets {', '.join(changed)}"))
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Builds the trainer; a fit without a logger of its own gets a new folder for all files."""
@@ -129,6 +165,7 @@ class ExperimentCLI(SubcommandCLI):
             callbacks = _as_list(self.option("trainer").callbacks)
             self.model.training_shape = training_shape(self.trainer, callbacks)
             if path := self.option("ckpt_path"):
+                self.model.resumes = True
                 self._resumed_at = self._check_resumed(path)
             return
         self.datamodule.class_names = self.model.hparams["classes"]

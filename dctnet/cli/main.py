@@ -4,10 +4,12 @@ import contextlib
 import errno
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from dctnet import __version__
 from dctnet.errors import Stopped, UserError, did_you_mean, printable
 from dctnet.io.files import expand_home
+from dctnet.io.streams import output_error, protect_streams, restart_in_utf8_mode
 from dctnet.signals import SignalRecorder, stop_with_parent
 
 _HELP = """usage: dctnet VERB [options]
@@ -121,10 +123,26 @@ def main(args: list[str] | None = None) -> int:
         args: The command line after ``dctnet``; None reads it from ``sys.argv``.
 
     Returns:
-        The exit status: 0; 2 for a user's mistake or a filesystem error, printed as one line; 75 for a training or a
-        benchmark that a signal stopped after it had saved; 130 for any other verb after Ctrl-C.
+        The exit status: 0; 2 for a user's mistake or a filesystem error, also of standard output, printed as one line;
+        75 for a training or a benchmark that a signal stopped after it had saved; 130 for any other verb after Ctrl-C.
     """
-    args = [_expand_home(arg) for arg in (sys.argv[1:] if args is None else args)]
+    if args is None:
+        restart_in_utf8_mode()
+        args = sys.argv[1:]
+    protect_streams()
+    ended: SystemExit | None = None
+    try:
+        status: Any = _run([_expand_home(arg) for arg in args])
+    except SystemExit as error:  # after --help
+        ended, status = error, error.code
+    if not status and (lost := output_error()):
+        return _fail(f"standard output: {lost.strerror}", 2)
+    if ended:
+        raise ended
+    return status
+
+
+def _run(args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help"):
         print(_HELP, end="")
         return 0

@@ -19,6 +19,7 @@ from typing import Any
 from dctnet.data.ignored import MARKER, in_question, is_ignored, is_note, is_own_folder, is_result, own_files
 from dctnet.errors import OTHER_FORM, UserError, did_you_mean, did_you_mean_path, first_line, no_folder
 from dctnet.io.files import is_broken_link
+from dctnet.io.strict_yaml import parse_names
 
 
 @dataclass(frozen=True)
@@ -263,7 +264,11 @@ def choose_classes(present: Sequence[str], wanted: str | Sequence[str] | None, f
     """
     if wanted is None:
         return list(present)
-    names = _read_class_list(wanted) if isinstance(wanted, str) else list(wanted)
+    if isinstance(wanted, str):
+        # The command line passes a list as text if YAML would read some of its names as values: [no, 1e3, 10].
+        names = (parse_names(wanted) if wanted.startswith("[") else None) or _read_class_list(wanted)
+    else:
+        names = list(wanted)
     missing = [name for name in names if name not in set(present)]
     if missing:
         count = f"{len(missing)} of {len(names)} missing"

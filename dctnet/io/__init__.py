@@ -1,1 +1,1 @@
-"""Reading and writing of files: atomic writes, regular files, checksums, JSON, strict YAML, torch files."""
+"""Reading and writing of files: atomic writes, regular files, checksums, JSON, strict YAML, torch files; streams."""

@@ -28,13 +28,20 @@ def load_torch_file(path: str | Path) -> Any:
         Exception: Many types, raised by torch for files that it did not write.
     """
     with open(path, "rb") as file:
-        if file.read(4) == b"PK\x03\x04":
-            with zipfile.ZipFile(path) as archive:
-                _check_archive(archive, file.seek(0, 2))
-        else:
-            file.seek(0)
-            for _ in range(_LEGACY_PICKLES):
-                _check_globals(file)
+        head = file.read(20)
+        if not head.startswith((b"PK\x03\x04", b"\x80")):  # a zip archive, a pickle
+            found = f"it begins with {head!r}" if head else "it is empty"
+            raise pickle.UnpicklingError(f"torch.save did not write this file; {found}")
+        try:
+            if head.startswith(b"PK"):
+                with zipfile.ZipFile(path) as archive:
+                    _check_archive(archive, file.seek(0, 2))
+            else:
+                file.seek(0)
+                for _ in range(_LEGACY_PICKLES):
+                    _check_globals(file)
+        except (ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+            raise pickle.UnpicklingError("damaged or cut off, or not written by torch.save") from error
     content = torch.load(path, map_location="cpu", weights_only=True)
     for value in _walk(content):
         # With strides of 0 a few bytes can be a tensor of any shape, which the first copy would allocate.
@@ -46,6 +53,8 @@ def load_torch_file(path: str | Path) -> Any:
 def _check_archive(archive: zipfile.ZipFile, size: int) -> None:
     """Checks what torch does not: compression and overlapping entries (zip bombs), checksums, and globals."""
     entries = archive.infolist()
+    if not any(entry.filename.endswith("data.pkl") for entry in entries):
+        raise pickle.UnpicklingError("a zip archive of another program than torch.save")
     if any(e.compress_type != zipfile.ZIP_STORED for e in entries) or sum(e.file_size for e in entries) > size:
         raise pickle.UnpicklingError("compressed or overlapping entries, which torch does not write")
     if damaged := archive.testzip():

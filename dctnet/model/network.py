@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, Self, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from dctnet.errors import UserError, did_you_mean
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import resolve_channels
-from dctnet.model.backbones import BACKBONES, build_backbone, build_rgb_backbone, entry_conv
+from dctnet.model.backbones import BACKBONES, FAMILY_OF, build_backbone, build_rgb_backbone, entry_conv
 from dctnet.model.gates import DynamicGate, StaticGate, sample_gate
 from dctnet.model.metrics import count_gmac
 from dctnet.model.normalisation import ChannelNorm
@@ -51,6 +51,7 @@ class FrequencyNet(nn.Module):
         classes: Class names.
         channels: The input channels, or None for RGB.
         tau: Gumbel-softmax temperature of the gate in training.
+        frozen: Whether :meth:`freeze` was called.
         preprocess: Converts a path, bytes or PIL image to an input (1, …); set by ``dctnet.load``, else None.
 
     Shape:
@@ -94,6 +95,7 @@ class FrequencyNet(nn.Module):
         if input == "channels":
             self.channels = channels if isinstance(channels, ChannelSet) else resolve_channels(channels)
         self.tau = 1.0
+        self.frozen = False
         self.preprocess: Callable[[Any], Tensor] | None = None
         num_inputs = 3 if self.channels is None else len(self.channels)
         self.normalisation = ChannelNorm(num_inputs)
@@ -120,7 +122,7 @@ class FrequencyNet(nn.Module):
         # In float32: bfloat16 cannot represent small changes of a probability near one.
         with torch.autocast(input.device.type, enabled=False):
             gate_logits = self.gate(normalised)
-            mask = sample_gate(gate_logits, self.tau, self.training)
+            mask = sample_gate(gate_logits, self.tau, self.gate.training)
         return self.backbone(normalised * mask[..., None, None]), gate_logits
 
     @torch.no_grad()
@@ -138,10 +140,28 @@ class FrequencyNet(nn.Module):
         self.gate.train(training)
         return kept
 
+    def freeze(self) -> None:
+        """Fixes everything but the head: gate, weights, and the statistics of batch norms, also in training mode."""
+        self.frozen = True
+        self.requires_grad_(False)
+        self.head.requires_grad_(True)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Sets training mode; of a frozen network, in the head alone."""
+        super().train(mode and not self.frozen)
+        self.head.train(mode)
+        return self
+
     @property
     def entry(self) -> nn.Conv2d:
-        """The first convolution; not for RGB with torchvision's stem."""
+        """The first convolution."""
         return entry_conv(self.backbone, self.backbone_name)
+
+    @property
+    def head(self) -> nn.Module:
+        """The part of the backbone that computes the logits."""
+        return self.backbone.get_submodule(FAMILY_OF[self.backbone_name].head)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

@@ -20,18 +20,26 @@ class ChannelNorm(nn.Module):
     mean: Tensor
     std: Tensor
     fitted: Tensor
+    _taken: Tensor
 
     def __init__(self, num_channels: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(num_channels))
         self.register_buffer("std", torch.ones(num_channels))
         self.register_buffer("fitted", torch.tensor(False))
+        self.register_buffer("_taken", torch.zeros(num_channels, dtype=torch.bool), persistent=False)
 
     def fit(self, mean: Tensor, std: Tensor) -> None:
-        """Sets the statistics, (C,) each. Constant channels are not divided."""
-        self.mean.copy_(mean)
-        self.std.copy_(torch.where(std < 1e-3, torch.ones_like(std), std))
+        """Sets the statistics, (C,) each, except those from :meth:`take`. Constant channels are not divided."""
+        std = torch.where(std < 1e-3, torch.ones_like(std), std).to(self.std)
+        self.mean.copy_(torch.where(self._taken, self.mean, mean.to(self.mean)))
+        self.std.copy_(torch.where(self._taken, self.std, std))
         self.fitted.fill_(True)
+
+    def take(self, places: list[int], mean: Tensor, std: Tensor) -> None:
+        """Sets the statistics of some channels, as another network was trained with them; ``fit`` sets the others."""
+        self.mean[places], self.std[places], self._taken[places] = mean.to(self.mean), std.to(self.std), True
+        self.fitted.copy_(self._taken.all())
 
     def forward(self, channels: Tensor) -> Tensor:
         """Normalises a batch."""

@@ -16,6 +16,7 @@ from dctnet.errors import UserError, did_you_mean_path, first_line
 from dctnet.frequency.selections import named_channels
 from dctnet.io.safe_torch import load_torch_file
 from dctnet.model.network import FrequencyNet
+from dctnet.model.weights import read_weights, take_network, take_state
 from dctnet.training.callbacks.finite import first_nonfinite
 from dctnet.training.checkpoint_schema import check_content, schema_error, upgrade
 from dctnet.training.module import FrequencyClassifier
@@ -38,9 +39,18 @@ def read(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such checkpoint.{did_you_mean_path(path)}")
     try:
         content = load_torch_file(path)
+    except Exception as error:  # torch raises many types of exception on files of other programs
+        raise schema_error(path, first_line(error)) from error
+    return _checked(path, content)
+
+
+def _checked(path: str | Path, content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise schema_error(path, f"it holds a {type(content).__name__}")
+    try:
         content = upgrade(content)
         options = content["hyper_parameters"]
-    except Exception as error:  # torch raises many types of exception on files of other programs
+    except Exception as error:  # of any type and form
         raise schema_error(path, first_line(error)) from error
     if missing := _REQUIRED - options.keys():
         raise schema_error(path, f"it has no option {', '.join(sorted(missing))}")
@@ -48,6 +58,47 @@ def read(path: str | Path) -> dict[str, Any]:
     if fault := first_nonfinite(content["state_dict"]):
         raise UserError(f"{path}: {fault}; dctnet fit saves no such checkpoint")
     return content
+
+
+def _is_checkpoint(content: Any) -> bool:
+    """Whether a file's content is a checkpoint of dctnet, not a weights file of another program."""
+    options = content.get("hyper_parameters") if isinstance(content, dict) else None
+    return isinstance(options, dict) and options.keys() >= _REQUIRED
+
+
+def donor_options(weights: str) -> dict[str, Any] | None:
+    """The model options of the training that ``--model.weights`` come from.
+
+    Returns:
+        None if the weights are not in a checkpoint of dctnet.
+
+    Raises:
+        UserError: As :func:`read`.
+    """
+    try:
+        content = load_torch_file(weights)
+    except Exception:  # not a file, or of another program: load_pretrained raises the error
+        return None
+    return _checked(weights, content)["hyper_parameters"] if _is_checkpoint(content) else None
+
+
+def load_pretrained(network: FrequencyNet, weights: str) -> str:
+    """Takes the weights that ``--model.weights`` names into a network, in place.
+
+    Args:
+        network: The network, not trained yet.
+        weights: A checkpoint of dctnet; or RGB weights: a name that torchvision knows, or a file.
+
+    Returns:
+        What was taken, what was adapted and what is new, in one line.
+
+    Raises:
+        UserError: The weights cannot be read, or are those of another backbone.
+    """
+    content = read_weights(network.backbone_name, weights)
+    if _is_checkpoint(content):
+        return take_network(network, weights, _build(weights, _checked(weights, content)))
+    return take_state(network, weights, content)
 
 
 def read_options(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -75,12 +126,7 @@ def load(path: str | Path) -> FrequencyNet:
     """
     content = read(path)
     model, data = content["hyper_parameters"], content["datamodule_hyper_parameters"]
-    names = inspect.signature(FrequencyNet).parameters.keys() & model.keys()
-    network = FrequencyNet(**{name: model[name] for name in names})
-    weights = content["state_dict"]
-    with translate_state_dict_errors(path):
-        own = {k.removeprefix("network."): v for k, v in weights.items() if k.startswith("network.")}
-        network.load_state_dict(own)
+    network = _build(path, content)
     crop_fraction = data.get("crop_fraction") or 0.875
     check_data_options({"image_size": model["image_size"], "crop_fraction": crop_fraction})
     network.preprocess = Preprocess(
@@ -91,6 +137,15 @@ def load(path: str | Path) -> FrequencyNet:
         data.get("source", "pixels"),
     )
     return network.eval()
+
+
+def _build(path: str | Path, content: dict[str, Any]) -> FrequencyNet:
+    model, weights = content["hyper_parameters"], content["state_dict"]
+    names = inspect.signature(FrequencyNet).parameters.keys() & model.keys()
+    network = FrequencyNet(**{name: model[name] for name in names})
+    with translate_state_dict_errors(path):
+        network.load_state_dict({k.removeprefix("network."): v for k, v in weights.items() if k.startswith("network.")})
+    return network
 
 
 def load_classifier(path: str | Path, **data_options: Any) -> tuple[FrequencyClassifier, FrequencyDataModule]:

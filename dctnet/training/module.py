@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric, SumMetric
 
-from dctnet.errors import UserError
+from dctnet.errors import UserError, printable
 from dctnet.frequency.channels import NUM_CHANNELS
 from dctnet.io.config_checks import Range, check_options
-from dctnet.model.backbones import BACKBONES, load_rgb_weights
+from dctnet.model.backbones import BACKBONES
 from dctnet.model.metrics import GateStatistics, evaluation_metrics, target_rank
 from dctnet.model.network import FrequencyNet, Gate, Input, Stem
 from dctnet.model.normalisation import ChannelNorm
@@ -27,6 +27,7 @@ from dctnet.training.optimizers import build_optimizer
 _POSITIVE, _FRACTION = Range(above=0), Range(at_least=0, below=1)
 _RANGES = {
     "weights": Range(nullable=True),
+    "freeze": Range(nullable=True),
     "keep": Range(at_least=1, nullable=True),
     "sparsity_weight": Range(at_least=0),
     "weight_decay": Range(at_least=0),
@@ -50,7 +51,10 @@ class FrequencyClassifier(pl.LightningModule):
             of stride 8 in place of the channels; ``patchify_dct``, the same, initialised as the DCT of all channels.
         backbone: resnet18/34/50/101/152, resnext50_32x4d, wide_resnet50_2 or mobilenet_v2.
         layer2_stride: 2, or 1 as in the reference's released models.
-        weights: Pretrained RGB weights: a name that torchvision knows, or a file.
+        weights: Pretrained weights: a checkpoint of dctnet, whose channels, gate and backbone are then the defaults; or
+            RGB weights: a name that torchvision knows, or a file.
+        freeze: ``backbone`` trains the head alone: normalisation, gate, entry and body of the network stay as in
+            ``weights``, with the statistics of their batch norms.
         gate: ``none``; ``static``, one set of channels for all images; ``dynamic``, a set for each image.
         squeeze: What the dynamic gate reads of each channel: its ``energy``, or its ``mean`` as in the paper.
         keep: Budget: the number of channels to keep. λ is then controlled automatically.
@@ -71,6 +75,7 @@ class FrequencyClassifier(pl.LightningModule):
     Attributes:
         network: The network; it can be used without Lightning.
         validated_at: Step of the last completed validation, or -1.
+        resumes: Whether the fit resumes a checkpoint, which replaces ``weights``.
         training_shape: Trainer options that decide the steps of a training; saved with the checkpoint for resuming.
         step_outputs: Tensors of the last training step, for the check for NaN.
 
@@ -90,6 +95,7 @@ class FrequencyClassifier(pl.LightningModule):
         backbone: Literal[BACKBONES] = "resnet18",  # type: ignore[valid-type]
         layer2_stride: Literal[1, 2] = 2,
         weights: str | None = None,
+        freeze: Literal["backbone"] | None = None,
         gate: Gate = "none",
         squeeze: Literal["energy", "mean"] = "energy",
         keep: int | None = None,
@@ -116,11 +122,14 @@ class FrequencyClassifier(pl.LightningModule):
         if gate != "none":
             self.sparsity = SparsityPenalty(len(channels), sparsity_weight, keep, gate_warmup)
             self.gate_statistics = GateStatistics(len(channels))
+        if freeze:
+            self.network.freeze()
         if compile:
             self.network.backbone.compile()
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
         self.evaluation = evaluation_metrics(len(classes))
         self.validated_at = -1
+        self.resumes = False
         self.training_shape: dict[str, Any] = {}
         self.step_outputs: dict[str, Tensor] = {}
 
@@ -145,11 +154,15 @@ class FrequencyClassifier(pl.LightningModule):
         return [kind() for kind in (StepSeed, FiniteCheck, TrainingClock) if kind not in present]
 
     def setup(self, stage: str) -> None:
-        """Loads pretrained RGB weights before a fit; a checkpoint is loaded later and overrides them."""
-        if stage == "fit" and self.hparams["weights"]:
-            loaded = load_rgb_weights(self.network.backbone, self.hparams["backbone"], self.hparams["weights"])
-            for state, names in loaded.items():
-                rank_zero_info(f"{self.hparams['weights']}: {len(names)} tensors {state}: {', '.join(names)}")
+        """Loads pretrained weights before a fit, unless it resumes a checkpoint."""
+        from dctnet.training.checkpoint import load_pretrained  # which imports this module
+
+        if stage != "fit" or self.resumes:
+            return
+        if weights := self.hparams["weights"]:
+            rank_zero_info(printable(load_pretrained(self.network, weights)))
+        elif self.hparams["freeze"]:
+            raise UserError("--model.freeze backbone needs trained weights: --model.weights, such as a best.ckpt")
 
     def on_fit_start(self) -> None:
         """Fits the normalisation unless the checkpoint brought it, and logs the network's cost."""
@@ -183,7 +196,7 @@ class FrequencyClassifier(pl.LightningModule):
         self.step_outputs = {name: tensor.detach() for name, tensor in outputs.items() if tensor is not None}
         self.log("train_loss", loss, prog_bar=True, batch_size=count)
         self._update_sparsity(gate_logits)
-        if gate_logits is None:
+        if gate_logits is None or self.network.frozen:
             return loss
         penalty = self.sparsity(gate_logits)
         self.log("gate_penalty", penalty, batch_size=count)
@@ -191,7 +204,7 @@ class FrequencyClassifier(pl.LightningModule):
 
     def _update_sparsity(self, gate_logits: Tensor | None) -> None:
         """Updates λ from the gate logits of all ranks; None where this rank has none."""
-        if self.network.gate is None:
+        if self.network.gate is None or self.network.frozen:
             return
         totals = torch.zeros(3, device=self.device)
         if gate_logits is not None:

@@ -54,7 +54,7 @@ def build_optimizer(
     """Builds the optimizer of a training and its schedule.
 
     The backbone gets SGD (Nesterov) or AdamW with warm-up and cosine decay; weights with two dimensions or more decay,
-    biases and norms do not. The gate gets Adam at a constant learning rate.
+    biases and norms do not. The gate gets Adam at a constant learning rate. Frozen parameters are left out.
 
     Args:
         backbone: The backbone.
@@ -62,7 +62,7 @@ def build_optimizer(
         options: ``optimizer``, ``lr``, ``momentum``, ``weight_decay``, ``warmup`` and ``gate_lr``.
         total: Steps of the whole training.
     """
-    parameters = list(backbone.parameters())
+    parameters = [p for p in backbone.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": options["weight_decay"]},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
@@ -75,7 +75,7 @@ def build_optimizer(
         optimizer = SGD(groups, lr=options["lr"], momentum=momentum, nesterov=momentum > 0)
     warmup = int(options["warmup"] * total)
     factors = [lambda step: warmup_cosine(step, warmup, total)] * len(groups)
-    if gate is not None and any(True for _ in gate.parameters()):
+    if gate is not None and any(p.requires_grad for p in gate.parameters()):
         optimizer = JointOptimizer(optimizer, Adam(gate.parameters(), lr=options["gate_lr"]))
         factors += [lambda step: 1.0]
     return optimizer, LambdaLR(optimizer, factors)

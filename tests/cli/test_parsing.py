@@ -7,7 +7,7 @@ import yaml
 
 from dctnet.cli import parsing
 from dctnet.cli.parsing import shorten_own_warnings
-from tests.commands import CKPT, fails
+from tests.commands import CKPT, fails, run
 from tests.conftest import GATED
 
 
@@ -18,13 +18,33 @@ from tests.conftest import GATED
         (["fit", "--model.gaet", "static", "--data.root", "x"], "Did you mean 'model.gate'"),
         (["fit", "--modl.gate", "static"], "Did you mean 'model.gate'"),
         (["fit", "--model.gate", "statc", "--data.root", "x"], "Did you mean 'static'"),
-        (["fit", "--data.root", "x", "--model.keep", "many"], "--model.keep many: expected int or null"),
+        (["fit", "--data.root", "x", "--model.keep", "many"], "--model.keep many: expected an integer or null"),
+        (["fit", "--data.root", "x", "--data.batch_size", "8.5"], "--data.batch_size 8.5: expected an integer"),
+        (["fit", "--data.root", "x", "--model.lr", "fast"], "--model.lr fast: expected a number"),
+        (["fit", "--data.root", "x", "--model.compile", "maybe"], "--model.compile maybe: expected true or false"),
+        (["fit", "--data.root", "x", "--allow_changes", "maybe"], "--allow_changes maybe: expected true or false"),
+        (["fit", "--data.root", "x", "--trainer.precision", "bf17-mixed"], "Did you mean 'bf16-mixed'?"),
+        (
+            ["fit", "--data.root", "x", "--trainer.callbacks", "Foo"],
+            "--trainer.callbacks Foo: expected a list of Callb",
+        ),
+        (["fit", "--data.root", "x", "--trainer.limit_val_batches", "x"], "expected a number or an integer or null"),
+        (["fit", "--data.root", "x", "--data", "3"], "--data '3': expected a file or a mapping of options"),
+        (["fit", "--data.root", "x", "--model", "{lr: 1"], "--model '{lr:"),
+        (["fit", "--data.root", "x", "--name", "../x"], "--name ../x: must be the name of one folder"),
+        (["fit", "--data.root", "x", "--name", "a/b"], "--name a/b: must be the name of one folder"),
+        (["fit", "--data.root", "x", "--name", ".."], "--name ..: must be the name of one folder"),
+        (["fit", "--data.root", "x", "--name", ""], "must be the name of one folder"),
+        (["benchmark", "--data.root", "x", "--name", "../x"], "--name ../x: must be the name of one folder"),
+        (["benchmark", "--data.root", "x", "--seeds", "[a]"], "--seeds a: expected an integer"),
+        (["benchmark", "--data.root", "x", "--arms", "[3]"], "--arms 3: expected a mapping of options"),
+        (["pack", "a", "b", "--scales", "[1, b]"], "--scales [1, 'b']: expected a list of integers or null"),
         (["fit", "--trainer.maxepochs", "3"], "Did you mean 'trainer.max_epochs'"),
         (["fit", "--trainer.max_epoch", "3", "--data.root", "x"], "Did you mean 'trainer.max_epochs'?"),
         (["benchmark", "--trainer.max_epoch", "3"], "Did you mean 'trainer.max_epochs'?"),
         (["fit", "--config", "nowhere.yaml"], "nowhere.yaml"),
         (["fit", "--config", "/dev/null/x.yaml"], "x.yaml"),
-        (["fit"], "data.root"),
+        (["fit"], "required: --data.root"),
         (["fit", "--data.root", "x", "--data.channels", "squar-24"], "Did you mean 'square-24'"),
         (["fit", "--data.root", "x", "--data.channels", "none.json"], "none.json"),
         (["fit", "--data.root", "/no/such/folder"], "/no/such/folder"),
@@ -33,7 +53,8 @@ from tests.conftest import GATED
         (["predict", "--ckpt_path", "none.ckpt", "--data.root", "x"], "none.ckpt: no such checkpoint"),
         (["export-mask", "none.ckpt"], "none.ckpt: no such checkpoint"),
         (["export-mask", "none.ckpt", "--kee", "3"], "Did you mean 'keep'"),
-        (["export-mask"], "ckpt"),
+        (["export-mask"], "required: ckpt"),
+        (["pack"], "required: src, out"),
         (["make-planted", "x", "--train_per_class", "many"], "many"),
         (["make-planted", "x", "--seed", "-1"], "the seed at least 0"),
         (["make-planted", "/proc/nope"], "/proc/nope: cannot be created"),
@@ -64,6 +85,72 @@ def test_null_in_a_file_is_refused_by_name(photos, capsys, tmp_path, section, na
 def test_a_configuration_that_is_not_text_is_refused(capsys, tmp_path):
     (tmp_path / "c.yaml").write_bytes(b"\xff\xfe\x00\x01")
     assert "cannot be read" in fails(capsys, "fit", "--config", tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize("verb", ["fit", "benchmark"])
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("data: [unclosed\n", "not valid YAML, line 2, column 1: did not find expected ',' or ']'"),
+        ("data:\n\troot: x\n", "not valid YAML, line 2, column 1: "),
+        ('data: {root: "a\\qb"}', "not valid YAML, line 1, column 16: found unknown escape character"),
+        ("data: *nowhere", "not valid YAML, line 1, column 7: found undefined alias"),
+        ("!!python/object:os.system x", "not valid YAML, line 1, column 1: "),
+        ("just text", "no options in it; expected a mapping"),
+        ("- 1", "no options in it; expected a mapping"),
+        ("", "no options in it; expected a mapping"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_named(capsys, tmp_path, verb, text, fault):
+    (tmp_path / "c.yaml").write_text(text)
+    assert fails(capsys, verb, "--config", tmp_path / "c.yaml").startswith(f"dctnet: {tmp_path / 'c.yaml'}: {fault}")
+
+
+def test_a_broken_file_of_one_section_is_named(capsys, tmp_path):
+    (tmp_path / "m.yaml").write_text("lr: [1")
+    line = fails(capsys, "fit", "--data.root", "x", "--model", tmp_path / "m.yaml")
+    assert str(tmp_path / "m.yaml") in line
+    assert "not valid YAML" in line
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("name", "no"), ("name", "2024"), ("data.root", "1e3"), ("model.weights", "10"), ("data.classes", "no")],
+)
+def test_a_text_that_yaml_reads_as_a_value_is_refused_with_the_remedy(capsys, tmp_path, option, value):
+    section, _, name = option.rpartition(".")
+    config = f"{section}: {{{name}: {value}}}" if section else f"{name}: {value}"
+    (tmp_path / "c.yaml").write_text(config)
+    root = [] if option == "data.root" else ["--data.root", "x"]
+    line = fails(capsys, "fit", "--config", tmp_path / "c.yaml", *root)
+    assert line.startswith(f"dctnet: --{option} ")
+    assert "expected text" in line
+    assert "in YAML, quote a text like no" in line
+
+
+NAMES = ["no", "1e3", "null", "0", "1", "10", "010", "1:30", "0x1F", "~", "2024-01-01", "1_0"]
+
+
+@pytest.mark.parametrize("where", ["option", "file", "quoted file", "section", "none"])
+def test_names_of_classes_are_taken_as_they_are_written(capsys, tmp_path, monkeypatch, where):
+    for split in ("train", "val"):
+        for name in NAMES:
+            (tmp_path / "photos" / split / name).mkdir(parents=True)
+    found = []
+    monkeypatch.setattr("dctnet.cli.fit.FrequencyDataModule.setup", lambda data, stage: found.extend(data.class_names))
+    monkeypatch.chdir(tmp_path)
+    listed = f"[{', '.join(NAMES)}]"
+    (tmp_path / "c.yaml").write_text(f"data: {{root: photos, classes: {listed}}}")
+    (tmp_path / "q.yaml").write_text(yaml.safe_dump({"data": {"root": "photos", "classes": NAMES}}))
+    given = {
+        "option": ["--data.root", "photos", "--data.classes", listed],
+        "file": ["--config", "c.yaml"],
+        "quoted file": ["--config", "q.yaml"],
+        "section": ["--data", f"{{root: photos, classes: {listed}}}"],
+        "none": ["--data.root", "photos"],
+    }
+    run("fit", *given[where], "--trainer.fast_dev_run", "true", "--data.num_workers", 0)
+    assert found[: len(NAMES)] == (sorted(NAMES) if where == "none" else NAMES)
 
 
 @pytest.mark.parametrize(

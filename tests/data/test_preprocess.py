@@ -68,3 +68,9 @@ def test_errors_name_the_image(tmp_path):
         preprocess(b"text")
     with pytest.raises(UserError, match=r"<image>: .*no defined white"):
         preprocess(Image.new("F", (64, 64)))
+
+
+@pytest.mark.parametrize("image", [3, True, None, 3.5, [1], {}, np.zeros((8, 8, 3)), torch.zeros(3, 8, 8)], ids=type)
+def test_other_objects_are_refused_by_type_before_anything_is_opened(image):
+    with pytest.raises(UserError, match=f"path or the bytes of an image file.*; got {type(image).__name__}$"):
+        Preprocess(named_channels("dc"), 32, 0.8)(image)

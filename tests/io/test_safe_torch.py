@@ -48,3 +48,32 @@ def test_tensor_larger_than_its_storage_is_rejected(tmp_path):
     torch.save(torch.zeros(1).expand(10**12), tmp_path / "a.pt")
     with pytest.raises(pickle.UnpicklingError, match=r"\(1000000000000,\) is larger than its storage"):
         load_torch_file(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is empty"),
+        (b"text", "it begins with b'text'"),
+        (b"version https://git-lfs.github.com/spec/v1", "it begins with b'version https://git-"),
+        (b"PK\x03\x04 and no archive", "damaged or cut off, or not written by torch.save"),
+        (b"\x80\x02 and no pickle", "damaged or cut off, or not written by torch.save"),
+        (pickle.dumps({"a": 1}), "damaged or cut off, or not written by torch.save"),
+    ],
+)
+def test_a_file_of_another_program_is_rejected_without_a_parsers_error(tmp_path, content, reason):
+    (tmp_path / "a.pt").write_bytes(content)
+    with pytest.raises(pickle.UnpicklingError) as caught:
+        load_torch_file(tmp_path / "a.pt")
+    assert reason in str(caught.value)
+
+
+def test_an_archive_of_another_program_or_cut_off_is_rejected(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
+        archive.writestr("a.npy", b"x")
+    with pytest.raises(pickle.UnpicklingError, match="a zip archive of another program"):
+        load_torch_file(tmp_path / "a.pt")
+    torch.save(torch.zeros(100), tmp_path / "b.pt")
+    (tmp_path / "b.pt").write_bytes((tmp_path / "b.pt").read_bytes()[:-50])
+    with pytest.raises(pickle.UnpicklingError, match="cut off"):
+        load_torch_file(tmp_path / "b.pt")

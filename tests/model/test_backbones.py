@@ -5,8 +5,10 @@ import torch
 import torchvision
 
 from dctnet.errors import UserError
-from dctnet.model.backbones import BACKBONES, build_backbone, build_rgb_backbone, load_rgb_weights
+from dctnet.model.backbones import BACKBONES, build_backbone, build_rgb_backbone
 from dctnet.model.metrics import count_gmac
+from dctnet.model.network import FrequencyNet
+from dctnet.model.weights import read_weights, take_state
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -45,44 +47,35 @@ def test_mobilenet_reads_channels_at_the_resolution_behind_its_stem():
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
-def test_rgb_weights_fill_all_but_entry_and_head(tmp_path, name):
+def test_rgb_weights_fill_the_body(tmp_path, name):
     donor = getattr(torchvision.models, name)(num_classes=1000)
     torch.save(donor.state_dict(), tmp_path / "w.pt")
-    network = build_backbone(name, 24, 10)
-    report = load_rgb_weights(network, name, str(tmp_path / "w.pt"))
-    state, source = network.state_dict(), donor.state_dict()
-    assert all(torch.equal(state[key], source[key]) for key in report["loaded"])
-    assert sorted(report["loaded"] + report["not loaded"]) == sorted(state)
-    entry = ("conv1.", "bn1.", "fc.") if name == "resnet18" else ("features.0.", "classifier.1.")
-    assert all(key.startswith(entry) for key in report["not loaded"])
-    assert len(report["loaded"]) > 100
+    own, source = FrequencyNet(["a", "b"], "square-24", backbone=name), donor.state_dict()
+    line = take_state(own, "w.pt", read_weights(name, str(tmp_path / "w.pt")))
+    assert line == "w.pt: taken: body; new: normalisation, entry, head (2 classes)"
+    stem, head = (("conv1.", "bn1."), "fc.") if name == "resnet18" else (("features.0.",), "classifier.")
+    for key, value in own.backbone.state_dict().items():
+        assert key.startswith((*stem, head)) or torch.equal(value, source[key])
 
 
-def test_rgb_weights_fill_the_stem_of_the_baseline(tmp_path):
-    donor = build_rgb_backbone("resnet18", 1000)
-    torch.save(donor.state_dict(), tmp_path / "w.pt")
-    report = load_rgb_weights(build_rgb_backbone("resnet18", 10), "resnet18", str(tmp_path / "w.pt"))
-    assert "conv1.weight" in report["loaded"]
-    assert report["not loaded"] == ["fc.bias", "fc.weight"]
+def test_rgb_weights_fill_the_stem_of_the_baseline():
+    donor, own = torchvision.models.resnet18(num_classes=1000), FrequencyNet(["a", "b"], input="rgb")
+    assert "taken: entry, body" in take_state(own, "w.pt", donor.state_dict())
+    assert torch.equal(own.entry.weight, donor.conv1.weight)
 
 
-class Payload:
-    """Runs code when it is unpickled."""
-
-    def __reduce__(self):
-        import pathlib
-
-        return (pathlib.Path.touch, (pathlib.Path("/tmp/dctnet-payload-ran"),))
-
-
-@pytest.mark.parametrize("content", [[1, 2], {}, {"a": 1}, {"unlike": torch.zeros(3)}, Payload()])
-def test_files_without_fitting_weights_are_refused(tmp_path, content):
-    torch.save(content, tmp_path / "w.pt")
-    with pytest.raises(UserError) as caught:
-        load_rgb_weights(build_rgb_backbone("resnet18", 10), "resnet18", str(tmp_path / "w.pt"))
-    assert "\n" not in str(caught.value)
-
-
-def test_error_for_unknown_weights_lists_the_known_names(tmp_path):
-    with pytest.raises(UserError, match="IMAGENET1K_V1"):
-        load_rgb_weights(build_rgb_backbone("resnet18", 10), "resnet18", "IMAGENET1K_V9")
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("resnet34", "weights of another backbone than resnet18: layer1.2"),
+        ("resnet50", "weights of another backbone than resnet18: layer1.0"),
+        ("mobilenet_v2", "none of its 314 tensors fits resnet18"),
+        ("two", "several networks, with the prefixes 'model.' and 'model_ema.'; one is needed"),
+    ],
+)
+def test_weights_of_other_backbones_are_refused(content, message):
+    built = {name: getattr(torchvision.models, name)().state_dict() for name in ("resnet18", content) if name != "two"}
+    state = {"model": built["resnet18"], "model_ema": dict(built["resnet18"])} if content == "two" else built[content]
+    own = FrequencyNet(["a", "b"], "dc")
+    with pytest.raises(UserError, match=f"^--model.weights w.pt: {message}"):
+        take_state(own, "w.pt", state)

@@ -64,6 +64,7 @@ class Photo:
         decoder: For JPEG files.
 
     Raises:
+        UserError: ``source`` is none of these.
         ImageError: The image is missing, of no known format, truncated, damaged, larger than 134 megapixels, has too
             many scans, or a mode without a defined white. Some of these only in :meth:`planes`.
     """
@@ -78,6 +79,9 @@ class Photo:
             self.path, self._image = "<image>", source
         elif isinstance(source, bytes):
             self.data = source
+        elif not isinstance(source, (str, os.PathLike)):  # open() would take an integer for an open file
+            kind = type(source).__name__
+            raise UserError(f"expected the path or the bytes of an image file, or a Pillow image; got {kind}")
         else:
             self.path = source
             with open_image_file(source) as file:

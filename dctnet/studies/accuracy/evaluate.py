@@ -16,6 +16,7 @@ import torch
 from dctnet import __version__
 from dctnet.errors import UserError, printable
 from dctnet.io.atomic import atomic_write
+from dctnet.io.streams import protect_streams
 from dctnet.signals import stop_with_parent
 from dctnet.studies.accuracy.grid import Split
 from dctnet.studies.accuracy.provenance import list_images, read_yaml, record_images
@@ -92,6 +93,7 @@ def evaluate(ckpt: str, fit: Path, images: Path, splits: list[Split]) -> dict[st
 
 def main(args: list[str]) -> int:
     """Evaluates a checkpoint and writes the result as JSON atomically; returns the exit status."""
+    protect_streams()
     stop_with_parent()
     ckpt, fit, out, images, *splits = args
     try:

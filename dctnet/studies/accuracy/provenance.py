@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.errors import UserError
+from dctnet.errors import UserError, first_line
 from dctnet.io.atomic import atomic_open, atomic_write
 from dctnet.io.strict_yaml import load_yaml
 from dctnet.studies.accuracy.grid import Grid, Split, Trial
@@ -76,8 +76,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         content = load_yaml(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read as YAML: {str(error).splitlines()[0]}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as YAML: {first_line(error)}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected options by name, got {type(content).__name__}")
     return content

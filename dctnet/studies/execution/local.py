@@ -76,7 +76,7 @@ class LocalExecutor:
             if status and self._stopping:
                 raise Stopped
         if status:
-            lines = job.log.read_text(errors="replace").strip().splitlines()
+            lines = job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             reason = f"killed by {signal.Signals(-status).name}" if status < 0 else f"status {status}"
             raise RuntimeError(f"{reason}: {lines[-1][:200] if lines else ''} ({job.log})")
 

@@ -93,7 +93,7 @@ def throughput(
     print(_table(report))
     if out is not None:
         Path(out).mkdir(exist_ok=True)
-        Path(out, "throughput.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+        Path(out, "throughput.json").write_text(json.dumps(report, indent=1) + "\n")
         draw_bars(report, Path(out, "throughput.png"))
         print(printable(f"{Path(out, 'throughput.json')}, {Path(out, 'throughput.png')}"))
 
