@@ -25,13 +25,14 @@ class ChannelNorm(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(num_channels))
         self.register_buffer("std", torch.ones(num_channels))
-        self.register_buffer("fitted", torch.tensor(False))
+        # 0 or 1, not a bool: averages of weights are taken of all buffers, and bools have none.
+        self.register_buffer("fitted", torch.tensor(0.0))
 
     def fit(self, mean: Tensor, std: Tensor) -> None:
         """Sets the statistics, (C,) each. Constant channels are not divided."""
         self.mean.copy_(mean)
         self.std.copy_(torch.where(std < 1e-3, torch.ones_like(std), std))
-        self.fitted.fill_(True)
+        self.fitted.fill_(1)
 
     def forward(self, channels: Tensor) -> Tensor:
         """Normalises a batch."""
