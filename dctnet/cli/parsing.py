@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import inspect
+import pydoc
 import re
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
@@ -41,16 +42,28 @@ def _load_strict_yaml(text: str, path: str = "") -> Any:
 jsonargparse.set_loader(_YAML, _load_strict_yaml, (yaml.YAMLError,))
 
 
-def one_line(error: argparse.ArgumentError, known: Iterable[str]) -> UserError:
+_UNKNOWN = r"(?:unrecognized arguments: |[Oo]ption ')(?:--)?([\w.-]+)"
+
+
+def unknown_option(error: argparse.ArgumentError) -> str | None:
+    """The option that the parser does not know, dotted, if that is its error."""
+    found = re.search(_UNKNOWN, str(error.message))
+    return found and found[1]
+
+
+def one_line(error: argparse.ArgumentError, known: Iterable[str], classes: Collection[str] = ()) -> UserError:
     """Converts an error of the parser to one line with the nearest existing option.
 
     Args:
         error: The exception raised by jsonargparse.
         known: All options, dotted, without dashes.
+        classes: Names of classes that options can name.
     """
-    text, known = " ".join(str(error.message).split()), list(known)
-    text = text.removeprefix("Parser key ")
-    if found := re.search(r"(?:unrecognized arguments: |[Oo]ption ')(?:--)?([\w.-]+)", text):
+    text, known = str(error.message).removeprefix("Parser key ").strip(), list(known)
+    if (found := re.match(r'"([\w.]+)"', text)) and (problem := class_problem(text, classes)):
+        return UserError(f"--{found[1]} {problem}")
+    text = " ".join(text.split())
+    if found := re.search(_UNKNOWN, text):
         return UserError(f"no option {found[1]!r}.{did_you_mean(_correct_section(found[1], known), known)}")
     if found := re.search(r'"([\w.]+)": Expected a typing.Literal\[(.*?)\]\. Got value: (.*)', text):
         choices = [choice.strip("' ") for choice in found[2].split(",")]
@@ -59,6 +72,38 @@ def one_line(error: argparse.ArgumentError, known: Iterable[str]) -> UserError:
         types = " or ".join(re.findall(r"'(\w+)'", found[2])).replace("NoneType", "null")
         return UserError(f"--{found[1]} {found[3]}: expected {types or found[2]}")
     return UserError(text[:600])
+
+
+def class_problem(text: str, classes: Collection[str] = ()) -> str | None:
+    """Finds in jsonargparse's report on all alternatives what is wrong with a class that an option names.
+
+    Args:
+        text: The report, with its lines.
+        classes: Names of known classes.
+
+    Returns:
+        The class and what is wrong with it; None if the report is about something else.
+    """
+    if found := re.search(r"Expected a dot import path string: (.+)", text):
+        return f"{found[1]}: no such class.{did_you_mean(found[1], classes)} Others need a path: package.module.Class"
+    no_subclass = r"Import path .*does not correspond to (a subclass of \w+)(?s:.*)Given value: (\S+)"
+    if "Problem with given class_path" not in text and (found := re.search(no_subclass, text)):
+        return f"{found[2]}: not {found[1]}"
+    end = r"(?=\n\s*- |\n\s*Given value|\Z)"
+    if not (found := re.search(rf"Problem with given class_path '([^']+)':(?s:(.*?)){end}", text)):
+        return None
+    path, cause = found[1], " ".join(found[2].split())
+    if nested := re.match(r'Parser key "([\w.]+)": Does not validate', cause):
+        cause = f"{nested[1]}: " + re.search(r"Errors:\s+- (.*)", text[found.start(2) :])[1]  # type: ignore[index]
+    cause = re.sub(
+        r'^Parser key "([\w.]+)": Expected a <class \'(\w+)\'>\. Got value: (.*)', r"\1 \3: expected \2", cause
+    )
+    if missing := re.match(r"module '[\w.]+' has no attribute '(\w+)'", cause):
+        cause = f"no such class.{did_you_mean(missing[1], classes)}"
+    if unknown := re.match(r"Option '([\w.]+)' is not accepted", cause):
+        known = inspect.signature(pydoc.locate(path)).parameters  # type: ignore[arg-type]
+        cause = f"no option {unknown[1]!r}.{did_you_mean(unknown[1], known)}"
+    return f"{path.rpartition('.')[2] if path.startswith('pytorch_lightning.') else path}: {cause[:400]}"
 
 
 def _correct_section(option: str, known: list[str]) -> str:
