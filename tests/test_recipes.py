@@ -23,7 +23,6 @@ CLASSES = {"imagenette": 10, "imagenet100": 100, "imagenet": 1000}
 STATIC = {"static24": 24, "static48": 48, "static64": 64}
 ARMS = ("gate", *STATIC, "rgb")
 # What a machine without GPUs needs, and what makes a fit small; all other options are the recipe's own.
-# Two batches: on a command line, 1 would be read as 1.0, which is all batches.
 SMALL = shlex.split("""--data.image_size 96 --data.batch_size 4 --data.num_workers 0 --trainer.accelerator cpu
     --trainer.devices 1 --trainer.strategy auto --trainer.max_epochs 1 --trainer.limit_train_batches 2
     --trainer.limit_val_batches 2 --trainer.enable_progress_bar false""")

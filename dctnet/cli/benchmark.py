@@ -8,7 +8,8 @@ from typing import Any
 import pytorch_lightning as pl
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
-from dctnet.cli.parsing import STRICT, check_folder_name, one_line, option_names, shorten_own_warnings
+from dctnet.cli.parser_errors import one_line, option_names
+from dctnet.cli.parsing import STRICT, check_folder_name, shorten_own_warnings
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.errors import Stopped, UserError, printable
 from dctnet.studies.accuracy.context import BenchmarkContext

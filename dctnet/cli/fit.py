@@ -8,26 +8,36 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from dctnet.cli.fit_summary import export_fitted_mask, print_summary
-from dctnet.cli.parsing import STRICT, check_folder_name, one_line, option_names, shorten_own_warnings
+from dctnet.cli.lightning_errors import translate_class_errors, translate_lightning_errors
+from dctnet.cli.parser_errors import one_line, option_names, unknown_option
+from dctnet.cli.parsing import STRICT, check_folder_name, shorten_own_warnings
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.ignored import MARKER, mark_as_own
 from dctnet.data.packed.manifest import is_store
 from dctnet.data.sampler import translate_worker_errors
 from dctnet.data.sources import PhotoSource
 from dctnet.errors import UserError, first_line, printable
+from dctnet.io.config_checks import Range, check_options
 from dctnet.signals import SignalRecorder
 from dctnet.training import checkpoint
 from dctnet.training.callbacks.bad_files import BadFileReport
 from dctnet.training.callbacks.predictions import PredictionsCSV
+from dctnet.training.callbacks.run_config import RunConfig
 from dctnet.training.checkpointing import AtomicCheckpointIO, best_and_last
+from dctnet.training.compiler import try_compiler
 from dctnet.training.distributed import synchronized_exit
-from dctnet.training.lightning_internals import SubcommandCLI, disable_signal_handlers, protect_ranks
+from dctnet.training.lightning_internals import (
+    SubcommandCLI,
+    disable_signal_handlers,
+    protect_ranks,
+    read_counts_as_integers,
+)
 from dctnet.training.module import FrequencyClassifier
 from dctnet.training.preemption import StopOnSignal, translate_interrupt
 from dctnet.training.resume import check_resumed, training_shape, translate_restore_errors
@@ -48,6 +58,18 @@ _NOISE = (
 # Options that weights of dctnet bring, beside channels and image size: those of the network, and those of its gate.
 _OF_NETWORK = ("input", "stem", "backbone", "layer2_stride", "gate", "squeeze")
 _OF_GATE = ("keep", "sparsity_weight")
+# The options by which a verb does nothing if they are 0.
+_LENGTHS = {
+    "fit": ("max_epochs", "max_steps", "limit_train_batches"),
+    "validate": ("limit_val_batches",),
+    "test": ("limit_test_batches",),
+    "predict": ("limit_predict_batches",),
+}
+# Lightning divides by these.
+_TRAINER_RANGES = {"accumulate_grad_batches": Range(at_least=1), "check_val_every_n_epoch": Range(1, nullable=True)}
+_CLASSES = [
+    name for part in (pl.callbacks, pl.loggers, pl.profilers, pl.strategies, pl.plugins) for name in part.__all__
+]
 
 
 class ExperimentCLI(SubcommandCLI):
@@ -64,10 +86,17 @@ class ExperimentCLI(SubcommandCLI):
 
     def __init__(self, signals: SignalRecorder, trained: dict[str, Any], **kwargs: Any) -> None:
         self.signals, self._trained, self._resumed_at = signals, trained, -1
-        super().__init__(FrequencyClassifier, FrequencyDataModule, **kwargs)
+        self._folder: Path | None = None
+        try:
+            super().__init__(FrequencyClassifier, FrequencyDataModule, save_config_callback=None, **kwargs)
+        except BaseException:
+            if self._folder is not None and not getattr(rank_zero_only, "rank", 0):
+                _remove_unused(self._folder)
+            raise
 
     def add_subcommand_arguments(self, subcommand: str, parser: LightningArgumentParser) -> None:
         """Adds the options of each subcommand, and links those that data and model share."""
+        read_counts_as_integers(parser)
         parser.link_arguments("model.input", "data.input")
         parser.set_defaults({"weights_only": True})
         if subcommand != "fit":
@@ -95,7 +124,7 @@ class ExperimentCLI(SubcommandCLI):
             if args[0] == "fit":
                 self._inherit(parser, args)
         except argparse.ArgumentError as error:
-            raise one_line(error, option_names(self.parser_of(args[0]))) from error
+            raise self._one_line(error, args[0]) from error
         except OverflowError as error:
             raise UserError(f"an option's number is too large: {first_line(error)}") from error
         except (OSError, UnicodeDecodeError) as error:
@@ -131,33 +160,72 @@ class ExperimentCLI(SubcommandCLI):
         if changed:
             rank_zero_info(printable(f"{given.model.weights} sets {', '.join(changed)}"))
 
+    def _one_line(self, error: argparse.ArgumentError, verb: str) -> UserError:
+        """Converts an error of the parser; an option of ``fit`` alone comes from the ``config.yaml`` of a run."""
+        known, unknown = option_names(self.parser_of(verb)), unknown_option(error)
+        if unknown in option_names(self.parser_of("fit")) and unknown not in known:
+            return UserError(
+                f"{unknown!r} is an option of fit. {verb} needs no configuration of a fit: --ckpt_path has its options "
+                "of model and data; give only those to change"
+            )
+        return one_line(error, known, _CLASSES)
+
+    def before_instantiate_classes(self) -> None:
+        """Checks options that would fail late, or do nothing."""
+        trainer = self.option("trainer")
+        for name in _LENGTHS[str(self.subcommand)]:
+            if trainer[name] == 0:
+                raise UserError(f"--trainer.{name} 0: nothing to {self.subcommand}")
+        check_options("trainer", {name: trainer[name] for name in _TRAINER_RANGES}, _TRAINER_RANGES)
+        if self.option("model.compile"):
+            try_compiler("cuda" if trainer.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+
+    def instantiate_classes(self) -> None:
+        """Instantiates all classes; converts errors of those that the trainer's options name."""
+        with translate_class_errors(self.option("trainer")):
+            super().instantiate_classes()
+
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Builds the trainer; a fit without a logger of its own gets a new folder for all files."""
+        """Builds the trainer; a fit gets a new folder for its files."""
         config = self.option("trainer")
-        callbacks = [*_as_list(config.callbacks), BadFileReport()]
-        if self.subcommand != "fit" or config.logger is False:
-            self.save_config_callback = None  # without a run's folder it would write to the working directory
-            kwargs["logger"] = False
-        if self.subcommand == "predict":
-            callbacks.append(PredictionsCSV(self.option("out")))
         if self.subcommand == "fit":
-            if config.logger is None and not config.fast_dev_run:
-                experiment = Path(self.option("out_dir"), self.option("name"))
-                self.datamodule.source.check_output(experiment, "--out_dir")
-                folder = _new_version(experiment)
-                version = int(folder.name.removeprefix("version_"))
-                where = folder.parent.parent, folder.parent.name
-                kwargs["logger"] = [logger(*where, version=version) for logger in (CSVLogger, TensorBoardLogger)]
-                callbacks += best_and_last(folder)
-            callbacks.append(StopOnSignal(self.signals))
-            kwargs["plugins"] = [*_as_list(config.plugins), AtomicCheckpointIO()]
-        try:
-            trainer = super().instantiate_trainer(callbacks=callbacks, **kwargs)
-        except (ValueError, TypeError, MisconfigurationException) as error:
-            raise UserError(f"--trainer: {first_line(error)}") from error
+            kwargs |= self._fit_arguments(config)
+        else:
+            kwargs["logger"] = False
+            kwargs["callbacks"] = [BadFileReport()]
+        if self.subcommand == "predict":
+            kwargs["callbacks"].append(PredictionsCSV(self.option("out")))
+        kwargs["callbacks"] = [*_as_list(config.callbacks), *kwargs["callbacks"]]
+        trainer = super().instantiate_trainer(**kwargs)
         disable_signal_handlers(trainer)
         protect_ranks(trainer)
         return trainer
+
+    def _fit_arguments(self, config: Any) -> dict[str, Any]:
+        """The trainer's arguments for the files of a fit, which do not depend on its loggers."""
+        plugins = [*_as_list(config.plugins), AtomicCheckpointIO()]
+        if config.fast_dev_run:
+            return {"callbacks": [BadFileReport(), StopOnSignal(self.signals)], "plugins": plugins}
+        experiment = Path(self.option("out_dir"), self.option("name"))
+        self.datamodule.source.check_output(experiment, "--out_dir")
+        self._folder = folder = _new_version(experiment)
+        callbacks = [
+            BadFileReport(folder),
+            StopOnSignal(self.signals, folder),
+            RunConfig(self.parser_of("fit"), self.config["fit"], folder),
+        ]
+        if config.enable_checkpointing is not False:
+            callbacks += best_and_last(folder)
+        logger = config.logger
+        if logger is None or logger is True:
+            where, version = (folder.parent.parent, folder.parent.name), int(folder.name.removeprefix("version_"))
+            logger = [kind(*where, version=version) for kind in (CSVLogger, TensorBoardLogger)]
+        return {
+            "callbacks": callbacks,
+            "plugins": plugins,
+            "logger": logger,
+            "default_root_dir": config.default_root_dir or folder,
+        }
 
     def after_instantiate_classes(self) -> None:
         """Checks the resumed checkpoint of a fit; else gives the data the classes of the trained model."""
@@ -166,7 +234,8 @@ class ExperimentCLI(SubcommandCLI):
             self.model.training_shape = training_shape(self.trainer, callbacks)
             if path := self.option("ckpt_path"):
                 self.model.resumes = True
-                self._resumed_at = self._check_resumed(path)
+                allow = self.option("allow_changes")
+                self._resumed_at = check_resumed(path, self.trainer, self.model, self.datamodule, allow)
             return
         self.datamodule.class_names = self.model.hparams["classes"]
         if self.subcommand == "predict" and isinstance(self.datamodule.source, PhotoSource):
@@ -178,27 +247,16 @@ class ExperimentCLI(SubcommandCLI):
                 f"the checkpoint was trained on {len(trained)} channels; --data.channels names {len(given)} others"
             )
 
-    def _check_resumed(self, path: str) -> int:
-        try:
-            return check_resumed(path, self.trainer, self.model, self.datamodule, self.option("allow_changes"))
-        except UserError:
-            if (folder := self.trainer.log_dir) and self.trainer.is_global_zero:
-                with contextlib.suppress(OSError):  # has files of a logger
-                    Path(folder, MARKER).unlink(missing_ok=True)
-                    Path(folder).rmdir()
-            raise
-
     def after_fit(self) -> None:
         """Validates the final weights, writes the mask of a gated fit, and prints a summary."""
         if 0 <= self.model.validated_at != self.trainer.global_step:
             # Accuracy and mask must be those of the weights that were saved last.
             self.trainer.validate(self.model, self.datamodule, verbose=False)
-        folder = self.trainer.log_dir  # a collective call: all ranks must make it
-        if self.trainer.fast_dev_run or folder is None or not self.trainer.is_global_zero:  # type: ignore[attr-defined]
+        if self._folder is None or not self.trainer.is_global_zero:
             return
-        mask = export_fitted_mask(self.trainer, self.model, self.datamodule, Path(folder))
+        mask = export_fitted_mask(self.trainer, self.model, self.datamodule, self._folder)
         nothing_trained = self.trainer.global_step == self._resumed_at
-        print_summary(self.trainer, self.model, self.datamodule, Path(folder), mask, nothing_trained)
+        print_summary(self.trainer, self.model, self.datamodule, self._folder, mask, nothing_trained)
 
 
 def _new_version(experiment: Path) -> Path:
@@ -215,6 +273,15 @@ def _new_version(experiment: Path) -> Path:
             mark_as_own(folder)
             return folder
     raise AssertionError("unreachable")
+
+
+def _remove_unused(folder: Path) -> None:
+    """Removes the folder of a fit that failed before it started: it has at most a marker and an event file."""
+    if not (folder / RunConfig.NAME).exists():
+        for file in [*folder.glob("events.out.tfevents.*"), *folder.glob(MARKER)]:
+            file.unlink()
+        with contextlib.suppress(OSError):  # not empty
+            folder.rmdir()
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -258,7 +325,7 @@ def run_experiment(args: list[str], signals: SignalRecorder) -> ExperimentCLI:
     with contextlib.ExitStack() as stack:
         for translate in (
             translate_interrupt, translate_worker_errors, translate_restore_errors,
-            checkpoint.translate_state_dict_errors, synchronized_exit,
+            checkpoint.translate_state_dict_errors, translate_lightning_errors, synchronized_exit,
         ):  # fmt: skip
             stack.enter_context(translate())
         return ExperimentCLI(

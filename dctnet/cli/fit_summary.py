@@ -25,13 +25,12 @@ def export_fitted_mask(
     if model.network.gate is None:
         return None
     metrics, last = trainer.callback_metrics, folder / LAST
-    if "num_kept" not in metrics or not last.is_file():
-        return f"not counted: there was no validation or no {LAST}; dctnet export-mask counts them"
+    if "num_kept" not in metrics:
+        return "not counted: there was no validation; dctnet export-mask counts them from a checkpoint"
     count = f"{metrics['num_kept']:.1f} of {len(model.hparams['channels'])} an image"
     try:
-        kept = write_mask_and_map(
-            model, folder / "mask.json", model.hparams["keep"], str(last), str(data.hparams["root"])
-        )
+        ckpt = str(last) if last.is_file() else None
+        kept = write_mask_and_map(model, folder / "mask.json", model.hparams["keep"], ckpt, str(data.hparams["root"]))
     except UserError as error:
         return f"{count}; no mask: {error}"
     return f"{count}; {len(kept)} in the mask"
@@ -59,7 +58,9 @@ def print_summary(
     rows = []
     if nothing_trained:
         rows.append(("trained", "nothing, it had ended; to continue: --trainer.max_epochs N --allow_changes true"))
-    if "val_images" in metrics:  # missing if validation is turned off
+    if "val_images" not in metrics:
+        rows.append(("accuracy", f"not measured: there was no validation, so there is no {BEST}"))
+    else:
         images, skipped = int(metrics["val_images"]), int(metrics["val_skipped"])
         skipped_text = f", {skipped} unreadable: {folder / 'skipped.csv'}" if skipped else ""
         present = {*data.files("val").targets} - {*unreadable_classes(data.files("val"), data.bad_files.of_kind("val"))}
@@ -77,5 +78,12 @@ def print_summary(
     rows.append(("compute", f"{cost['gmac']:.3f} GMAC, {cost['values']:,} input values an image"))
     if by_pixels := len(data.bad_files.of_kind("by_pixels")):
         rows.append(("by pixels", f"{by_pixels} files had no usable coefficients: {folder / 'by_pixels.csv'}"))
+    if not trainer.checkpoint_callbacks:
+        rows.append(("checkpoint", "not saved: --trainer.enable_checkpointing false"))
     rows += [(name, str(folder / file)) for name, file in _FILES.items() if (folder / file).is_file()]
+    if not (folder / "metrics.csv").is_file():
+        rows += [
+            ("curves", f"{type(each).__name__}: {each.log_dir or each.save_dir or each.name}")
+            for each in trainer.loggers
+        ]
     print("\n" + "\n".join(f"{name:<16}{printable(value)}" for name, value in rows))

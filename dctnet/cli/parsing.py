@@ -1,11 +1,9 @@
-"""Command line parsing; errors are one line and suggest the nearest existing option."""
+"""Command line parsing, strict: no duplicate keys, no abbreviations, names as text."""
 
 import argparse
-import difflib
 import inspect
-import re
 import warnings
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,8 @@ import jsonargparse
 import yaml
 
 import dctnet
-from dctnet.errors import UserError, did_you_mean, first_line
+from dctnet.cli.parser_errors import one_line, option_names
+from dctnet.errors import UserError, first_line
 from dctnet.io.files import expand_home
 from dctnet.io.strict_yaml import refuse_duplicate_keys, with_names_as_text, yaml_fault
 
@@ -69,93 +68,6 @@ def shorten_own_warnings() -> None:
         warnings.formatwarning = format_warning
 
 
-def one_line(error: argparse.ArgumentError, known: Iterable[str]) -> UserError:
-    """Converts an error of the parser to one line with the nearest existing option.
-
-    Args:
-        error: The exception raised by jsonargparse.
-        known: All options, dotted, without dashes.
-    """
-    text, known = " ".join(str(error.message).split()), list(known)
-    text = text.removeprefix("Parser key ")
-    if found := re.search(r"(?:unrecognized arguments: |[Oo]ption ')(?:--)?([\w.-]+)", text):
-        return UserError(f"no option {found[1]!r}.{did_you_mean(_correct_section(found[1], known), known)}")
-    if found := re.search(r"arguments are required: (.*)", text):
-        names = [name.removeprefix("fit.") for name in found[1].split(", ")]
-        return UserError(f"required: {', '.join(f'--{name}' if '.' in name else name for name in names)}")
-    if found := re.match(r'"([\w.]+)": Unable to load config (\S+)(?: - (.*))?', text):
-        fault = (found[3] or "").replace('in "<unicode string>", ', "")
-        wanted = f"not valid YAML: {fault}" if "line" in fault else "expected a file or a mapping of options"
-        return UserError(f"--{found[1]} {found[2]}: {wanted}")
-    if found := re.match(r'"([\w.]+)": Not a valid subclass of .*?\. Got value: (.*?) Subclass types expect', text):
-        return UserError(f"--{found[1]} {found[2]}: expected a mapping of options")
-    if found := re.match(r'"([\w.]+)".*?: .*?Subtypes: \[(.*)\] Errors: .* Given value: (.*)', text):
-        return _wrong_type(found[1], _split_types(found[2]), found[3])
-    if found := re.match(r'"([\w.]+)".*?: Expected a (.*?)\. Got value: (.*)', text):
-        return _wrong_type(found[1], [found[2]], found[3])
-    return UserError(text[:600])
-
-
-def _wrong_type(option: str, types: list[str], value: str) -> UserError:
-    """The error for a value of none of the types, which are written as Python prints them."""
-    choices = list(dict.fromkeys(choice.strip("' ") for each in types for choice in _literals(each)))
-    words = [_describe_type(each) for each in types if not _literals(each)]
-    value = value[:200]
-    if choices:
-        more = f", or {' or '.join(words)}" if words else ""
-        return UserError(f"--{option} {value}: not one of {', '.join(choices)}{more}.{did_you_mean(value, choices)}")
-    # Every text of a command line is accepted as text, so the value comes from YAML.
-    quote = (
-        "; in YAML, quote a text like no, 1e3 or null: 'no'" if "text" in words or "a list of texts" in words else ""
-    )
-    return UserError(f"--{option} {value}: expected {' or '.join(dict.fromkeys(words))}{quote}")
-
-
-_TYPES = {
-    "int": "an integer", "float": "a number", "bool": "true or false", "str": "text", "NoneType": "null",
-    "list": "a list", "tuple": "a list", "dict": "a mapping", "list[str]": "a list of texts",
-    "list[int]": "a list of integers", "timedelta": "a time as h:m:s",
-}  # fmt: skip
-
-
-def _describe_type(type_: str) -> str:
-    name = re.sub(r"<class '(.*)'>", r"\1", type_)
-    if name in _TYPES:
-        return _TYPES[name]
-    outer, _, inner = name.partition("[")
-    if inner:
-        return f"a list of {_describe_type(inner.removesuffix(']')).removeprefix('a ')}"
-    last = outer.rpartition(".")[2]
-    return _TYPES.get(last.lower(), f"a {last} (class_path)")
-
-
-def _literals(type_: str) -> list[str]:
-    found = re.fullmatch(r"typing\.Literal\[(.*)\]", type_)
-    return found[1].split(",") if found else []
-
-
-def _split_types(types: str) -> list[str]:
-    """Splits at the commas that are not in brackets."""
-    parts, depth = [""], 0
-    for char in types:
-        depth += (char == "[") - (char == "]")
-        if char == "," and not depth:
-            parts.append("")
-        else:
-            parts[-1] += char
-    return [part.strip() for part in parts]
-
-
-def _correct_section(option: str, known: list[str]) -> str:
-    """Corrects the first part of a dotted option: for ``modl.keep``, ``model.keep`` is nearer than other options."""
-    first, dot, rest = option.partition(".")
-    sections = {name.partition(".")[0] for name in known if "." in name}
-    if not dot or first in sections:
-        return option
-    near = difflib.get_close_matches(first, sections, n=1, cutoff=0.5)
-    return f"{near[0] if near else first}.{rest}"
-
-
 def call(function: Callable[..., Any], args: list[str], data_options: Collection[str] = ()) -> Any:
     """Calls a function with arguments that are parsed by its signature and documented by its docstring.
 
@@ -189,8 +101,3 @@ def check_folder_name(name: str) -> None:
     """Raises UserError if the value of ``--name`` is a path, which could lead elsewhere, not a name."""
     if name in ("", ".", "..") or Path(name).name != name:
         raise UserError(f"--name {name}: must be the name of one folder; its parent is given by another option")
-
-
-def option_names(parser: argparse.ArgumentParser) -> list[str]:
-    """Names of all options of a parser, dotted."""
-    return [action.dest for action in parser._actions if action.dest != argparse.SUPPRESS]

@@ -17,7 +17,7 @@ from dctnet.data.folders import Files
 from dctnet.data.images.photo import ImageError, choose_decoder, describe_decoder
 from dctnet.data.packed.manifest import pick_split
 from dctnet.data.packed.reader import PackedDataset, choose_channels
-from dctnet.data.sampler import EpochSampler, Loader, ResumableLoader
+from dctnet.data.sampler import EpochSampler, Loader, ResumableLoader, SequentialEpochSampler
 from dctnet.data.sources import StoreSource, open_source
 from dctnet.data.statistics import channel_statistics, choose_samples
 from dctnet.errors import UserError, printable
@@ -140,11 +140,13 @@ class FrequencyDataModule(pl.LightningDataModule):
             )
 
     def train_dataloader(self) -> DataLoader:
-        """Shuffled random crops; full batches only."""
+        """Shuffled random crops, or in the order of the files to overfit some batches; full batches only."""
         if self.hparams["batch_size"] < 2:
             raise UserError("--data.batch_size must be at least 2 to train: batch statistics need two images")
         count, batch_size, seed = len(self.files("train")), self.hparams["batch_size"], self.hparams["seed"]
         sampler = EpochSampler(count, batch_size, True, seed, *self._rank())
+        if getattr(self.trainer, "overfit_batches", 0):
+            sampler = SequentialEpochSampler(count, batch_size, *self._rank())
         loader = self._loader("train", sampler, ResumableLoader)
         if self.trainer is not None:
             # Lightning sets the epoch after the workers have begun to read, which is too late for a resumed training.
@@ -169,7 +171,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         count, world = len(self.files(split)), self._rank()[1]
         if count < world:
             raise UserError(f"{count} images cannot be divided among {world} processes: --trainer.devices 1")
-        return self._loader(split, EpochSampler(count, None, False, 0, *self._rank()))
+        return self._loader(split, SequentialEpochSampler(count, None, *self._rank()))
 
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -12,6 +12,7 @@ from dctnet.data.folders import Files
 from dctnet.data.images.photo import Decoder, ImageError, Photo
 from dctnet.data.packed.reader import PackedDataset
 from dctnet.data.preprocess import Reader, make_reader
+from dctnet.data.sampler import epoch_and_index
 from dctnet.data.sources import PhotoSource, StoreSource
 from dctnet.data.transforms import CenterCrop, TrainCrop
 from dctnet.frequency.channels import ChannelSet
@@ -47,9 +48,11 @@ class PhotoDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
-        """The sample of an (epoch, index) pair from :class:`~dctnet.data.sampler.EpochSampler`."""
-        epoch, index = key
+    def __getitem__(self, key: tuple[int, int] | int) -> Sample:
+        """The sample of an (epoch, index) pair from :class:`~dctnet.data.sampler.EpochSampler`, or of an index."""
+        epoch, index = epoch_and_index(key)
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} of {len(self)} files")  # ends a loop over the data set
         path, target = self.files.paths[index], self.files.targets[index]
         rng = np.random.default_rng((self.seed, epoch, index))
         try:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader, DistributedSampler, SequentialSampler
 
 from dctnet.errors import UserError
 from dctnet.signals import follow_parent, starting_workers
@@ -50,6 +50,28 @@ class EpochSampler(DistributedSampler):
         start = samples if epoch == self.epoch else 0
         for index in order[: self.length][self.rank :: self.num_replicas][start:]:
             yield self.epoch, int(index)
+
+
+class SequentialEpochSampler(EpochSampler, SequentialSampler):  # type: ignore[misc]  # yields pairs
+    """An EpochSampler in the order of the files.
+
+    Under ``--trainer.overfit_batches``, Lightning replaces samplers that it does not know to be sequential.
+
+    Args:
+        length: Number of samples.
+        batch_size: As for :class:`EpochSampler`.
+        rank: Rank of this process.
+        world_size: Number of processes.
+    """
+
+    def __init__(self, length: int, batch_size: int | None, rank: int = 0, world_size: int = 1) -> None:
+        super().__init__(length, batch_size, False, 0, rank, world_size)
+
+
+def epoch_and_index(key: Any) -> tuple[int, int]:
+    """The key of a sample: an (epoch, index) pair, or an index, as other samplers yield it, which means epoch 0."""
+    epoch, index = key if isinstance(key, (tuple, list)) else (0, key)
+    return int(epoch), int(index)
 
 
 class Loader(DataLoader):

@@ -64,7 +64,7 @@ def _check_out(out: Path) -> None:
 
 
 def write_mask_and_map(
-    model: FrequencyClassifier, out: str | Path, keep: int | None, ckpt: str, data: str
+    model: FrequencyClassifier, out: str | Path, keep: int | None, ckpt: str | None, data: str
 ) -> ChannelSet:
     """Writes mask file and heat map from the gate statistics of the model's last validation.
 
@@ -72,7 +72,7 @@ def write_mask_and_map(
         model: A gated model that has been validated.
         out: The mask file; the heat map has the same name with ``.png``.
         keep: As for :func:`export_mask`.
-        ckpt: The checkpoint of this model; its hash becomes part of the mask's source.
+        ckpt: The checkpoint of this model, if it was saved; its hash becomes part of the mask's source.
         data: The data set, for the mask's source.
     """
     offered = model.hparams["channels"]
@@ -83,7 +83,7 @@ def write_mask_and_map(
     kept = choose_kept(probability, offered, keep)
     source: dict[str, str | int | float | None] = {
         "dctnet": __version__,
-        "checkpoint_sha256": file_sha256(ckpt),
+        "checkpoint_sha256": None if ckpt is None else file_sha256(ckpt),
         "gate": model.hparams["gate"],
         "data": data,
         "image_size": model.hparams["image_size"],

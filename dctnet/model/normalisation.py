@@ -26,7 +26,8 @@ class ChannelNorm(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(num_channels))
         self.register_buffer("std", torch.ones(num_channels))
-        self.register_buffer("fitted", torch.tensor(False))
+        # 0 or 1, not a bool: averages of weights are taken of all buffers, and bools have none.
+        self.register_buffer("fitted", torch.tensor(0.0))
         self.register_buffer("_taken", torch.zeros(num_channels, dtype=torch.bool), persistent=False)
 
     def fit(self, mean: Tensor, std: Tensor) -> None:
@@ -34,7 +35,7 @@ class ChannelNorm(nn.Module):
         std = torch.where(std < 1e-3, torch.ones_like(std), std).to(self.std)
         self.mean.copy_(torch.where(self._taken, self.mean, mean.to(self.mean)))
         self.std.copy_(torch.where(self._taken, self.std, std))
-        self.fitted.fill_(True)
+        self.fitted.fill_(1)
 
     def take(self, places: list[int], mean: Tensor, std: Tensor) -> None:
         """Sets the statistics of some channels, as another network was trained with them; ``fit`` sets the others."""

@@ -52,8 +52,12 @@ def _reason(error: BaseException) -> str:
 def best_and_last(folder: Path) -> list[ModelCheckpoint]:
     """Callbacks that write ``best.ckpt`` and ``last.ckpt`` into a run's folder."""
     # Two callbacks: a single one with save_last=True writes last.ckpt only when the best improves.
-    last = ModelCheckpoint(folder, Path(LAST).stem, save_on_train_epoch_end=True, enable_version_counter=False)
+    last = LastCheckpoint(folder, Path(LAST).stem, save_on_train_epoch_end=True, enable_version_counter=False)
     return [BestCheckpoint(folder), last]
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps the last checkpoint. A class of its own, so that a user can add a ModelCheckpoint with any options."""
 
 
 class BestCheckpoint(ModelCheckpoint):

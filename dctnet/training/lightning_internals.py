@@ -1,7 +1,7 @@
 """All uses of private names of Lightning 2.6. Check this file first when Lightning is upgraded."""
 
 import os
-from typing import Any
+from typing import Any, Union
 
 import pytorch_lightning as pl
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
@@ -69,6 +69,25 @@ def rebuild_loaders_on_resume(trainer: pl.Trainer) -> None:
     """
     if trainer.ckpt_path:
         trainer.fit_loop._combined_loader = None
+
+
+def restart_after_tuning(trainer: pl.Trainer) -> None:
+    """Builds optimizer and schedule again, and forgets the metrics of a search for options that has just ended.
+
+    Lightning's LearningRateFinder only sets the rate of the optimizer, which the next step of a schedule overrides.
+    """
+    trainer.strategy.setup_optimizers(trainer)
+    trainer._logger_connector.reset_metrics()
+
+
+def read_counts_as_integers(parser: LightningArgumentParser) -> None:
+    """Makes ``--trainer.limit_train_batches 1`` and its like one batch, as in a configuration file.
+
+    jsonargparse tries the types of a union in their order, and typing may put float first: 1.0 is all batches.
+    """
+    for action in parser._actions:
+        if action.dest.startswith("trainer.limit_"):
+            action._typehint = Union[int, float, None]  # type: ignore[attr-defined]  # noqa: UP007
 
 
 class SubcommandCLI(LightningCLI):

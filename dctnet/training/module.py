@@ -6,11 +6,12 @@ from typing import Any, Literal, cast
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchmetrics import Metric, SumMetric
 
-from dctnet.errors import UserError, printable
+from dctnet.errors import UserError, first_line, printable
 from dctnet.frequency.channels import NUM_CHANNELS
 from dctnet.io.config_checks import Range, check_options
 from dctnet.model.backbones import BACKBONES
@@ -21,7 +22,7 @@ from dctnet.model.patchify import init_as_dct, rgb_channels
 from dctnet.model.sparsity import SparsityPenalty
 from dctnet.training.callbacks.finite import FiniteCheck, refuse_nonfinite
 from dctnet.training.callbacks.steps import StepSeed, TrainingClock
-from dctnet.training.lightning_internals import rebuild_loaders_on_resume
+from dctnet.training.lightning_internals import rebuild_loaders_on_resume, restart_after_tuning
 from dctnet.training.optimizers import build_optimizer
 
 _POSITIVE, _FRACTION = Range(above=0), Range(at_least=0, below=1)
@@ -132,6 +133,9 @@ class FrequencyClassifier(pl.LightningModule):
         self.resumes = False
         self.training_shape: dict[str, Any] = {}
         self.step_outputs: dict[str, Tensor] = {}
+        # Options of model and data that the optimizer was built for, and with which the fit has started.
+        self._optimized_for: Any = None
+        self._started_with: Any = None
 
     @property
     def progress(self) -> float:
@@ -164,22 +168,34 @@ class FrequencyClassifier(pl.LightningModule):
         elif self.hparams["freeze"]:
             raise UserError("--model.freeze backbone needs trained weights: --model.weights, such as a best.ckpt")
 
+    def _fit_normalisation(self) -> None:
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if data is None:
+            raise UserError("fit network.normalisation to your data before trainer.fit, or pass a data module")
+        self.network.normalisation.fit(*data.channel_statistics())
+        if self.hparams["stem"] == "patchify_dct":
+            channels = ChannelNorm(NUM_CHANNELS)
+            channels.fit(*data.channel_statistics(rgb_channels))
+            init_as_dct(self.network.entry, self.network.normalisation.std, channels.std)
+
     def on_fit_start(self) -> None:
-        """Fits the normalisation unless the checkpoint brought it, and logs the network's cost."""
-        if not self.network.normalisation.fitted:
-            data = self.trainer.datamodule  # type: ignore[attr-defined]
-            if data is None:
-                raise UserError("fit network.normalisation to your data before trainer.fit, or pass a data module")
-            self.network.normalisation.fit(*data.channel_statistics())
-            if self.hparams["stem"] == "patchify_dct":
-                channels = ChannelNorm(NUM_CHANNELS)
-                channels.fit(*data.channel_statistics(rgb_channels))
-                init_as_dct(self.network.entry, self.network.normalisation.std, channels.std)
+        """Starts again with what a callback has found, such as a learning rate, and logs the network's cost."""
+        if self._optimized_for != self._options():
+            restart_after_tuning(self.trainer)
+        self._started_with = self._options()
+        self.validated_at = -1
         cost = self.network.cost()
         rank_zero_info(
             f"{self.hparams['backbone']}: {cost['gmac']:.3f} GMAC, {cost['parameters'] / 1e6:.2f} M parameters, "
             f"{cost['values']:,} input values an image"
         )
+
+    def on_train_epoch_start(self) -> None:
+        """Raises UserError if a callback has changed options within the training, which its schedule would override."""
+        if self._started_with not in (None, self._options()):
+            raise UserError(
+                "a callback changed options within the training; a search for them must end in on_fit_start"
+            )
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Computes cross-entropy plus the gate's penalty."""
@@ -279,13 +295,27 @@ class FrequencyClassifier(pl.LightningModule):
         """Renames the weights of older checkpoints."""
         checkpoint["state_dict"] = upgrade_state_dict(checkpoint["state_dict"])
 
+    def _options(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        return dict(self.hparams), {} if data is None else dict(data.hparams)
+
     def configure_optimizers(self) -> Any:
-        """SGD or AdamW with warm-up and cosine for the network, Adam at a constant rate for the gate."""
-        total = self.trainer.estimated_stepping_batches
+        """SGD or AdamW with warm-up and cosine for the network, Adam at a constant rate for the gate.
+
+        Fits the normalisation first, unless a checkpoint brought it: this is the last hook before ``on_fit_start`` of
+        the callbacks, in which some of them train.
+        """
+        try:
+            total = self.trainer.estimated_stepping_batches
+        except (ValueError, MisconfigurationException) as error:
+            raise UserError(f"--trainer: {first_line(error)}") from error
         if total == float("inf"):
             raise UserError("the learning rate schedule needs an end: set --trainer.max_epochs or --trainer.max_steps")
+        if not self.network.normalisation.fitted:
+            self._fit_normalisation()
         rebuild_loaders_on_resume(self.trainer)
         optimizer, schedule = build_optimizer(self.network.backbone, self.network.gate, self.hparams, int(total))
+        self._optimized_for, self._started_with = self._options(), None
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

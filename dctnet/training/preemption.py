@@ -34,10 +34,12 @@ class StopOnSignal(pl.Callback):
 
     Args:
         signals: The recorder.
+        folder: The run's folder, if it has one; else the checkpoint has a unique name in the working directory.
     """
 
-    def __init__(self, signals: SignalRecorder) -> None:
+    def __init__(self, signals: SignalRecorder, folder: Path | None = None) -> None:
         self.signals = signals
+        self.path = Path(f"stopped-{os.getpid()}.ckpt") if folder is None else folder / LAST
         self._within_validation = False
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any, **__: Any) -> None:
@@ -55,9 +57,7 @@ class StopOnSignal(pl.Callback):
             self._stop(trainer)
 
     def _stop(self, trainer: pl.Trainer) -> None:
-        # Without a run's folder the name must be unique.
-        name = LAST if trainer.log_dir else f"stopped-{os.getpid()}.ckpt"
-        path = Path(trainer.log_dir or trainer.default_root_dir, name)
+        path = trainer.strategy.broadcast(self.path)  # a collective call: all ranks make it
         trainer.save_checkpoint(path, weights_only=False)
         release_ranks(trainer)
         if not trainer.is_global_zero:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import BatchSizeFinder, LearningRateFinder
 from pytorch_lightning.utilities import rank_zero_warn
 
 from dctnet.data.datamodule import FrequencyDataModule
@@ -23,8 +24,10 @@ _FIXED_WITHIN_EPOCH = ("batch_size", "world_size")
 _SHAPE = (
     "max_epochs", "max_steps", "accumulate_grad_batches", "world_size", "limit_train_batches", "precision",
     "gradient_clip_val", "gradient_clip_algorithm", "limit_val_batches", "val_check_interval",
-    "check_val_every_n_epoch", "reload_dataloaders_every_n_epochs",
+    "check_val_every_n_epoch", "reload_dataloaders_every_n_epochs", "overfit_batches",
 )  # fmt: skip
+# They train before a training; the options that they find are those of the checkpoint.
+_SEARCHES = (LearningRateFinder, BatchSizeFinder)
 # What a training state consists of, with the type of each part.
 _STATE = {
     "epoch": int, "global_step": int, "loops": dict, "callbacks": dict, "optimizer_states": list,
@@ -53,11 +56,19 @@ def check_resumed(
     content = checkpoint.read(path)
     _check_state(path, content)
     _check_progress(path, trainer.fit_loop.state_dict(), content["loops"].get("fit_loop"))
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, _SEARCHES):
+            found = content["hyper_parameters"].get("lr"), content["datamodule_hyper_parameters"].get("batch_size")
+            raise UserError(
+                f"{path} cannot be resumed with {type(callback).__name__}, which searches before a training; leave it "
+                "out, and give what it found: --model.lr {} --data.batch_size {}".format(*found)
+            )
     before, now = content["hyper_parameters"], dict(model.hparams)
     for name in _FIXED:
         if before.get(name, now[name]) != now[name]:
             raise UserError(f"{path} cannot be resumed: it was trained with {_change(name, before, now)}")
-    before = {**before, **content["datamodule_hyper_parameters"], **content["training"]}
+    # Checkpoints of earlier versions do not record overfit_batches, with which they could not train.
+    before = {**before, **content["datamodule_hyper_parameters"], "overfit_batches": 0.0, **content["training"]}
     now |= {**data.hparams, **model.training_shape}
     if not content["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]:
         for name in _FIXED_WITHIN_EPOCH:
@@ -90,7 +101,7 @@ def training_shape(trainer: pl.Trainer, callbacks: Sequence[pl.Callback]) -> dic
     values = {name: getattr(trainer, name) for name in _SHAPE}
     return {
         **{name: value if type(value) in plain else str(value) for name, value in values.items()},
-        "callbacks": sorted(type(callback).__name__ for callback in callbacks),
+        "callbacks": sorted(type(callback).__name__ for callback in callbacks if not isinstance(callback, _SEARCHES)),
     }
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from dctnet.data.dataset import PhotoDataset
 from dctnet.data.folders import list_classes
@@ -73,3 +73,13 @@ def test_files_that_libjpeg_turbo_refuses_are_listed_if_it_is_the_decoder(own_ph
     batch = dataset.collate([dataset[0, i] for i in range(3)])
     assert batch["refused"] == ([(str(path), "not a JPEG file")] if decoder == "turbojpeg" else [])
     assert not batch["bad"]
+
+
+def test_plain_indices_are_those_of_epoch_0(photos):
+    dataset = dataset_of(photos / "train", ["blue", "green", "red"])
+    plain = next(iter(DataLoader(dataset, 8, collate_fn=dataset.collate)))  # a SequentialSampler
+    pairs = dataset.collate([dataset[0, index] for index in range(8)])
+    assert torch.equal(plain["payload"]["channels"], pairs["payload"]["channels"])
+    part = DataLoader(Subset(dataset, [3, 35]), 2, shuffle=True, collate_fn=dataset.collate)
+    assert sorted(next(iter(part))["index"].tolist()) == [3, 35]
+    assert len(list(dataset)) == len(dataset) == 36

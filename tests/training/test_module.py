@@ -221,3 +221,33 @@ def test_evaluation_returns_the_rank_of_each_target():
     batch = {"input": logits, "target": target, "index": torch.arange(4), "bad": []}
     assert model.validation_step(batch, 0)["rank"].tolist() == [0, 3, 0, 2]
     assert model.test_step(batch, 0)["index"].tolist() == [0, 1, 2, 3]
+
+
+class Seen(pl.Callback):
+    """Keeps index and input of all batches of training and validation."""
+
+    def __init__(self):
+        self.train, self.val = [], []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.train.append((batch["index"].tolist(), batch["input"].clone()))
+
+    def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0):
+        self.val.append(batch["index"].tolist())
+
+
+@pytest.mark.parametrize(("overfit", "count"), [(2, 2), (0.34, 2)])
+def test_overfitting_trains_on_the_first_batches_in_the_order_of_the_files(photos, tmp_path, overfit, count):
+    seen = Seen()
+    run = trainer(tmp_path, overfit_batches=overfit, max_epochs=2, callbacks=[seen], num_sanity_val_steps=0)
+    run.fit(classifier(), data(photos, batch_size=6))
+    first = [list(range(start, start + 6)) for start in range(0, 6 * count, 6)]
+    assert [index for index, _ in seen.train] == 2 * first
+    assert not torch.equal(seen.train[0][1], seen.train[count][1])  # other crops in each epoch
+    assert seen.val[: len(seen.val) // 2] == seen.val[len(seen.val) // 2 :]
+    assert seen.val[0] == list(range(6))
+    # A checkpoint of it is resumed in the same order.
+    run.save_checkpoint(tmp_path / "a.ckpt")
+    again = trainer(tmp_path, overfit_batches=overfit, max_epochs=3, callbacks=[seen], num_sanity_val_steps=0)
+    again.fit(classifier(), data(photos, batch_size=6), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+    assert [index for index, _ in seen.train] == 3 * first

@@ -1,6 +1,7 @@
 """A packed store as a data set: aligned crops of integers, cut for a whole batch at once, without worker processes."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch.utils.data import Dataset
 from dctnet.data.packed.manifest import Manifest, StoreError, evaluation_scale, pick_split
 from dctnet.data.packed.shard import read_index
 from dctnet.data.packed.storage import Layout, Residency, SplitStorage
+from dctnet.data.sampler import epoch_and_index
 from dctnet.errors import UserError
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK, flip_blocks
@@ -120,16 +122,23 @@ class PackedDataset(Dataset[Any]):
         top, left = np.minimum((uniform[:, 1:3] * positions).astype(int), positions - 1).T
         return scale, top, left, uniform[:, 3] < 0.5
 
-    def __getitems__(self, keys: list[tuple[int, int]]) -> dict[str, Any]:
-        """The batch of some (epoch, index) pairs of one epoch.
+    def __getitem__(self, key: tuple[int, int] | int) -> dict[str, Any]:
+        """The batch of one sample."""
+        return self.__getitems__([key])
+
+    def __getitems__(self, keys: Sequence[tuple[int, int] | int]) -> dict[str, Any]:
+        """The batch of some (epoch, index) pairs of one epoch, or of some indices.
 
         Returns:
             ``payload``: ``packed`` (N, prefix, S/8, S/8), integers in the order of storage, and ``flip`` (N,); with
             residency ``device`` the position of each crop instead of ``packed``. The other keys are those of
             :meth:`~dctnet.data.dataset.PhotoDataset.collate`, with no bad files.
         """
-        indices = np.array([index for _, index in keys])
-        scale, top, left, flip = self._draw(keys[0][0], indices)
+        pairs = [epoch_and_index(key) for key in keys]
+        indices = np.array([index for _, index in pairs])
+        if indices.min() < 0 or indices.max() >= len(self):
+            raise IndexError(f"indices {indices.min()}…{indices.max()} of {len(self)} images")
+        scale, top, left, flip = self._draw(pairs[0][0], indices)
         if self.residency == "device":
             corner, blocks = self._storage.locate(indices, scale, top, left)
             payload = {"corner": torch.from_numpy(corner), "blocks": torch.from_numpy(blocks)}

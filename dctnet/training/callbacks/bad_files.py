@@ -25,9 +25,13 @@ class BadFileReport(pl.Callback):
     A single process checks every batch. Several ranks have to check together, because a rank that stopped alone would
     leave the others waiting: at every training batch, and at the end of an evaluation, whose number of batches can
     differ between ranks.
+
+    Args:
+        folder: The run's folder, if it has one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
         self._checked = 0  # bad training files at the last check
         self._warned = ""
 
@@ -71,8 +75,7 @@ class BadFileReport(pl.Callback):
     def _write(self, trainer: pl.Trainer) -> str:
         """Writes the lists; returns where they are."""
         data = self._gather(trainer)
-        log_dir = trainer.log_dir  # a collective call: all ranks must make it
-        folder = Path(log_dir) if log_dir and trainer.loggers else None
+        folder = self.folder
         lists = (
             ("skipped", "skipped", data.bad_files.left_out),
             ("by_pixels", "read by pixels", data.bad_files.of_kind("by_pixels")),

@@ -69,8 +69,10 @@ class PredictionsCSV(pl.Callback):
         """Renames the file to its final name, and prints the number of images."""
         replaced = "; replaced the previous file" if self.path.exists() else ""
         self._stack.close()
-        skipped = len(self._paths) - self._written
+        skipped = len(trainer.datamodule.bad_files.of_kind("predict"))  # type: ignore[attr-defined]
+        unread = len(self._paths) - self._written - skipped
         print(
             f"\n{printable(str(self.path))}: {self._written:,} images"
-            f"{f', {skipped:,} skipped, listed above' if skipped else ''}{replaced}"
+            f"{f', {skipped:,} skipped, listed above' if skipped else ''}"
+            f"{f', {unread:,} not read (--trainer.limit_predict_batches)' if unread else ''}{replaced}"
         )

@@ -26,8 +26,14 @@ class TrainingClock(pl.Callback):
     Validation runs inside the training epoch; it counts for ``seconds`` only.
     """
 
+    def __init__(self) -> None:
+        self._start()  # a callback may train before on_fit_start
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts both clocks; a training that resumes within an epoch has no start of the epoch."""
+        self._start()
+
+    def _start(self) -> None:
         self._images, self._fit_started = 0, time.perf_counter()
         self._epoch_started = self._fit_started
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.packed.manifest import StoreError, read_manifest, shard_file
@@ -283,3 +284,15 @@ def test_shard_whose_images_were_all_skipped_is_read(own_photos, tmp_path, resid
     dataset = PackedDataset(read_manifest(root), "train", ChannelSet("one", (0,)), 32, 1.0, residency, 0)
     batch = dataset.__getitems__([(0, i) for i in range(17)])
     assert dataset.to_device(batch["payload"]).shape == (17, 1, SIDE, SIDE)
+
+
+@pytest.mark.parametrize("residency", ["disk", "ram", "device"])
+def test_plain_indices_are_those_of_epoch_0(store, residency):
+    data = module(store, residency=residency)
+    data.setup("fit")
+    loader = data.train_dataloader()
+    plain = DataLoader(loader.dataset, 4, collate_fn=loader.dataset.collate)  # a SequentialSampler
+    expected, found = epoch_of(data), by_index(transferred(data, plain))
+    assert equal({i: found[i] for i in expected}, expected)
+    assert loader.dataset[3]["index"].tolist() == [3]
+    assert sum(1 for _ in loader.dataset) == len(loader.dataset)

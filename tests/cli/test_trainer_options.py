@@ -1,0 +1,157 @@
+"""What is wrong with the trainer's options, and what Lightning's callbacks do: one line, or a fit."""
+
+import pytest
+import torch
+
+from dctnet.errors import UserError
+from dctnet.model.network import FrequencyNet
+from dctnet.training.compiler import try_compiler
+from dctnet.training.module import FrequencyClassifier
+from tests.commands import CKPT, fails, read_csv, run
+
+pytestmark = pytest.mark.usefixtures("small_backbones")
+
+
+@pytest.fixture
+def fit(gated_run, tmp_path):
+    config = ["--config", gated_run / "tiny.yaml", "--data.root", gated_run / "photos"]
+    return ["fit", *config, "--trainer.max_epochs", 1, "--out_dir", tmp_path]
+
+
+CALLBACK, LOGGER = "--trainer.callbacks", "--trainer.logger"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([CALLBACK, "EarlyStoping"], "--trainer.callbacks EarlyStoping: no such class. Did you mean 'EarlyStopping'?"),
+        ([CALLBACK, "pytorch_lightning.callbacks.Timr"], "Timr: no such class. Did you mean 'Timer'?"),
+        ([CALLBACK, "no.such.Callback"], "--trainer.callbacks no.such.Callback: No module named 'no'"),
+        ([CALLBACK, "torch.nn.Linear"], "--trainer.callbacks torch.nn.Linear: not a subclass of Callback"),
+        ([CALLBACK, "EarlyStopping"], "EarlyStopping: the following arguments are required: monitor"),
+        ([CALLBACK, "Timer", f"{CALLBACK}.duraton", 1], "Timer: no option 'duraton'. Did you mean 'duration'?"),
+        ([CALLBACK, "Timer", f"{CALLBACK}.duration", "x"], "--trainer.callbacks cannot be used: "),
+        ([CALLBACK, "LearningRateMonitor", LOGGER, "false"], "LearningRateMonitor"),
+        ([CALLBACK, "BackboneFinetuning"], "--trainer: BackboneFinetuning: "),
+        ([CALLBACK, "EarlyStopping", f"{CALLBACK}.monitor", "val_acc"], "--trainer: EarlyStopping: "),
+        ([LOGGER, "CSVLoger"], "--trainer.logger CSVLoger: no such class. Did you mean 'CSVLogger'?"),
+        ([LOGGER, "CSVLogger"], "--trainer.logger CSVLogger: the following arguments are required: save_dir"),
+        ([LOGGER, "CSVLogger", f"{LOGGER}.flush_logs_every_n_steps", "x"], "flush_logs_every_n_steps x: expected int"),
+        (["--trainer.profiler", "simpel"], "--trainer: MisconfigurationException: "),
+        (["--trainer.strategy", "DDPStrategy", "--trainer.strategy.timeout", "x"], "DDPStrategy: timeout: Not"),
+        (["--trainer.plugins", "MixedPrecison"], "Did you mean 'MixedPrecision'?"),
+        (["--trainer.accelerator", "tpu"], "torch_xla"),
+        (["--trainer.devices", "0,x"], "--trainer: "),
+        (["--trainer.precision", "transformer-engine"], "transformer_engine"),
+        (["--trainer.val_check_interval", 1000], "`val_check_interval` (1000)"),
+        (["--trainer.accumulate_grad_batches", 0], "--trainer.accumulate_grad_batches must be at least 1, got 0"),
+        (["--trainer.overfit_batches", 0.01], "0.01"),
+        (["--trainer.max_epochs", 0], "--trainer.max_epochs 0: nothing to fit"),
+        (["--trainer.max_steps", 0], "--trainer.max_steps 0: nothing to fit"),
+        (["--trainer.limit_train_batches", 0], "--trainer.limit_train_batches 0: nothing to fit"),
+        (["--trainer.limit_train_batches", 0.01], "0.01"),
+    ],
+)  # fmt: skip
+def test_a_wrong_option_gets_one_line(fit, capsys, options, said):
+    assert said in fails(capsys, *fit, *options)
+
+
+@pytest.mark.parametrize("options", [["--trainer.devices", "x"], [CALLBACK, "BackboneFinetuning"]])
+def test_a_fit_that_fails_before_it_starts_leaves_no_folder(fit, tmp_path, capsys, options):
+    fails(capsys, *fit, *options)
+    assert not list(tmp_path.rglob("version_0"))
+
+
+@pytest.mark.parametrize(("verb", "split"), [("validate", "val"), ("test", "test"), ("predict", "predict")])
+def test_a_verb_over_no_batch_is_refused(gated_run, tmp_path, capsys, monkeypatch, verb, split):
+    monkeypatch.chdir(tmp_path)
+    option = f"--trainer.limit_{split}_batches"
+    line = fails(capsys, verb, "--ckpt_path", gated_run / CKPT, option, 0)
+    assert line == f"dctnet: {option} 0: nothing to {verb}"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SLURM_NTASKS": "2"},  # without srun
+        {"SLURM_NTASKS": "x"},
+        {"SLURM_NTASKS": "2", "SLURM_PROCID": "x"},
+        {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NNODES": "1", "SLURM_JOB_NAME": "job"},
+        {"TORCHELASTIC_RUN_ID": "1", "RANK": "x", "WORLD_SIZE": "2", "LOCAL_RANK": "0"},
+    ],
+)  # fmt: skip
+def test_variables_of_a_cluster_that_disagree_are_named(fit, capsys, monkeypatch, variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    devices = ["--trainer.devices", 2, "--trainer.strategy", "ddp"] if "SLURM_NNODES" in variables else []
+    line = fails(capsys, *fit, *devices)
+    assert line.startswith("dctnet: the environment variables of a cluster (")
+    assert all(name in line for name in variables)
+
+
+def test_a_machine_that_cannot_compile_is_refused_before_the_data_is_read(fit, capsys, monkeypatch):
+    def compile(*_):
+        raise RuntimeError("no C++ compiler found\nand much more")
+
+    monkeypatch.setattr(torch, "compile", compile)
+    line = fails(capsys, *fit, "--model.compile", "true", "--data.root", "/no/such/folder")
+    assert line.startswith("dctnet: --model.compile true: torch cannot compile on this machine: RuntimeError: no C++")
+
+
+@pytest.mark.slow
+def test_a_compiler_that_does_not_exist_is_an_error(monkeypatch, tmp_path):
+    from torch._inductor import config
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(config.cpp, "cxx", (None, "no-such-compiler"))
+    with pytest.raises(UserError, match="--model.compile true: torch cannot compile"):
+        try_compiler("cpu")
+
+
+@pytest.mark.parametrize(
+    ("owner", "method"),
+    [(FrequencyNet, "__init__"), (FrequencyClassifier, "configure_optimizers"), (FrequencyClassifier, "training_step")],
+)
+def test_a_defect_of_ours_keeps_its_traceback(fit, monkeypatch, owner, method):
+    # Compiled under the name of a file of dctnet, as a defect would be.
+    code = compile("def broken(*_, **__): return {}['defect']", owner.__init__.__code__.co_filename, "exec")
+    exec(code, names := {})
+    monkeypatch.setattr(owner, method, names["broken"])
+    with pytest.raises(KeyError, match="defect"):
+        run(*fit)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["Timer"],
+        ["EMAWeightAveraging"],
+        ["WeightAveraging"],
+        ["StochasticWeightAveraging", f"{CALLBACK}.swa_lrs", 0.01],
+        ["GradientAccumulationScheduler", f"{CALLBACK}.scheduling", "{0: 2, 1: 1}"],
+        ["EarlyStopping", f"{CALLBACK}.monitor", "val_acc1"],
+        ["LearningRateMonitor"],
+        ["ModelSummary"],
+    ],
+    ids=lambda options: options[0],
+)  # fmt: skip
+def test_callbacks_of_lightning_work(fit, options, tmp_path):
+    assert run(*fit, CALLBACK, *options, "--trainer.max_epochs", 2) == 0
+    assert (tmp_path / "tiny/version_0/mask.json").is_file()
+
+
+def test_a_configuration_of_a_fit_is_not_one_of_validate(gated_run, capsys):
+    config = (gated_run / CKPT).with_name("config.yaml")
+    line = fails(capsys, "validate", "--config", config, "--ckpt_path", gated_run / CKPT)
+    assert "validate needs no configuration of a fit: --ckpt_path has its options" in line
+
+
+def test_a_limit_of_1_is_one_batch(gated_run, fit, tmp_path, capsys):
+    assert run(*fit, "--trainer.limit_train_batches", 1, "--trainer.limit_val_batches", 1) == 0
+    assert torch.load(tmp_path / "tiny/version_0/last.ckpt", weights_only=True)["global_step"] == 1
+    assert "on 6 validation images" in capsys.readouterr().out
+    out = tmp_path / "p.csv"
+    args = ["--ckpt_path", gated_run / CKPT, "--data.root", gated_run / "photos/val", "--out", out]
+    assert run("predict", *args, "--trainer.limit_predict_batches", 1) == 0
+    assert len(read_csv(out)) == 6
+    assert "6 images, 9 not read (--trainer.limit_predict_batches)" in capsys.readouterr().out
