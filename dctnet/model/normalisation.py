@@ -20,7 +20,6 @@ class ChannelNorm(nn.Module):
     mean: Tensor
     std: Tensor
     fitted: Tensor
-    _taken: Tensor
 
     def __init__(self, num_channels: int) -> None:
         super().__init__()
@@ -28,19 +27,20 @@ class ChannelNorm(nn.Module):
         self.register_buffer("std", torch.ones(num_channels))
         # 0 or 1, not a bool: averages of weights are taken of all buffers, and bools have none.
         self.register_buffer("fitted", torch.tensor(0.0))
-        self.register_buffer("_taken", torch.zeros(num_channels, dtype=torch.bool), persistent=False)
+        self._taken: set[int] = set()
 
     def fit(self, mean: Tensor, std: Tensor) -> None:
         """Sets the statistics, (C,) each, except those from :meth:`take`. Constant channels are not divided."""
-        std = torch.where(std < 1e-3, torch.ones_like(std), std).to(self.std)
-        self.mean.copy_(torch.where(self._taken, self.mean, mean.to(self.mean)))
-        self.std.copy_(torch.where(self._taken, self.std, std))
+        new = [i for i in range(len(self.mean)) if i not in self._taken]
+        std = torch.where(std < 1e-3, torch.ones_like(std), std)
+        self.mean[new], self.std[new] = mean.to(self.mean)[new], std.to(self.std)[new]
         self.fitted.fill_(1)
 
     def take(self, places: list[int], mean: Tensor, std: Tensor) -> None:
         """Sets the statistics of some channels, as another network was trained with them; ``fit`` sets the others."""
-        self.mean[places], self.std[places], self._taken[places] = mean.to(self.mean), std.to(self.std), True
-        self.fitted.copy_(self._taken.all())
+        self.mean[places], self.std[places] = mean.to(self.mean), std.to(self.std)
+        self._taken.update(places)
+        self.fitted.fill_(len(self._taken) == len(self.mean))
 
     def forward(self, channels: Tensor) -> Tensor:
         """Normalises a batch."""

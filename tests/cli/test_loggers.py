@@ -8,7 +8,7 @@ from tests.commands import fails, read_csv, run
 
 pytestmark = pytest.mark.usefixtures("small_backbones")
 FILES = {"config.yaml", "last.ckpt", "best.ckpt", "mask.json", "mask.png"}
-OWN = {"metrics.csv", "hparams.yaml"}  # of the default loggers, beside an event file
+OWN = {"metrics.csv", "hparams.yaml", ".dctnet"}  # of the default loggers, beside an event file; the marker
 SEVERAL = [f"{{class_path: {kind}, init_args: {{save_dir: logs}}}}" for kind in ("CSVLogger", "TensorBoardLogger")]
 LOGGERS = {
     "default": [],

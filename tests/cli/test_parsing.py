@@ -8,7 +8,7 @@ import yaml
 from dctnet.cli import parsing
 from dctnet.cli.parsing import shorten_own_warnings
 from tests.commands import CKPT, fails, run
-from tests.conftest import GATED
+from tests.conftest import GATED, paint
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,9 @@ from tests.conftest import GATED
         (["fit", "--data.root", "x", "--trainer.precision", "bf17-mixed"], "Did you mean 'bf16-mixed'?"),
         (
             ["fit", "--data.root", "x", "--trainer.callbacks", "Foo"],
-            "--trainer.callbacks Foo: expected a list of Callb",
+            "--trainer.callbacks Foo: no such class. Others need a path",
         ),
-        (["fit", "--data.root", "x", "--trainer.limit_val_batches", "x"], "expected a number or an integer or null"),
+        (["fit", "--data.root", "x", "--trainer.limit_val_batches", "x"], "expected an integer or a number or null"),
         (["fit", "--data.root", "x", "--data", "3"], "--data '3': expected a file or a mapping of options"),
         (["fit", "--data.root", "x", "--model", "{lr: 1"], "--model '{lr:"),
         (["fit", "--data.root", "x", "--name", "../x"], "--name ../x: must be the name of one folder"),
@@ -128,7 +128,7 @@ def test_a_text_that_yaml_reads_as_a_value_is_refused_with_the_remedy(capsys, tm
     assert "in YAML, quote a text like no" in line
 
 
-NAMES = ["no", "1e3", "null", "0", "1", "10", "010", "1:30", "0x1F", "~", "2024-01-01", "1_0"]
+NAMES = ["no", "1e3", "null", "0", "1", "10", "010", "1:30", "0x1F", "2024-01-01", "1_0"]
 
 
 @pytest.mark.parametrize("where", ["option", "file", "quoted file", "section", "none"])
@@ -136,6 +136,7 @@ def test_names_of_classes_are_taken_as_they_are_written(capsys, tmp_path, monkey
     for split in ("train", "val"):
         for name in NAMES:
             (tmp_path / "photos" / split / name).mkdir(parents=True)
+            paint((90, 120, 60), (64, 64), 0).save(tmp_path / "photos" / split / name / "0.png")
     found = []
     monkeypatch.setattr("dctnet.cli.fit.FrequencyDataModule.setup", lambda data, stage: found.extend(data.class_names))
     monkeypatch.chdir(tmp_path)

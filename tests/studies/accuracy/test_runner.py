@@ -63,7 +63,7 @@ class StubExecutor:
         channels = yaml.safe_load((folder / "fit.yaml").read_text())["data"].get("channels", [])
         (folder / "result.json").write_text(json.dumps({**RESULT, "indices": " ".join(map(str, channels))}))
 
-    def stop(self):
+    def stop(self, number=None):
         pass
 
     kill = stop
