@@ -18,6 +18,9 @@ from dctnet.studies.accuracy.provenance import ENERGY, RANKING, first_difference
 
 # The data options that apply to a packed store.
 _STORE_OPTIONS = ("batch_size", "residency", "on_error", "norm_images")
+# Options that are newer than the first benchmarks. They are left out at the value that trainings had before, so that
+# the configuration of a trial keeps its hash.
+_ADDED_LATER = {"freeze": None}
 
 
 class BenchmarkContext:
@@ -148,12 +151,13 @@ class BenchmarkContext:
             data["channels"] = self.channels(trial) if channels is None else channels
             if self.store is not None and set(data["channels"]) <= set(self.store.channels):
                 data = {**self._store_options(), "channels": data["channels"]}
+        model = self.costs.options(trial)
         return {
             "seed_everything": trial.seed,
             "name": trial.name,
             "out_dir": str(self.out / "runs"),
             "data": data,
-            "model": self.costs.options(trial),
+            "model": {k: v for k, v in model.items() if k not in _ADDED_LATER or v != _ADDED_LATER[k]},
             "trainer": {**self.grid.trainer, **trial.trainer, "enable_progress_bar": False},
         }
 

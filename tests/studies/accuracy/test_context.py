@@ -98,6 +98,15 @@ def test_fixed_methods_are_the_named_selections(photos, tmp_path, method):
     assert context.channels(first_trial(context)) == list(named_channels(f"{method}-24").indices)
 
 
+def test_an_option_that_is_newer_than_a_benchmark_does_not_change_its_configurations(photos, tmp_path):
+    context = make_context(photos, tmp_path, [{"choose": "square", "channels": [6]}])
+    before = context.fit_options(first_trial(context))
+    context.grid.model["freeze"] = None
+    assert context.fit_options(first_trial(context)) == before
+    context.grid.model["freeze"] = "backbone"
+    assert context.fit_options(first_trial(context))["model"]["freeze"] == "backbone"
+
+
 def test_random_draws_differ(photos, tmp_path):
     context = make_context(photos, tmp_path, [{"choose": "random", "channels": [24], "draws": 3}])
     assert len({tuple(context.channels(trial)) for trial in plan(context.grid)}) == 3
