@@ -119,15 +119,14 @@ def class_problem(text: str, classes: Collection[str] = ()) -> str | None:
     path, cause = found[1], " ".join(found[2].split())
     if nested := re.match(r'Parser key "([\w.]+)": Does not validate', cause):
         cause = f"{nested[1]}: " + re.search(r"Errors:\s+- (.*)", text[found.start(2) :])[1]  # type: ignore[index]
-    cause = re.sub(
-        r'^Parser key "([\w.]+)": Expected a <class \'(\w+)\'>\. Got value: (.*)', r"\1 \3: expected \2", cause
-    )
+    if wrong := re.match(r'Parser key "([\w.]+)": Expected a (.*?)\. Got value: (.*)', cause):
+        cause = str(_wrong_type(wrong[1], [wrong[2]], wrong[3])).removeprefix("--")
     if missing := re.match(r"module '[\w.]+' has no attribute '(\w+)'", cause):
         cause = f"no such class.{did_you_mean(missing[1], classes)}"
     if unknown := re.match(r"Option '([\w.]+)' is not accepted", cause):
         known = inspect.signature(pydoc.locate(path)).parameters  # type: ignore[arg-type]
         cause = f"no option {unknown[1]!r}.{did_you_mean(unknown[1], known)}"
-    return f"{path.rpartition('.')[2] if path.startswith('pytorch_lightning.') else path}: {cause[:400]}"
+    return f"{path.rpartition('.')[2] if path.startswith(('pytorch_lightning.', 'dctnet.')) else path}: {cause[:400]}"
 
 
 def _correct_section(option: str, known: list[str]) -> str:

@@ -36,7 +36,7 @@ CALLBACK, LOGGER = "--trainer.callbacks", "--trainer.logger"
         ([CALLBACK, "EarlyStopping", f"{CALLBACK}.monitor", "val_acc"], "--trainer: EarlyStopping: "),
         ([LOGGER, "CSVLoger"], "--trainer.logger CSVLoger: no such class. Did you mean 'CSVLogger'?"),
         ([LOGGER, "CSVLogger"], "--trainer.logger CSVLogger: the following arguments are required: save_dir"),
-        ([LOGGER, "CSVLogger", f"{LOGGER}.flush_logs_every_n_steps", "x"], "flush_logs_every_n_steps x: expected int"),
+        ([LOGGER, "CSVLogger", f"{LOGGER}.flush_logs_every_n_steps", "x"], "flush_logs_every_n_steps x: expected an integer"),
         (["--trainer.profiler", "simpel"], "--trainer: MisconfigurationException: "),
         (["--trainer.strategy", "DDPStrategy", "--trainer.strategy.timeout", "x"], "DDPStrategy: timeout: Not"),
         (["--trainer.plugins", "MixedPrecison"], "Did you mean 'MixedPrecision'?"),

@@ -249,7 +249,7 @@ def test_the_ranking_comes_from_the_mask_of_the_grid_and_goes_with_it(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("grid.yaml", "a: [", "cannot be read as YAML"),
+        ("grid.yaml", "a: [", "not valid YAML, line 1"),
         ("grid.yaml", "- 1", "got list"),
         ("energy.json", "{", "cannot be read as JSON"),
         ("energy.json", '{"variance": [1, 2]}', "variance must be a list of 192 numbers"),
