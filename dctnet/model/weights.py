@@ -50,7 +50,6 @@ def read_weights(name: str, weights: str) -> Any:
     return content
 
 
-@torch.no_grad()
 def take_state(network: FrequencyNet, weights: str, content: dict[str, Any]) -> str:
     """Copies the weights of an RGB network into the layers of a network that they fit.
 
