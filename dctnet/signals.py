@@ -22,17 +22,26 @@ _PARENT = "DCTNET_PARENT"  # environment variable of commands that end with thei
 class SignalRecorder:
     """Context manager that records SIGTERM, SIGINT and SIGUSR1; a second signal ends the process at once.
 
+    The first signal is handled by Python, after the operation that the main thread is in. A thread watches for the
+    second one, because a step can take longer than a user or a scheduler waits, and because only the time at which a
+    signal arrives tells a repetition from a second one.
+
     Attributes:
         received: Number of the first signal, or None.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._received_at = 0.0
         self._previous: dict[int, Any] = {}
+        self._wakeup = -1  # writing end of a pipe, to which the interpreter writes the number of a signal on arrival
+        self._previous_wakeup = -1
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
+            reader, self._wakeup = os.pipe()
+            os.set_blocking(self._wakeup, False)
+            threading.Thread(target=self._watch, args=(reader,), daemon=True).start()
+            self._previous_wakeup = signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
             self._previous = {number: signal.signal(number, self._handle) for number in SIGNALS}
             stop_with_parent(self)
         return self
@@ -40,22 +49,36 @@ class SignalRecorder:
     def __exit__(self, *_: object) -> None:
         while self._previous:
             signal.signal(*self._previous.popitem())
+        if self._wakeup >= 0:
+            signal.set_wakeup_fd(self._previous_wakeup)
+            os.close(self._wakeup)  # ends the thread
+            self._wakeup = -1
 
     def _handle(self, number: int, frame: Any) -> None:
         if self.received is None:
-            self.received, self._received_at = number, time.monotonic()
+            self.received = number
             self.first()
-        elif number != self.received or time.monotonic() - self._received_at > _REPETITION:
-            self.second()
-            with contextlib.suppress(OSError):  # the reader of standard error may have gone
-                os.write(2, b"dctnet: ended by a second signal; nothing was saved since the last checkpoint\n")
-            os._exit(128 + number)
+
+    def _watch(self, reader: int) -> None:
+        first, arrived = 0, 0.0
+        while byte := os.read(reader, 1):
+            number = byte[0]
+            if number not in SIGNALS:
+                continue
+            if not first:
+                first, arrived = number, time.monotonic()
+            elif number != first or time.monotonic() - arrived > _REPETITION:
+                self.second()
+                with contextlib.suppress(OSError):  # the reader of standard error may have gone
+                    os.write(2, b"dctnet: ended by a second signal; nothing was saved since the last checkpoint\n")
+                os._exit(128 + number)
+        os.close(reader)
 
     def first(self) -> None:
         """Called at the first signal, after it was recorded; to be overridden."""
 
     def second(self) -> None:
-        """Called before a second signal ends the process; to be overridden."""
+        """Called by a thread before a second signal ends the process; to be overridden."""
 
 
 @contextlib.contextmanager
@@ -94,13 +117,17 @@ def starting_workers(method: str | None = None) -> Iterator[None]:
 
 def follow_parent(*_: object) -> None:
     """Makes a worker process end with its parent, and when the parent terminates it; for a worker's initialisation."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # a fork server may have started before starting_workers()
+    if not hasattr(signal, "sigtimedwait"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     threading.Thread(target=_follow_parent, daemon=True).start()
 
 
 def _follow_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
-    while os.getppid() == parent.pid:
+    first = os.getppid()  # the parent, or its fork server
+    while os.getppid() == first and parent.is_alive():
         if not hasattr(signal, "sigtimedwait"):
             time.sleep(_POLL)
             continue

@@ -43,7 +43,9 @@ def output(process):
     return process.returncode, out
 
 
-@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "method", ["fork", *(pytest.param(method, marks=pytest.mark.slow) for method in ("spawn", "forkserver"))]
+)
 def test_no_signal_to_the_group_reaches_a_loader_worker_from_its_start_on(method):
     process = python(READS, method)
     assert process.stdout.readline() == "starts\n"
@@ -84,6 +86,21 @@ def test_the_same_signal_twice_at_once_is_one_request(number):
     # coreutils' timeout signals its child, and then the child's group.
     numbers = [str(int(number))] * 2
     assert output(python(RECORDS, *numbers)) == (0, f"{number:d}\n")
+
+
+def test_a_second_signal_ends_a_process_within_a_long_operation():
+    # Python handles no signal before the end of this one call, which would take hours.
+    program = """
+import hashlib, os, signal, subprocess
+from dctnet.signals import SignalRecorder
+with SignalRecorder():
+    os.kill(os.getpid(), signal.SIGTERM)
+    subprocess.Popen(["sh", "-c", f"sleep 1; kill -TERM {os.getpid()}"], stderr=subprocess.DEVNULL)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+"""
+    process = python(program)
+    assert "ended by a second signal" in process.communicate(timeout=120)[1]
+    assert process.returncode == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize("number", SIGNALS)

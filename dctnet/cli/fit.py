@@ -233,9 +233,11 @@ class ExperimentCLI(SubcommandCLI):
             callbacks = _as_list(self.option("trainer").callbacks)
             self.model.training_shape = training_shape(self.trainer, callbacks)
             if path := self.option("ckpt_path"):
-                self.model.resumes = True
+                self.model.weights_loaded = True  # by the checkpoint, later
                 allow = self.option("allow_changes")
                 self._resumed_at = check_resumed(path, self.trainer, self.model, self.datamodule, allow)
+            else:
+                self.model.load_weights()
             return
         self.datamodule.class_names = self.model.hparams["classes"]
         if self.subcommand == "predict" and isinstance(self.datamodule.source, PhotoSource):

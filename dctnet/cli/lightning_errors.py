@@ -56,6 +56,8 @@ def translate_lightning_errors() -> Iterator[None]:
     except (UserError, Stopped, OSError):
         raise
     except (MisconfigurationException, ModuleNotFoundError) as error:
+        if isinstance(error, ModuleNotFoundError) and _frames_outside(error) is None:
+            raise
         raise UserError(f"--trainer: {first_line(error)}") from error
     except Exception as error:
         if cause := _about_cluster(error):
@@ -93,4 +95,4 @@ def _frames_outside(error: BaseException) -> list[Any] | None:
     ours = [number for number, frame in enumerate(frames) if _PACKAGE in Path(frame.f_code.co_filename).parents]
     if ours and Path(frames[ours[-1]].f_code.co_filename).parent != _PACKAGE / "cli":
         return None
-    return frames[ours[-1] + 1 :] if ours else frames
+    return (frames[ours[-1] + 1 :] or None) if ours else frames

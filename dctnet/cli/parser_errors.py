@@ -117,14 +117,16 @@ def class_problem(text: str, classes: Collection[str] = ()) -> str | None:
     if not (found := re.search(rf"Problem with given class_path '([^']+)':(?s:(.*?)){end}", text)):
         return None
     path, cause = found[1], " ".join(found[2].split())
-    if nested := re.match(r'Parser key "([\w.]+)": Does not validate', cause):
-        cause = f"{nested[1]}: " + re.search(r"Errors:\s+- (.*)", text[found.start(2) :])[1]  # type: ignore[index]
+    nested = re.match(r'Parser key "([\w.]+)": Does not validate', cause)
+    if nested and (first := re.search(r"Errors:\s+- (.*)", text[found.start(2) :])):
+        cause = f"{nested[1]}: {first[1]}"
     if wrong := re.match(r'Parser key "([\w.]+)": Expected a (.*?)\. Got value: (.*)', cause):
         cause = str(_wrong_type(wrong[1], [wrong[2]], wrong[3])).removeprefix("--")
+    cause = re.sub(r"Expected a (<class '\w+'>)", lambda match: f"expected {_describe_type(match[1])}", cause)
     if missing := re.match(r"module '[\w.]+' has no attribute '(\w+)'", cause):
         cause = f"no such class.{did_you_mean(missing[1], classes)}"
     if unknown := re.match(r"Option '([\w.]+)' is not accepted", cause):
-        known = inspect.signature(pydoc.locate(path)).parameters  # type: ignore[arg-type]
+        known = inspect.signature(located).parameters if callable(located := pydoc.locate(path)) else ()
         cause = f"no option {unknown[1]!r}.{did_you_mean(unknown[1], known)}"
     return f"{path.rpartition('.')[2] if path.startswith(('pytorch_lightning.', 'dctnet.')) else path}: {cause[:400]}"
 

@@ -39,6 +39,8 @@ def _load_strict_yaml(text: str, path: str = "") -> Any:
     where = names[-1] if names else str(path)
     try:
         found = expand_home(_load_yaml(text))
+    except RecursionError as error:
+        raise UserError(f"{where or text[:60]!r}: not valid YAML: an alias contains itself, or too deep") from error
     except yaml.YAMLError as error:
         if path:
             raise UserError(f"{where}: {yaml_fault(error)}") from error

@@ -76,7 +76,7 @@ class FrequencyClassifier(pl.LightningModule):
     Attributes:
         network: The network; it can be used without Lightning.
         validated_at: Step of the last completed validation, or -1.
-        resumes: Whether the fit resumes a checkpoint, which replaces ``weights``.
+        weights_loaded: Whether the pretrained weights are loaded, or a resumed checkpoint replaces them.
         training_shape: Trainer options that decide the steps of a training; saved with the checkpoint for resuming.
         step_outputs: Tensors of the last training step, for the check for NaN.
 
@@ -130,7 +130,7 @@ class FrequencyClassifier(pl.LightningModule):
         self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
         self.evaluation = evaluation_metrics(len(classes))
         self.validated_at = -1
-        self.resumes = False
+        self.weights_loaded = False
         self.training_shape: dict[str, Any] = {}
         self.step_outputs: dict[str, Tensor] = {}
         # Options of model and data that the optimizer was built for, and with which the fit has started.
@@ -158,15 +158,23 @@ class FrequencyClassifier(pl.LightningModule):
         return [kind() for kind in (StepSeed, FiniteCheck, TrainingClock) if kind not in present]
 
     def setup(self, stage: str) -> None:
-        """Loads pretrained weights before a fit, unless it resumes a checkpoint."""
+        """Loads pretrained weights before a fit, unless that is done, or it resumes a checkpoint."""
+        if stage == "fit" and not self.weights_loaded:
+            self.load_weights()
+
+    def load_weights(self) -> None:
+        """Loads the weights that the options name.
+
+        Raises:
+            UserError: They cannot be read or do not fit; or the network is frozen and there are none.
+        """
         from dctnet.training.checkpoint import load_pretrained  # which imports this module
 
-        if stage != "fit" or self.resumes:
-            return
         if weights := self.hparams["weights"]:
             rank_zero_info(printable(load_pretrained(self.network, weights)))
         elif self.hparams["freeze"]:
             raise UserError("--model.freeze backbone needs trained weights: --model.weights, such as a best.ckpt")
+        self.weights_loaded = True
 
     def _fit_normalisation(self) -> None:
         data = self.trainer.datamodule  # type: ignore[attr-defined]

@@ -58,10 +58,10 @@ def check_resumed(
     _check_progress(path, trainer.fit_loop.state_dict(), content["loops"].get("fit_loop"))
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, _SEARCHES):
-            found = content["hyper_parameters"].get("lr"), content["datamodule_hyper_parameters"].get("batch_size")
+            lr, size = content["hyper_parameters"].get("lr"), content["datamodule_hyper_parameters"].get("batch_size")
             raise UserError(
                 f"{path} cannot be resumed with {type(callback).__name__}, which searches before a training; leave it "
-                "out, and give what it found: --model.lr {} --data.batch_size {}".format(*found)
+                f"out, and give what it found: --model.lr {lr} --data.batch_size {size}"
             )
     before, now = content["hyper_parameters"], dict(model.hparams)
     for name in _FIXED:

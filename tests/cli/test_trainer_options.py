@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from dctnet.cli.fit import ExperimentCLI
 from dctnet.errors import UserError
 from dctnet.model.network import FrequencyNet
 from dctnet.training.compiler import try_compiler
@@ -36,7 +37,7 @@ CALLBACK, LOGGER = "--trainer.callbacks", "--trainer.logger"
         ([CALLBACK, "EarlyStopping", f"{CALLBACK}.monitor", "val_acc"], "--trainer: EarlyStopping: "),
         ([LOGGER, "CSVLoger"], "--trainer.logger CSVLoger: no such class. Did you mean 'CSVLogger'?"),
         ([LOGGER, "CSVLogger"], "--trainer.logger CSVLogger: the following arguments are required: save_dir"),
-        ([LOGGER, "CSVLogger", f"{LOGGER}.flush_logs_every_n_steps", "x"], "flush_logs_every_n_steps x: expected an integer"),
+        ([LOGGER, "CSVLogger", f"{LOGGER}.flush_logs_every_n_steps", "x"], "x: expected an integer"),
         (["--trainer.profiler", "simpel"], "--trainer: MisconfigurationException: "),
         (["--trainer.strategy", "DDPStrategy", "--trainer.strategy.timeout", "x"], "DDPStrategy: timeout: Not"),
         (["--trainer.plugins", "MixedPrecison"], "Did you mean 'MixedPrecision'?"),
@@ -56,7 +57,15 @@ def test_a_wrong_option_gets_one_line(fit, capsys, options, said):
     assert said in fails(capsys, *fit, *options)
 
 
-@pytest.mark.parametrize("options", [["--trainer.devices", "x"], [CALLBACK, "BackboneFinetuning"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--trainer.devices", "x"],
+        [CALLBACK, "BackboneFinetuning"],
+        ["--model.weights", "missing.pth"],
+        ["--model.freeze", "backbone"],
+    ],
+)
 def test_a_fit_that_fails_before_it_starts_leaves_no_folder(fit, tmp_path, capsys, options):
     fails(capsys, *fit, *options)
     assert not list(tmp_path.rglob("version_0"))
@@ -110,14 +119,20 @@ def test_a_compiler_that_does_not_exist_is_an_error(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("owner", "method"),
-    [(FrequencyNet, "__init__"), (FrequencyClassifier, "configure_optimizers"), (FrequencyClassifier, "training_step")],
+    [
+        (FrequencyNet, "__init__"),
+        (FrequencyClassifier, "configure_optimizers"),
+        (FrequencyClassifier, "training_step"),
+        (ExperimentCLI, "after_instantiate_classes"),
+    ],
 )
-def test_a_defect_of_ours_keeps_its_traceback(fit, monkeypatch, owner, method):
+@pytest.mark.parametrize("error", [KeyError, ModuleNotFoundError])
+def test_a_defect_of_ours_keeps_its_traceback(fit, monkeypatch, owner, method, error):
     # Compiled under the name of a file of dctnet, as a defect would be.
-    code = compile("def broken(*_, **__): return {}['defect']", owner.__init__.__code__.co_filename, "exec")
-    exec(code, names := {})
+    text = f"def broken(*_, **__): raise {error.__name__}('defect')"
+    exec(compile(text, owner.__init__.__code__.co_filename, "exec"), names := {})
     monkeypatch.setattr(owner, method, names["broken"])
-    with pytest.raises(KeyError, match="defect"):
+    with pytest.raises(error, match="defect"):
         run(*fit)
 
 
