@@ -24,6 +24,7 @@ from dctnet.data.sampler import translate_worker_errors
 from dctnet.data.sources import PhotoSource
 from dctnet.errors import UserError, first_line, printable
 from dctnet.io.config_checks import Range, check_options
+from dctnet.model.network import SHAPE_OPTIONS
 from dctnet.signals import SignalRecorder
 from dctnet.training import checkpoint
 from dctnet.training.callbacks.bad_files import BadFileReport
@@ -55,8 +56,7 @@ _NOISE = (
 )
 
 
-# Options that weights of dctnet bring, beside channels and image size: those of the network, and those of its gate.
-_OF_NETWORK = ("input", "stem", "backbone", "layer2_stride", "gate", "squeeze")
+# Options that weights of dctnet bring with a gate, beside those of the network.
 _OF_GATE = ("keep", "sparsity_weight")
 # The options by which a verb does nothing if they are 0.
 _LENGTHS = {
@@ -144,7 +144,7 @@ class ExperimentCLI(SubcommandCLI):
         model = checkpoint.donor_options(given.model.weights) if given.model.weights else None
         if model is None:
             return
-        inherited = {f"model.{name}": model[name] for name in _OF_NETWORK if name in model}
+        inherited = {f"model.{name}": model[name] for name in SHAPE_OPTIONS if name in model}
         if not is_store(given.data.root):  # a store has its own image size
             inherited["data.image_size"] = model["image_size"]
         if model["input"] == "channels":

@@ -19,6 +19,8 @@ from dctnet.model.normalisation import ChannelNorm
 Input = Literal["channels", "rgb"]
 Stem = Literal["torchvision", "patchify", "patchify_dct"]
 Gate = Literal["none", "static", "dynamic"]
+# The options that decide the shape of the weights, beside classes and channels.
+SHAPE_OPTIONS = ("input", "stem", "backbone", "layer2_stride", "gate", "squeeze")
 
 
 class FrequencyNet(nn.Module):

@@ -12,11 +12,12 @@ from pytorch_lightning.utilities import rank_zero_warn
 
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.errors import UserError, first_line, printable
+from dctnet.model.network import SHAPE_OPTIONS
 from dctnet.training import checkpoint
 from dctnet.training.module import FrequencyClassifier
 
 # Shape of the network and of the optimizer's state: with another value they do not fit.
-_FIXED = ("classes", "channels", "input", "stem", "backbone", "layer2_stride", "gate", "squeeze", "freeze")
+_FIXED = ("classes", "channels", *SHAPE_OPTIONS, "freeze")
 # No effect on the result: where the same images are read from, and how many bad files are acceptable.
 _FREE = {"root", "num_workers", "residency", "download", "on_error", "max_bad_fraction", "weights"}
 # The position within an epoch is counted in batches of all ranks.
