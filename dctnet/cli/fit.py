@@ -325,9 +325,10 @@ def run_experiment(args: list[str], signals: SignalRecorder) -> ExperimentCLI:
         warnings.filterwarnings("ignore", message)
     shorten_own_warnings()
     with contextlib.ExitStack() as stack:
+        # The last one is the innermost. Errors of workers are raised anywhere, also within a callback of Lightning.
         for translate in (
-            translate_interrupt, translate_worker_errors, translate_restore_errors,
-            checkpoint.translate_state_dict_errors, translate_lightning_errors, synchronized_exit,
+            translate_interrupt, translate_lightning_errors, translate_worker_errors, translate_restore_errors,
+            checkpoint.translate_state_dict_errors, synchronized_exit,
         ):  # fmt: skip
             stack.enter_context(translate())
         return ExperimentCLI(
