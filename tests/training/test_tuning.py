@@ -38,8 +38,8 @@ def test_a_fit_after_a_search_is_the_one_with_the_option_that_was_found(fit, tmp
     if option == "lr":
         assert all(torch.equal(value, given["state_dict"][key]) for key, value in found["state_dict"].items())
     else:  # the normalisation is summed in batches of the first size, which can change its last bit
-        for part in ("mean", "std"):
-            key = f"network.normalisation.{part}"
+        for statistic in ("mean", "std"):
+            key = f"network.normalisation.{statistic}"
             assert torch.allclose(found["state_dict"][key], given["state_dict"][key], rtol=1e-4, atol=1e-4)
     assert not list(tmp_path.rglob(".*.ckpt"))  # the searches' own checkpoints
     # It is resumed without another search, with what was found.
