@@ -143,4 +143,4 @@ def _correct_section(option: str, known: list[str]) -> str:
 
 def option_names(parser: argparse.ArgumentParser) -> list[str]:
     """Names of all options of a parser, dotted."""
-    return [action.dest for action in parser._actions if action.dest != argparse.SUPPRESS]
+    return [action.dest for action in parser._actions if action.option_strings and action.dest != argparse.SUPPRESS]

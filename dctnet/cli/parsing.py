@@ -11,7 +11,7 @@ import jsonargparse
 import yaml
 
 import dctnet
-from dctnet.cli.parser_errors import one_line, option_names
+from dctnet.cli.parser_errors import one_line, option_names, unknown_option
 from dctnet.errors import UserError, first_line
 from dctnet.io.files import expand_home
 from dctnet.io.strict_yaml import refuse_duplicate_keys, with_names_as_text, yaml_fault
@@ -90,6 +90,10 @@ def call(function: Callable[..., Any], args: list[str], data_options: Collection
     try:
         config = parser.parse_args(args)
     except argparse.ArgumentError as error:
+        positions = [action.dest for action in parser._actions if not action.option_strings]
+        if (unknown := unknown_option(error)) in positions:
+            usage = " ".join([parser.prog, *map(str.upper, positions)])
+            raise UserError(f"--{unknown}: given by its position, without the name: {usage}") from error
         raise one_line(error, option_names(parser)) from error
     except OverflowError as error:
         raise UserError(f"an option's number is too large: {first_line(error)}") from error

@@ -25,6 +25,10 @@ from tests.conftest import GATED, paint
         (["fit", "--data.root", "x", "--allow_changes", "maybe"], "--allow_changes maybe: expected true or false"),
         (["fit", "--data.root", "x", "--trainer.precision", "bf17-mixed"], "Did you mean 'bf16-mixed'?"),
         (
+            ["pack", "photos", "--out", "store"],
+            "--out: given by its position, without the name: dctnet pack SRC OUT",
+        ),
+        (
             ["fit", "--data.root", "x", "--trainer.callbacks", "Foo"],
             "--trainer.callbacks Foo: no such class. Others need a path",
         ),
