@@ -9,7 +9,7 @@ from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.packed.manifest import read_manifest
 from dctnet.errors import UserError
 from dctnet.frequency.channels import NUM_CHANNELS, ChannelSet
-from dctnet.frequency.maskfile import read_mask, write_mask
+from dctnet.frequency.maskfile import read_mask, resolve_channels, write_mask
 from dctnet.frequency.selections import named_channels, rank_channels
 from dctnet.io.atomic import atomic_write
 from dctnet.studies.accuracy.costs import Costs
@@ -98,25 +98,41 @@ class BenchmarkContext:
             return []
         if trial.choose in ("gate", "all"):
             return list(range(NUM_CHANNELS))
+        if trial.mask is not None:
+            return list(resolve_channels(trial.mask).indices)
         if trial.choose in ("learned", "energy"):
-            score = self.ranking() if trial.choose == "learned" else self.energies()
+            score = self.ranking(trial.seed) if trial.choose == "learned" else self.energies()
             return sorted(rank_channels(named_channels("all"), score)[: trial.count])
         draw = f"-{trial.draw}" if trial.choose == "random" else ""
         return list(named_channels(f"{trial.choose}-{trial.count}{draw}").indices)
 
-    def ranking(self) -> list[float]:
-        """Keep probability of each of the 192 channels: the mean over the gated trials, or that of the given mask file.
+    def ranking_file(self, seed: int) -> Path:
+        """The mask file that ranks the channels of the learned arms with a seed."""
+        return self.out / (f"ranking-s{seed}.json" if self.grid.ranking.seeds == "own" else RANKING)
 
-        The mean is written as the mask file ``ranking.json``, which is used from then on.
+    def ranked(self, gated: Trial) -> bool:
+        """Whether the mask of a gated trial, or the ranking from it, exists."""
+        return self.ranking_file(gated.seed).exists() or newest(self.folder(gated), "mask.json") is not None
+
+    def gated_trials(self, seed: int) -> list[Trial]:
+        """The gated trials that rank the channels of the learned arms with a seed."""
+        own = self.grid.ranking.seeds == "own"
+        return [trial for trial in ranking_trials(self.grid) if trial.seed == seed or not own]
+
+    def ranking(self, seed: int) -> list[float]:
+        """Keep probability of each of the 192 channels for the learned arms with a seed.
+
+        It is the mean over the gated trials, or that of the gated trial with the same seed, or that of the given mask
+        file. It is written as a mask file to ``out``, which is used from then on.
 
         Raises:
             UserError: A mask file is missing or has no probabilities.
         """
-        path, given = self.out / RANKING, self.grid.ranking.mask
+        path, given = self.ranking_file(seed), self.grid.ranking.mask
         with self._lock:
             if given is None and path.exists():
                 return _keep_probability(path)
-            masks = [given] if given else [newest(self.folder(t), "mask.json") for t in ranking_trials(self.grid)]
+            masks = [given] if given else [newest(self.folder(t), "mask.json") for t in self.gated_trials(seed)]
             if None in masks:
                 raise UserError("a gated trial of the ranking has not finished")
             found = [_keep_probability(mask) for mask in masks if mask is not None]

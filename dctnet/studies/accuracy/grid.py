@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from dctnet.errors import UserError
 from dctnet.frequency.channels import NUM_CHANNELS
+from dctnet.frequency.maskfile import resolve_channels
 from dctnet.frequency.selections import named_channels
 
 # In the order of the report's legend.
-SELECTION_METHODS = ("learned", "energy", "square", "triangle", "zigzag", "random")
+SELECTION_METHODS = ("learned", "energy", "square", "triangle", "zigzag", "random", "mask")
 PIXEL_NETWORKS = ("rgb_matched", "rgb_same_pixels", "patchify", "patchify_dct")
 Split = Literal["val", "test"]
 
@@ -22,11 +23,13 @@ class Arms:
 
     Args:
         choose: Selection method of the channels: ``learned`` (ranking of the gate), ``energy`` (largest variance in the
-            training data), ``square``, ``triangle``, ``zigzag`` or ``random``. Or a network that reads pixels:
+            training data), ``square``, ``triangle``, ``zigzag``, ``random``, or ``mask``, the channels of ``mask``. Or
+            a network that reads pixels:
             ``rgb_matched``, RGB with the stem at the smallest size with at least the GMAC of all 192 channels;
             ``rgb_same_pixels``, RGB with the stem at the crop size of the channels; ``patchify``, a learned 8×8
             convolution of stride 8; ``patchify_dct``, the same initialised as the DCT.
-        channels: Numbers of channels, one arm each; only for selection methods.
+        channels: Numbers of channels, one arm each; only for selection methods, not for ``mask``.
+        mask: A mask file or a named channel set; only for ``mask``, whose arms need a label.
         draws: Number of random selections of each size; only for ``random``.
         label: Name of a variant, which distinguishes it from the arm with the shared options.
         model: Model options that differ from the shared ones.
@@ -35,6 +38,7 @@ class Arms:
 
     choose: Literal[SELECTION_METHODS + PIXEL_NETWORKS]  # type: ignore[valid-type]
     channels: list[int] = field(default_factory=list)
+    mask: str | None = None
     draws: int = 1
     label: str = ""
     model: dict[str, Any] = field(default_factory=dict)
@@ -46,13 +50,14 @@ class Ranking:
     """Source of the learned ranking of the channels: gated trials, or a mask file.
 
     Args:
-        seeds: Seeds of the gated trials, whose keep probabilities are averaged.
+        seeds: Seeds of the gated trials, whose keep probabilities are averaged. Or ``own``: a learned arm has the
+            ranking of the gated trial with its own seed, so that its interval includes the differences between gates.
         model: Model options of the gated trials: the gate and its budget.
         trainer: Trainer options of the gated trials that differ from the shared ones.
         mask: A mask file with keep probabilities, used instead of gated trials.
     """
 
-    seeds: list[int] = field(default_factory=lambda: [0])
+    seeds: list[int] | Literal["own"] = field(default_factory=lambda: [0])
     model: dict[str, Any] = field(default_factory=lambda: {"gate": "dynamic", "keep": 24})
     trainer: dict[str, Any] = field(default_factory=dict)
     mask: str | None = None
@@ -84,6 +89,7 @@ class Trial:
     seed: int  # of weights, data order and augmentation
     model: dict[str, Any]  # options that differ from the shared ones
     trainer: dict[str, Any]
+    mask: str | None = None  # the mask file or channel set of choose: mask
 
     @property
     def name(self) -> str:
@@ -97,7 +103,12 @@ def ranking_trials(grid: Grid) -> list[Trial]:
     if not needed or grid.ranking.mask is not None:
         return []
     options = grid.ranking.model, grid.ranking.trainer
-    return [Trial("ranking", "gate", NUM_CHANNELS, 0, "", seed, *options) for seed in grid.ranking.seeds]
+    return [Trial("ranking", "gate", NUM_CHANNELS, 0, "", seed, *options) for seed in ranking_seeds(grid)]
+
+
+def ranking_seeds(grid: Grid) -> list[int]:
+    """Seeds of the gated trials."""
+    return grid.seeds if grid.ranking.seeds == "own" else grid.ranking.seeds
 
 
 def plan(grid: Grid) -> list[Trial]:
@@ -107,13 +118,13 @@ def plan(grid: Grid) -> list[Trial]:
         UserError: No arm, no seed, a duplicate arm, or a number of channels that a selection method does not support.
             Gives the arm and the valid values.
     """
-    for name, seeds in (("seeds", grid.seeds), ("ranking.seeds", grid.ranking.seeds)):
+    for name, seeds in (("seeds", grid.seeds), ("ranking.seeds", ranking_seeds(grid))):
         if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
             raise UserError(f"--{name} must be different numbers of at least 0, one or more; got {seeds}")
     if not grid.evaluate or len(set(grid.evaluate)) < len(grid.evaluate):
         raise UserError(f"--evaluate must be val, test or both, each once; got {grid.evaluate}")
-    if any(arms.choose == "learned" for arms in grid.arms) and grid.ranking.model.get("gate", "none") == "none":
-        raise UserError("--ranking.model has no gate to rank the channels with; give gate: static or dynamic")
+    if any(arms.choose == "learned" for arms in grid.arms):
+        _check_ranking(grid)
     trials = [trial for arms in grid.arms for trial in _expand(arms)]
     if not trials:
         raise UserError("--arms is empty; give at least one, such as {choose: learned, channels: [24]}")
@@ -121,6 +132,13 @@ def plan(grid: Grid) -> list[Trial]:
     if duplicate := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"duplicate arm {duplicate}; give variants different labels")
     return [dataclasses.replace(trial, seed=seed) for seed in grid.seeds for trial in trials]
+
+
+def _check_ranking(grid: Grid) -> None:
+    if grid.ranking.model.get("gate", "none") == "none":
+        raise UserError("--ranking.model has no gate to rank the channels with; give gate: static or dynamic")
+    if grid.ranking.seeds == "own" and grid.ranking.mask is not None:
+        raise UserError("--ranking.mask is one ranking for all seeds; --ranking.seeds own needs gated trials")
 
 
 def _expand(arms: Arms) -> Iterator[Trial]:
@@ -135,6 +153,14 @@ def _expand(arms: Arms) -> Iterator[Trial]:
         if arms.channels:
             raise UserError(f"{arms.choose} reads pixels and takes no number of channels, got {arms.channels}")
         yield Trial(arms.choose + suffix, arms.choose, 0, 0, *rest)
+        return
+    if (arms.choose == "mask") != (arms.mask is not None):
+        raise UserError(f"{arms.choose}: the option mask belongs to choose: mask, which needs it; got {arms.mask}")
+    if arms.mask is not None:
+        if arms.channels or not arms.label:
+            raise UserError(f"mask: {arms.mask} gives the channels; give a label and no number of channels")
+        count = len(resolve_channels(arms.mask))
+        yield Trial(f"mask-{count}{suffix}", "mask", count, 0, *rest, arms.mask)
         return
     if not arms.channels:
         raise UserError(f"{arms.choose}: channels is empty; give numbers from 1 to {NUM_CHANNELS}")

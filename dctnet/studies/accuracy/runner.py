@@ -13,13 +13,12 @@ from tqdm import tqdm
 from dctnet.data.ignored import mark_as_own
 from dctnet.errors import Stopped, UserError, printable
 from dctnet.studies.accuracy.context import BenchmarkContext
-from dctnet.studies.accuracy.grid import Trial, plan, ranking_trials
+from dctnet.studies.accuracy.grid import Trial, plan
 from dctnet.studies.accuracy.provenance import (
     CONFIG,
     FAILURES,
     GRID,
     IMAGES,
-    RANKING,
     check_unchanged,
     config_hash,
     epochs_done,
@@ -68,7 +67,7 @@ class Runner:
     def finished(self, trial: Trial) -> bool:
         """Whether a trial has its row; for a gated trial, whether its mask or the ranking exists."""
         if trial.choose == "gate":
-            return newest(self.context.folder(trial), "mask.json") is not None or (self.out / RANKING).exists()
+            return self.context.ranked(trial)
         return any(row.name == trial.name for row in self.rows)
 
     def run(self) -> list[str]:
@@ -99,11 +98,18 @@ class Runner:
         """The trials to run, after a check that existing ones have the same configuration."""
         trials = plan(self.context.grid)
         todo = [trial for trial in trials if not self.finished(trial)]
-        unranked = [trial for trial in ranking_trials(self.context.grid) if not self.finished(trial)]
         for trial in trials:
-            if trial.choose != "learned" or not unranked:
+            if trial.choose != "learned" or not self._unranked(trial):
                 self._check_config(trial)
-        return unranked + todo if any(trial.choose == "learned" for trial in todo) else todo
+        queue: list[Trial] = []
+        for trial in todo:  # gated trials before the first arm that needs them
+            needed = self._unranked(trial) if trial.choose == "learned" else []
+            queue += [*(gated for gated in needed if gated not in queue), trial]
+        return queue
+
+    def _unranked(self, trial: Trial) -> list[Trial]:
+        """The gated trials of a learned trial that have not finished."""
+        return [gated for gated in self.context.gated_trials(trial.seed) if not self.finished(gated)]
 
     def _check_config(self, trial: Trial) -> None:
         """Checks that a trial to resume or to skip has the same configuration as before."""
@@ -140,10 +146,14 @@ class Runner:
         return self._failed
 
     def _start(self, pool: ThreadPoolExecutor, free: list[int]) -> None:
-        """Starts waiting trials in the free slots; those with learned channels once all gated trials have ended."""
-        unfinished = [*self._waiting, *(trial for trial, _ in self._active.values())]
-        ranking = any(trial.choose == "gate" for trial in unfinished)
-        ready = [trial for trial in self._waiting if trial.choose != "learned" or not ranking]
+        """Starts waiting trials in the free slots; those with learned channels once their gated trials have ended."""
+        unfinished = {trial.name for trial in [*self._waiting, *(trial for trial, _ in self._active.values())]}
+
+        def ranked(trial: Trial) -> bool:
+            gates = self.context.gated_trials(trial.seed) if trial.choose == "learned" else []
+            return unfinished.isdisjoint(gate.name for gate in gates)
+
+        ready = [trial for trial in self._waiting if ranked(trial)]
         for trial in ready[: len(free)]:
             if self.signals.received is None:
                 self._waiting.remove(trial)

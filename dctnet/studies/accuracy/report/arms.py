@@ -8,6 +8,8 @@ from dctnet.studies.rows import Row
 
 # All arms are compared with these, image by image; the most important baseline first.
 BASELINES = ("rgb_matched", "patchify")
+# Non-inferiority margin in points: an arm is not inferior to a baseline if the interval of its difference is above -1.
+MARGIN = 1.0
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,13 @@ def pareto_front(arms: Iterable[Arm], column: str) -> list[Arm]:
         if not front or arm.top1.value > front[-1].top1.value:
             front.append(arm)
     return front
+
+
+def fewest_not_inferior(arms: Iterable[Arm]) -> Arm | None:
+    """The plain learned arm with the fewest channels that is not inferior to the first of ``BASELINES``, if any."""
+    learned = [arm for arm in arms if arm.first.choose == "learned" and not arm.first.label]
+    found = [arm for arm in learned if BASELINES[0] in arm.against and arm.against[BASELINES[0]].low > -MARGIN]
+    return min(found, key=lambda arm: arm.first.channels, default=None)
 
 
 def compared_baselines(arms: Sequence[Arm]) -> list[str]:

@@ -21,21 +21,21 @@ from dctnet.studies.page.page import VERMILLION, Numbers, Plot, new_figure
 _Row = tuple[str, Sequence[float], tuple[float, float], Sequence[int]]
 
 
-def read_ranking(path: Path, mask: str | None) -> list[float] | None:
-    """Keep probability of each of the 192 channels, from ``ranking.json`` or from the mask file that it replaces.
+def read_rankings(out: Path, mask: str | None) -> list[list[float]]:
+    """Keep probability of each of the 192 channels in the rankings of a benchmark.
 
     Args:
-        path: Path of ``ranking.json``.
-        mask: The mask file that ``grid.yaml`` names.
+        out: The benchmark's folder, with ``ranking.json``, or with ``ranking-s0.json`` and so on for gates of each seed.
+        mask: The mask file that ``grid.yaml`` names, which is read if ``out`` has none.
 
     Returns:
-        192 numbers in 0…1, or None if neither file exists.
+        192 numbers in 0…1 for each ranking, by file name.
 
     Raises:
-        UserError: The file is damaged.
+        UserError: A file is damaged.
     """
-    paths = [path, *([Path(mask)] if mask else [])]
-    return next((read_mask(path)[1] for path in paths if path.is_file()), None)
+    paths = sorted(out.glob("ranking*.json")) or [Path(path) for path in (mask,) if path and Path(path).is_file()]
+    return [probability for path in paths if (probability := read_mask(path)[1]) is not None]
 
 
 def read_energy(path: Path) -> list[float] | None:

@@ -5,19 +5,22 @@ from importlib.resources import files
 from pathlib import Path
 
 from dctnet.errors import UserError, no_folder, printable
-from dctnet.studies.accuracy.provenance import ENERGY, FAILURES, GRID, RANKING, read_yaml
+from dctnet.frequency.selections import named_channels, rank_channels
+from dctnet.studies.accuracy.provenance import ENERGY, FAILURES, GRID, read_yaml
 from dctnet.studies.accuracy.report.arms import (
     Arm,
+    MARGIN,
     compared_baselines,
     format_accuracy,
     format_difference,
+    fewest_not_inferior,
     group_arms,
     pareto_front,
     verdict,
 )
 from dctnet.studies.accuracy.report.facts import FEW, describe_runs, lookup, read_failures, summarise
 from dctnet.studies.accuracy.report.figures import COSTS, plot_channels, plot_cost, plot_differences
-from dctnet.studies.accuracy.report.ranking import plot_ranking, read_energy, read_ranking
+from dctnet.studies.accuracy.report.ranking import plot_ranking, read_energy, read_rankings
 from dctnet.studies.accuracy.report.series import SERIES
 from dctnet.studies.bootstrap import RESAMPLES
 from dctnet.studies.page.page import Plot, render_plots, shorten, write_page
@@ -50,12 +53,13 @@ def write_report(out: Path) -> Path:
     options = read_yaml(out / GRID) if (out / GRID).exists() else {}
     failures, energy = read_failures(out / FAILURES), read_energy(out / ENERGY)
     mask = lookup(options, "ranking", "mask")
-    probability = read_ranking(out / RANKING, None if mask is None else str(mask))
+    rankings = read_rankings(out, None if mask is None else str(mask))
+    probability = [sum(each) / len(rankings) for each in zip(*rankings, strict=True)] or None
     arms = group_arms(rows)
     plots = [plot_channels(arms), *(plot_cost(arms, column) for column in COSTS)]
     if probability is not None or energy is not None:
-        outlined = {method: _largest_selection(arms, method) for method in ("learned", "energy")}
-        plots.append(plot_ranking(probability, energy, outlined))
+        scores = {"learned": probability, "energy": energy}
+        plots.append(plot_ranking(probability, energy, {m: _outlined(arms, m, score) for m, score in scores.items()}))
     if compared_baselines(arms):
         plots.append(plot_differences(arms))
     _remove_old_figures(out / "figures", plots)
@@ -69,13 +73,15 @@ def write_report(out: Path) -> Path:
         fronts={column: pareto_front(arms, column) for column in COSTS},
         methods=[series for choose, series in SERIES.items() if choose in {arm.first.choose for arm in arms}],
         labels=sorted({arm.first.label for arm in arms} - {""}),
-        has_ranking=probability is not None,
+        rankings=len(rankings),
         has_energy=energy is not None,
         baselines={name: f"Minus {SERIES[name].name}" for name in compared_baselines(arms)},
         differences=[estimate for arm in arms for estimate in arm.against.values()],
         failures=failures,
         finished={row.name for row in rows},
         few=FEW,
+        margin=MARGIN,
+        fewest=fewest_not_inferior(arms),
         resamples=RESAMPLES,
         accuracy=format_accuracy,
         difference=format_difference,
@@ -86,10 +92,10 @@ def write_report(out: Path) -> Path:
     return out / "report.html"
 
 
-def _largest_selection(arms: Sequence[Arm], method: str) -> Sequence[int]:
-    """The channels of a method's largest plain arm with at most ``FEW`` channels."""
-    few = [a.first for a in arms if a.first.choose == method and not a.first.label and a.first.channels <= FEW]
-    return [int(i) for i in max(few, key=lambda row: row.channels).indices.split()] if few else []
+def _outlined(arms: Sequence[Arm], method: str, score: Sequence[float] | None) -> Sequence[int]:
+    """The best channels by score, as many as the method's largest plain arm with at most ``FEW`` channels has."""
+    few = [a.first.channels for a in arms if a.first.choose == method and not a.first.label and a.first.channels <= FEW]
+    return rank_channels(named_channels("all"), score)[: max(few)] if few and score is not None else []
 
 
 def _remove_old_figures(folder: Path, plots: Sequence[Plot]) -> None:

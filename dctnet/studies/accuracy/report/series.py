@@ -26,6 +26,7 @@ SERIES = {
     "triangle": Series("triangle", "a triangle of low frequencies, with a larger share of Cb and Cr", PURPLE, "^"),
     "zigzag": Series("zigzag", "the lowest frequencies in JPEG’s zigzag order, dealt Y Cb Cr Y Y", ORANGE, "v"),
     "random": Series("random", "random channels, two thirds of them from Y; each selection is an arm", GREY, "X", ":"),
+    "mask": Series("mask", "the channels of a given mask file or named set", BLUE, "H"),
     "all": Series("all 192", "all channels: the same for every method", INK, "*"),
     "rgb_matched": Series("RGB, matched GMAC", "RGB pixels with the network’s own stem, at the smallest image size "
                           "with at least the GMAC of all 192 channels", INK, "P"),
