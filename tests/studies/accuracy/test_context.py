@@ -21,10 +21,10 @@ from tests.conftest import paint
 SCORES = [1 / (1 + abs(i - 70)) for i in range(192)]
 
 
-def make_context(photos, out, arms, data=None, **options):
+def make_context(photos, out, arms, data=None, seeds=(0,), **options):
     data = {"root": str(photos), "image_size": 64, "batch_size": 6, "num_workers": 0, **(data or {})}
     trainer = {"max_epochs": 2, "accelerator": "cpu"}
-    grid = Grid(data, {"backbone": "resnet18"}, trainer, [Arms(**arm) for arm in arms], seeds=[0], **options)
+    grid = Grid(data, {"backbone": "resnet18"}, trainer, [Arms(**arm) for arm in arms], list(seeds), **options)
     return BenchmarkContext(grid, out)
 
 
@@ -46,6 +46,34 @@ def test_learned_channels_have_the_highest_mean_probability_over_gated_trials(ph
     leave_mask(context, 0, SCORES)
     leave_mask(context, 1, [0.0] * 100 + [1.0] + [0.0] * 91)
     assert context.channels(first_trial(context)) == [69, 70, 100]  # 71 has the score of 69 and a higher frequency
+
+
+def test_each_seed_of_a_learned_arm_can_have_its_own_gate(photos, tmp_path):
+    arms = [{"choose": "learned", "channels": [3]}]
+    context = make_context(photos, tmp_path, arms, seeds=[0, 2], ranking=Ranking(seeds="own"))
+    leave_mask(context, 0, SCORES)
+    first, second = plan(context.grid)
+    assert context.channels(first) == [69, 70, 71]
+    with pytest.raises(UserError, match="has not finished"):
+        context.channels(second)
+    leave_mask(context, 2, [0.0] * 100 + [1.0] + [0.0] * 91)
+    assert 100 in context.channels(second)
+    assert context.channels(first) == [69, 70, 71]
+    assert sorted(path.name for path in tmp_path.glob("ranking*")) == ["ranking-s0.json", "ranking-s2.json"]
+
+
+def test_an_arm_can_have_the_channels_of_a_given_mask(photos, tmp_path):
+    mask = tmp_path / "other.json"
+    write_mask(mask, ChannelSet("any", (3, 66, 130)))
+    arms = [{"choose": "mask", "mask": str(mask), "label": "other"}]
+    arms.append({"choose": "mask", "mask": "learned-24", "label": "published"})
+    context = make_context(photos, tmp_path, arms)
+    other, published = plan(context.grid)
+    assert (other.arm, context.channels(other)) == ("mask-3+other", [3, 66, 130])
+    assert (published.arm, context.channels(published)) == (
+        "mask-24+published",
+        list(named_channels("learned-24").indices),
+    )
 
 
 def test_a_ranking_is_kept_when_its_gated_trials_are_deleted(photos, tmp_path):

@@ -41,6 +41,7 @@ def test_gated_trials_exist_only_for_arms_that_need_them():
     learned = {"choose": "learned", "channels": [6, 192]}
     own = Ranking(seeds=[0, 4], model={"gate": "static"})
     assert [trial.name for trial in ranking_trials(grid(learned, ranking=own))] == ["ranking-s0", "ranking-s4"]
+    assert [trial.seed for trial in ranking_trials(grid(learned, seeds=[2, 1], ranking=Ranking(seeds="own")))] == [2, 1]
     assert ranking_trials(grid(learned, ranking=Ranking(mask="mask.json"))) == []
     assert ranking_trials(grid({"choose": "learned", "channels": [192]})) == []
     assert ranking_trials(grid({"choose": "energy", "channels": [24]})) == []
@@ -59,6 +60,14 @@ def test_gated_trials_exist_only_for_arms_that_need_them():
         ({"choose": "random", "channels": [6], "draws": 0}, "draws must be 1"),
         ({"choose": "zigzag", "channels": [6], "label": "../x"}, "only letters, digits and underscores"),
         ({"choose": "zigzag", "channels": [6, 6]}, "duplicate arm zigzag-6"),
+        (
+            {"choose": "mask", "label": "mine"},
+            "mask: the option mask belongs to .* needs it; got None",
+        ),
+        ({"choose": "square", "channels": [6], "mask": "a.json"}, "square: the option mask belongs to choose: mask"),
+        ({"choose": "mask", "mask": "learned-24"}, "learned-24 gives the channels; give a label and no number"),
+        ({"choose": "mask", "mask": "learned-24", "label": "a", "channels": [3]}, "no number of channels"),
+        ({"choose": "mask", "mask": "missing.json", "label": "a"}, "missing.json"),
     ],
 )
 def test_an_invalid_arm_is_an_error(arm, words):
@@ -74,6 +83,7 @@ def test_an_invalid_arm_is_an_error(arm, words):
         ({"seeds": [-1]}, "--seeds must be different numbers of at least 0"),
         ({"ranking": Ranking(seeds=[])}, "--ranking.seeds must be different numbers"),
         ({"ranking": Ranking(model={"keep": 24})}, "--ranking.model has no gate"),
+        ({"ranking": Ranking(seeds="own", mask="mask.json")}, "--ranking.mask is one ranking for all seeds"),
         ({"evaluate": []}, "--evaluate must be val, test or both"),
         ({"evaluate": ["val", "val"]}, "--evaluate must be val, test or both, each once"),
     ],

@@ -126,6 +126,13 @@ def test_learned_arms_wait_for_the_ranking_while_others_run(photos, tmp_path):
     assert slow.fits[-1] == "learned-3-s0"
 
 
+def test_a_learned_arm_waits_only_for_the_gate_of_its_own_seed(photos, tmp_path):
+    options = {"seeds": [0, 1], "ranking": Ranking(seeds="own")}
+    executor, failed = run(photos, tmp_path, [ARMS[1], ARMS[0]], effects={"ranking-s1": fail}, **options)
+    assert executor.fits == ["square-6-s0", "ranking-s0", "learned-3-s0", "square-6-s1", "ranking-s1"]
+    assert failed == ["ranking-s1", "learned-3-s1"]
+
+
 def test_a_failed_trial_is_recorded_and_the_others_run(photos, tmp_path):
     _, failed = run(photos, tmp_path, ARMS, effects={"square-6-s0": fail})
     assert failed == ["square-6-s0"]

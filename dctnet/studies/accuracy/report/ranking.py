@@ -22,10 +22,10 @@ _Row = tuple[str, Sequence[float], tuple[float, float], Sequence[int]]
 
 
 def read_rankings(out: Path, mask: str | None) -> list[list[float]]:
-    """Keep probability of each of the 192 channels in the rankings of a benchmark.
+    """Keep probability of each of the 192 channels in each ranking of a benchmark.
 
     Args:
-        out: The benchmark's folder, with ``ranking.json``, or with ``ranking-s0.json`` and so on for gates of each seed.
+        out: The benchmark's folder, with ``ranking.json``, or ``ranking-s0.json`` and so on, one for each seed.
         mask: The mask file that ``grid.yaml`` names, which is read if ``out`` has none.
 
     Returns:

@@ -8,12 +8,12 @@ from dctnet.errors import UserError, no_folder, printable
 from dctnet.frequency.selections import named_channels, rank_channels
 from dctnet.studies.accuracy.provenance import ENERGY, FAILURES, GRID, read_yaml
 from dctnet.studies.accuracy.report.arms import (
-    Arm,
     MARGIN,
+    Arm,
     compared_baselines,
+    fewest_not_inferior,
     format_accuracy,
     format_difference,
-    fewest_not_inferior,
     group_arms,
     pareto_front,
     verdict,
