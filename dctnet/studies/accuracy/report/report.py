@@ -22,6 +22,7 @@ from dctnet.studies.accuracy.report.facts import FEW, describe_runs, lookup, rea
 from dctnet.studies.accuracy.report.figures import COSTS, plot_channels, plot_cost, plot_differences
 from dctnet.studies.accuracy.report.ranking import plot_ranking, read_energy, read_rankings
 from dctnet.studies.accuracy.report.series import SERIES
+from dctnet.studies.accuracy.report.summary import benchmark_folders, write_summary
 from dctnet.studies.bootstrap import RESAMPLES
 from dctnet.studies.page.page import Plot, render_plots, shorten, write_page
 from dctnet.studies.rows import ROWS, read_rows
@@ -31,14 +32,21 @@ def report(folder: str) -> None:
     """Makes the page of a benchmark from its ``rows.csv`` and the files beside it.
 
     Args:
-        folder: A benchmark's folder, or a copy of its files without the runs.
+        folder: A benchmark's folder, or a copy of its files without the runs; or a folder of several of them, one for
+            each data set, which also gets a page across all.
 
     Raises:
         UserError: There is no row, or a file is damaged.
     """
-    if not Path(folder).is_dir():
+    path = Path(folder)
+    if not path.is_dir():
         raise no_folder(folder)
-    print(f"report: {printable(str(write_report(Path(folder))))}")
+    several = [] if (path / ROWS).exists() else benchmark_folders(path)
+    pages = [write_report(each) for each in several or [path]]
+    if several:
+        pages.append(write_summary(path))
+    for written in pages:
+        print(f"report: {printable(str(written))}")
 
 
 def write_report(out: Path) -> Path:
