@@ -1,6 +1,7 @@
 """The grid of a benchmark: selection methods × numbers of channels × seeds, and pixel baselines."""
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ class Arms:
         label: Name of a variant, which distinguishes it from the arm with the shared options.
         model: Model options that differ from the shared ones.
         trainer: Trainer options that differ from the shared ones.
+        seeds: Seeds of these arms; those of the grid if empty.
     """
 
     choose: Literal[SELECTION_METHODS + PIXEL_NETWORKS]  # type: ignore[valid-type]
@@ -43,6 +45,7 @@ class Arms:
     label: str = ""
     model: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
+    seeds: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -108,7 +111,10 @@ def ranking_trials(grid: Grid) -> list[Trial]:
 
 def ranking_seeds(grid: Grid) -> list[int]:
     """Seeds of the gated trials."""
-    return grid.seeds if grid.ranking.seeds == "own" else grid.ranking.seeds
+    if grid.ranking.seeds != "own":
+        return grid.ranking.seeds
+    learned = [arms for arms in grid.arms if arms.choose == "learned"]
+    return list(dict.fromkeys(seed for arms in learned for seed in arms.seeds or grid.seeds))
 
 
 def plan(grid: Grid) -> list[Trial]:
@@ -118,20 +124,24 @@ def plan(grid: Grid) -> list[Trial]:
         UserError: No arm, no seed, a duplicate arm, or a number of channels that a selection method does not support.
             Gives the arm and the valid values.
     """
-    for name, seeds in (("seeds", grid.seeds), ("ranking.seeds", ranking_seeds(grid))):
+    own = [(f"arms, {arms.choose}: seeds", arms.seeds) for arms in grid.arms if arms.seeds]
+    gated = [] if grid.ranking.seeds == "own" else [("--ranking.seeds", grid.ranking.seeds)]
+    for name, seeds in [("--seeds", grid.seeds), *gated, *own]:
         if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-            raise UserError(f"--{name} must be different numbers of at least 0, one or more; got {seeds}")
+            raise UserError(f"{name} must be different numbers of at least 0, one or more; got {seeds}")
     if not grid.evaluate or len(set(grid.evaluate)) < len(grid.evaluate):
         raise UserError(f"--evaluate must be val, test or both, each once; got {grid.evaluate}")
     if any(arms.choose == "learned" for arms in grid.arms):
         _check_ranking(grid)
-    trials = [trial for arms in grid.arms for trial in _expand(arms)]
+    expanded = [(trial, arms.seeds or grid.seeds) for arms in grid.arms for trial in _expand(arms)]
+    trials = [trial for trial, _ in expanded]
     if not trials:
         raise UserError("--arms is empty; give at least one, such as {choose: learned, channels: [24]}")
     names = [trial.arm for trial in trials]
     if duplicate := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"duplicate arm {duplicate}; give variants different labels")
-    return [dataclasses.replace(trial, seed=seed) for seed in grid.seeds for trial in trials]
+    order = dict.fromkeys([*grid.seeds, *itertools.chain.from_iterable(seeds for _, seeds in expanded)])
+    return [dataclasses.replace(trial, seed=seed) for seed in order for trial, seeds in expanded if seed in seeds]
 
 
 def _check_ranking(grid: Grid) -> None:

@@ -25,6 +25,12 @@ def test_all_arms_run_with_the_first_seed_before_any_with_the_second():
     assert names(*arms, seeds=[3, 1]) == ["square-24-s3", "patchify-s3", "square-24-s1", "patchify-s1"]
 
 
+def test_an_arm_can_have_seeds_of_its_own():
+    arms = {"choose": "patchify", "seeds": [0, 5]}, {"choose": "learned", "channels": [3]}
+    assert names(*arms, seeds=[1, 0]) == ["learned-3-s1", "patchify-s0", "learned-3-s0", "patchify-s5"]
+    assert [t.seed for t in ranking_trials(grid(*arms, seeds=[1, 0], ranking=Ranking(seeds="own")))] == [1, 0]
+
+
 def test_a_label_distinguishes_a_variant():
     plain, variant = {"choose": "patchify"}, {"choose": "patchify", "label": "wide", "model": {"lr": 0.2}}
     assert names(plain, variant) == ["patchify-s0", "patchify+wide-s0"]
@@ -60,6 +66,7 @@ def test_gated_trials_exist_only_for_arms_that_need_them():
         ({"choose": "random", "channels": [6], "draws": 0}, "draws must be 1"),
         ({"choose": "zigzag", "channels": [6], "label": "../x"}, "only letters, digits and underscores"),
         ({"choose": "zigzag", "channels": [6, 6]}, "duplicate arm zigzag-6"),
+        ({"choose": "zigzag", "channels": [6], "seeds": [1, 1]}, "arms, zigzag: seeds must be different numbers"),
         (
             {"choose": "mask", "label": "mine"},
             "mask: the option mask belongs to .* needs it; got None",
