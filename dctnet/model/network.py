@@ -14,13 +14,13 @@ from dctnet.frequency.maskfile import resolve_channels
 from dctnet.model.backbones import BACKBONES, FAMILY_OF, build_backbone, build_rgb_backbone, entry_conv
 from dctnet.model.gates import DynamicGate, StaticGate, sample_gate
 from dctnet.model.metrics import count_gmac
-from dctnet.model.normalisation import ChannelNorm
+from dctnet.model.normalisation import ChannelNorm, Companding
 
 Input = Literal["channels", "rgb"]
 Stem = Literal["torchvision", "patchify", "patchify_dct"]
 Gate = Literal["none", "static", "dynamic"]
-# The options that decide the shape of the weights, beside classes and channels.
-SHAPE_OPTIONS = ("input", "stem", "backbone", "layer2_stride", "gate", "squeeze")
+# The options that decide what the weights mean, beside classes and channels.
+SHAPE_OPTIONS = ("input", "stem", "backbone", "layer2_stride", "gate", "squeeze", "companding")
 
 
 class FrequencyNet(nn.Module):
@@ -47,6 +47,7 @@ class FrequencyNet(nn.Module):
         layer2_stride: 2, or 1 as in the reference's released ResNets.
         gate: ``none``; ``static``, one set of channels for all images; ``dynamic``, a set for each image.
         squeeze: What the dynamic gate reads of each channel: its ``energy``, or its ``mean`` as in the paper.
+        companding: Curve behind the normalisation of channels, ``none`` or ``asinh``; pixels have none.
         channels_last: Memory format of the backbone.
 
     Attributes:
@@ -77,6 +78,7 @@ class FrequencyNet(nn.Module):
         layer2_stride: Literal[1, 2] = 2,
         gate: Gate = "none",
         squeeze: Literal["energy", "mean"] = "energy",
+        companding: Companding = "none",
         channels_last: bool = True,
     ) -> None:
         super().__init__()
@@ -86,6 +88,7 @@ class FrequencyNet(nn.Module):
             ("backbone", backbone, BACKBONES),
             ("gate", gate, get_args(Gate)),
             ("squeeze", squeeze, ("energy", "mean")),
+            ("companding", companding, get_args(Companding)),
         ):
             if name not in known:
                 raise UserError(f"{option} {name!r}: not one of {', '.join(known)}.{did_you_mean(name, known)}")
@@ -100,7 +103,7 @@ class FrequencyNet(nn.Module):
         self.frozen = False
         self.preprocess: Callable[[Any], Tensor] | None = None
         num_inputs = 3 if self.channels is None else len(self.channels)
-        self.normalisation = ChannelNorm(num_inputs)
+        self.normalisation = ChannelNorm(num_inputs, companding if input == "channels" else "none")
         self.gate: nn.Module | None = None
         if gate != "none":
             self.gate = StaticGate(num_inputs) if gate == "static" else DynamicGate(num_inputs, squeeze)

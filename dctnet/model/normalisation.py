@@ -1,16 +1,27 @@
-"""Normalisation of each channel by statistics of the training data."""
+"""Normalisation of each channel by statistics of the training data, and companding of the result."""
+
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+Companding = Literal["none", "asinh"]
+# Linear for most coefficients, logarithmic for the few large ones; the divisor keeps their spread near one.
+_STRENGTH, _DIVISOR = 4.0, 1.2
+
 
 class ChannelNorm(nn.Module):
-    """Subtracts each channel's mean and divides by its standard deviation.
+    """Subtracts each channel's mean, divides by its standard deviation, and compands the quotient z.
+
+    DCT coefficients of photographs are heavy-tailed: in most blocks |z| is below 0.3, at a few edges above 10 (kurtosis
+    12 to 44 for AC channels). ``asinh`` maps z to asinh(4 z) / 1.2, which raises the many small values and limits the
+    few large ones.
 
     The statistics are fitted to the training data once and saved with the network. An unfitted norm is the identity.
 
     Args:
         num_channels: Input channels.
+        companding: ``none`` or ``asinh``.
 
     Shape:
         - channels: (N, C, H, W)
@@ -21,8 +32,9 @@ class ChannelNorm(nn.Module):
     std: Tensor
     fitted: Tensor
 
-    def __init__(self, num_channels: int) -> None:
+    def __init__(self, num_channels: int, companding: Companding = "none") -> None:
         super().__init__()
+        self.companding = companding
         self.register_buffer("mean", torch.zeros(num_channels))
         self.register_buffer("std", torch.ones(num_channels))
         # 0 or 1, not a bool: averages of weights are taken of all buffers, and bools have none.
@@ -44,4 +56,5 @@ class ChannelNorm(nn.Module):
 
     def forward(self, channels: Tensor) -> Tensor:
         """Normalises a batch."""
-        return (channels - self.mean[:, None, None]) / self.std[:, None, None]
+        z = (channels - self.mean[:, None, None]) / self.std[:, None, None]
+        return torch.asinh(_STRENGTH * z) / _DIVISOR if self.companding == "asinh" else z

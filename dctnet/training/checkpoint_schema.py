@@ -25,7 +25,8 @@ _REMOVED = {"scale"}
 def upgrade(content: dict[str, Any]) -> dict[str, Any]:
     """Renames options and weights of checkpoints that an older version wrote."""
     options = {key: value for key, value in content["hyper_parameters"].items() if key not in _REMOVED}
-    options.setdefault("freeze", None)  # older versions trained all layers
+    # Older versions trained all layers, without companding.
+    options = {"freeze": None, "companding": "none", **options}
     if options.get("stem") in list(_RENAMED):
         options["stem"] = _RENAMED[options["stem"]]
     return {

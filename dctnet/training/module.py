@@ -17,7 +17,7 @@ from dctnet.io.config_checks import Range, check_options
 from dctnet.model.backbones import BACKBONES
 from dctnet.model.metrics import GateStatistics, evaluation_metrics, target_rank
 from dctnet.model.network import FrequencyNet, Gate, Input, Stem
-from dctnet.model.normalisation import ChannelNorm
+from dctnet.model.normalisation import ChannelNorm, Companding
 from dctnet.model.patchify import init_as_dct, rgb_channels
 from dctnet.model.sparsity import SparsityPenalty
 from dctnet.training.callbacks.finite import FiniteCheck, refuse_nonfinite
@@ -58,6 +58,8 @@ class FrequencyClassifier(pl.LightningModule):
             ``weights``, with the statistics of their batch norms.
         gate: ``none``; ``static``, one set of channels for all images; ``dynamic``, a set for each image.
         squeeze: What the dynamic gate reads of each channel: its ``energy``, or its ``mean`` as in the paper.
+        companding: Curve behind the normalisation of channels: ``asinh``, logarithmic for large coefficients, or
+            ``none``; RGB has none.
         keep: Budget: the number of channels to keep. λ is then controlled automatically.
         sparsity_weight: λ, loss per kept channel; with a budget, its initial value.
         gate_lr: Learning rate of the gate's own Adam.
@@ -99,6 +101,7 @@ class FrequencyClassifier(pl.LightningModule):
         freeze: Literal["backbone"] | None = None,
         gate: Gate = "none",
         squeeze: Literal["energy", "mean"] = "energy",
+        companding: Companding = "none",
         keep: int | None = None,
         sparsity_weight: float = 0.0,
         gate_lr: float = 0.02,
@@ -118,7 +121,17 @@ class FrequencyClassifier(pl.LightningModule):
         self.save_hyperparameters()
         _check_options(self.hparams)
         self.network = FrequencyNet(
-            classes, channels, image_size, input, stem, backbone, layer2_stride, gate, squeeze, channels_last
+            classes,
+            channels,
+            image_size,
+            input,
+            stem,
+            backbone,
+            layer2_stride,
+            gate,
+            squeeze,
+            companding,
+            channels_last,
         )
         if gate != "none":
             self.sparsity = SparsityPenalty(len(channels), sparsity_weight, keep, gate_warmup)

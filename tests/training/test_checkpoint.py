@@ -25,7 +25,10 @@ def older(path, target):
     """The same checkpoint as a version wrote it whose LightningModule itself was the network."""
     content = torch.load(path, weights_only=True)
     content["state_dict"] = {name.removeprefix("network."): value for name, value in content["state_dict"].items()}
+    content["state_dict"]["normalisation.fitted"] = content["state_dict"]["normalisation.fitted"].bool()
     content["hyper_parameters"]["scale"] = "channel"
+    for later in ("freeze", "companding"):
+        del content["hyper_parameters"][later]
     torch.save(content, target)
     return target
 
@@ -74,6 +77,17 @@ def test_rgb_network_is_loaded_with_its_own_preprocessing(photos, tmp_path):
 def test_checkpoints_of_older_versions_are_read(ckpt, tmp_path):
     network, old = dctnet.load(ckpt), dctnet.load(older(ckpt, tmp_path / "old.ckpt"))
     assert all(torch.equal(value, old.state_dict()[name]) for name, value in network.state_dict().items())
+    assert old.normalisation.companding == "none"
+
+
+def test_a_network_with_companding_is_loaded_with_it(photos, tmp_path):
+    run, model = trainer(tmp_path, max_epochs=1), classifier(companding="asinh")
+    run.fit(model, data(photos))
+    run.save_checkpoint(tmp_path / "a.ckpt")
+    network, channels = dctnet.load(tmp_path / "a.ckpt"), torch.randn(2, 24, 4, 4) * 50
+    assert network.normalisation.companding == "asinh"
+    with torch.no_grad():
+        assert torch.allclose(network(channels), model.eval()(channels), atol=1e-5)
 
 
 def test_older_checkpoint_is_resumed(photos, tmp_path):
