@@ -7,6 +7,8 @@ Input for `dctnet throughput --data.root OUT`. Sides are 450 and 452 px, so that
 
 import argparse
 import io
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image
@@ -26,6 +28,20 @@ def encode(image: Image.Image, sampling: str) -> bytes:
     return min(candidates, key=lambda data: abs(len(data) - BYTES))
 
 
+def reencode(source: Path, out: Path, sampling: str = "4:4:4", count: int = 256) -> int:
+    """Writes the files, spread evenly over the source; returns their size in bytes."""
+    found = list_files(source)
+    out.mkdir(parents=True, exist_ok=True)
+
+    def write(number: int) -> int:
+        image = Image.open(found[number * len(found) // count]).convert("RGB")
+        data = encode(image.resize(SIZE, Image.Resampling.LANCZOS), sampling)
+        return (out / f"{number:05d}.jpg").write_bytes(data)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow releases the lock while it encodes
+        return sum(pool.map(write, range(count)))
+
+
 def main() -> None:
     """Writes the files and prints their mean size."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -34,14 +50,7 @@ def main() -> None:
     parser.add_argument("--sampling", default="4:4:4")
     parser.add_argument("--count", type=int, default=256)
     given = parser.parse_args()
-    found = list_files(given.source)
-    given.out.mkdir(parents=True, exist_ok=True)
-    total = 0
-    for number in range(given.count):
-        image = Image.open(found[number * len(found) // given.count]).convert("RGB")
-        data = encode(image.resize(SIZE, Image.Resampling.LANCZOS), given.sampling)
-        (given.out / f"{number:05d}.jpg").write_bytes(data)
-        total += len(data)
+    total = reencode(given.source, given.out, given.sampling, given.count)
     print(f"{given.count} files, {total / given.count:,.0f} bytes on average")
 
 
