@@ -176,6 +176,11 @@ class ExperimentCLI(SubcommandCLI):
         for name in _LENGTHS[str(self.subcommand)]:
             if trainer[name] == 0:
                 raise UserError(f"--trainer.{name} 0: nothing to {self.subcommand}")
+        if trainer.barebones:
+            raise UserError(
+                "--trainer.barebones true: a run of dctnet has callbacks of its own; for the least overhead: "
+                "--trainer.logger false --trainer.enable_checkpointing false"
+            )
         check_options("trainer", {name: trainer[name] for name in _TRAINER_RANGES}, _TRAINER_RANGES)
         if self.option("model.compile"):
             try_compiler("cuda" if trainer.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
@@ -267,7 +272,10 @@ def _new_version(experiment: Path) -> Path:
         return experiment / "version_0"  # a placeholder: Lightning broadcasts the folder of rank 0
     if any("\ud800" <= char <= "\udfff" for char in str(experiment)):
         raise UserError(f"{experiment}: TensorBoard needs folder names in UTF-8; give another --name")
-    experiment.mkdir(parents=True, exist_ok=True)
+    try:
+        experiment.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{experiment}: cannot be created: {error.strerror}; give another --out_dir") from error
     for number in itertools.count():
         with contextlib.suppress(FileExistsError):
             folder = experiment / f"version_{number}"

@@ -48,6 +48,8 @@ CALLBACK, LOGGER = "--trainer.callbacks", "--trainer.logger"
         (["--trainer.accumulate_grad_batches", 0], "--trainer.accumulate_grad_batches must be at least 1, got 0"),
         (["--trainer.overfit_batches", 0.01], "0.01"),
         (["--trainer.max_epochs", 0], "--trainer.max_epochs 0: nothing to fit"),
+        (["--trainer.barebones", "true"], "--trainer.barebones true: a run of dctnet has callbacks of its own"),
+        (["--out_dir", "/dev/null"], "/dev/null/tiny: cannot be created: Not a directory; give another --out_dir"),
         (["--trainer.max_steps", 0], "--trainer.max_steps 0: nothing to fit"),
         (["--trainer.limit_train_batches", 0], "--trainer.limit_train_batches 0: nothing to fit"),
         (["--trainer.limit_train_batches", 0.01], "0.01"),
