@@ -9,10 +9,10 @@ from dctnet.io.files import open_regular
 # An empty file in each folder that a run creates.
 MARKER = ".dctnet"
 # Hidden names; documents open in an office program; backups of editors; where Windows downloaded a file from, as WSL
-# shows it; checkpoints.
-_STARTS = (".", "~$")
+# shows it; checkpoints, and TensorBoard's event files.
+_STARTS = (".", "~$", "events.out.tfevents.")
 _ENDS = ("~", ":Zone.Identifier", ".ckpt")
-_RESULTS = ("lightning_logs", "wandb", "mlruns", "mlflow.db")  # of Lightning and of loggers
+_RESULTS = ("lightning_logs", "hparams.yaml", "wandb", "mlruns", "mlflow.db")  # of Lightning and of loggers
 _NOTES = (".md", ".txt", ".log", ".out", ".err", ".csv", ".json", ".yaml", ".yml", ".html", ".py", ".sh", ".zip")
 _USUAL = (".jpg", ".jpeg", ".JPEG", ".JPG", ".png", ".webp")
 # Compared without case. None is a word that could name a class.
@@ -48,7 +48,7 @@ def is_ignored(name: str) -> bool:
 
 def is_result(name: str) -> bool:
     """Whether only a training writes a file or folder of this name."""
-    return name.endswith(".ckpt") or name in _RESULTS
+    return name.endswith(".ckpt") or name.startswith("events.out.tfevents.") or name in _RESULTS
 
 
 def is_note(name: str) -> bool:

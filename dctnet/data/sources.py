@@ -45,6 +45,7 @@ class PhotoSource:
         self._val_fraction, self._per_class, self._warn = val_fraction, per_class, warn
         self._files: dict[str, Files] = {}
         self._output: Path | None = None
+        self._classes_from: Path | None = None  # the folder whose class folders are the class names
         self._listed: dict[str, tuple[Path, Files]] = {}  # folder and all files of each split with a folder
 
     @staticmethod
@@ -84,6 +85,9 @@ class PhotoSource:
         present = class_folders(folder)
         if left_out := other_folders(folder, present):
             self._warn_user(f"{folder}: not a class: {', '.join(left_out)} (of a system or a training)")
+        if len(present) == 1 and all(split_folder(folder / present[0], split) for split in ("train", "val")):
+            raise UserError(f"{folder}: neither train/ nor val/ in it; they are in {folder / present[0]}")
+        self._classes_from = folder
         return choose_classes(present, self._classes, folder)
 
     @property
@@ -140,7 +144,8 @@ class PhotoSource:
             return found
         folder = self._find_folder(split)
         where = folder or self.root
-        self._check_classes(where)
+        if where != self._classes_from:  # or else a folder that a logger creates meanwhile would be a class
+            self._check_classes(where)
         found = list_classes(where, self.class_names)
         self._warn_of_repetitions(where, found)
         if found.linked:

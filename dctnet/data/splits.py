@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dctnet.data.folders import Files
+from dctnet.errors import UserError
 
 # Names of each split's folder, in order of preference.
 SPLITS = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
@@ -24,17 +25,18 @@ def split_folder(root: Path, split: str) -> Path | None:
     """The folder of a split (``val/`` or ``validation/`` for ``val``), or None if the root has none.
 
     ``Train/``, ``training/``, ``Val/``, ``valid/`` and the like are splits if there is one for both.
+
+    Raises:
+        UserError: Two folders can be that of the split, such as ``val/`` and ``valid/``.
     """
-    usual = {each: next((root / n for n in names if (root / n).is_dir()), None) for each, names in SPLITS.items()}
-    if all(usual.values()):
-        return usual[split]
     with os.scandir(root) as entries:
-        known = sorted(entry.name for entry in entries if entry.name.lower() in _KNOWN and entry.is_dir())
-    found = {
-        each: usual[each] or next((root / name for w in wanted for name in known if name.lower() == w), None)
-        for each, wanted in _OTHERS.items()
-    }
-    return found[split] if found["train"] and found["val"] else usual[split]
+        folders = sorted(entry.name for entry in entries if entry.name.lower() in _KNOWN and entry.is_dir())
+    found = {each: [name for name in folders if name.lower() in names] for each, names in _OTHERS.items()}
+    if not (found["train"] and found["val"]):
+        return next((root / name for name in SPLITS[split] if name in folders), None)
+    if len(found[split]) > 1:
+        raise UserError(f"{root}: {' and '.join(found[split])} can all be the folder of {split}; move all but one away")
+    return root / found[split][0] if found[split] else None
 
 
 def look_like_splits(names: Sequence[str]) -> bool:

@@ -29,6 +29,8 @@ RESULTS = {
     "trial": {"fit.yaml": b"seed_everything: 0\n", "log.txt": b""},
     "weights": {"epoch=1-step=2.ckpt": b""},
     "logs": {"lightning_logs/version_0/metrics.csv": b"", "wandb/latest/x.png": b""},
+    "own csv": {"exp/version_0/metrics.csv": b"", "exp/version_0/hparams.yaml": b"{}\n"},
+    "own tensorboard": {"exp/version_0/events.out.tfevents.1.host.2.0": b""},
 }
 
 

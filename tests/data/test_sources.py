@@ -239,3 +239,23 @@ def test_fingerprint_of_a_store_includes_its_manifest(photos, store):
     for split in ("train", "val"):
         assert one[split]["images"] == other[split]["images"]
         assert one[split]["sha256"] != other[split]["sha256"]
+
+
+def test_a_folder_that_is_created_while_the_data_are_listed_is_no_class(own_photos):
+    root = own_photos / "train"
+    source = PhotoSource(root, val_fraction=0.25)
+    source.files("train")
+    (root / "logs").mkdir()
+    (root / "logs" / "0.jpg").write_bytes(b"")
+    assert len(source.files("val").paths) == len(
+        PhotoSource(root, classes=source.class_names, val_fraction=0.25).files("val").paths
+    )
+    assert source.class_names == ["blue", "green", "red"]
+
+
+def test_a_root_one_level_too_high_is_named(tmp_path):
+    for split in ("train", "val"):
+        for name in ("a", "b"):
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+    with pytest.raises(UserError, match="neither train/ nor val/ in it; they are in .*data"):
+        PhotoSource(tmp_path).class_names  # noqa: B018

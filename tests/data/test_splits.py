@@ -6,6 +6,7 @@ import pytest
 
 from dctnet.data.folders import Files, class_folders, list_classes
 from dctnet.data.splits import cap_per_class, hold_out, look_like_splits, split_folder
+from dctnet.errors import UserError
 
 
 @pytest.fixture
@@ -100,3 +101,12 @@ def test_cap_keeps_at_most_so_many_files_of_each_class(tree):
     capped = cap_per_class(list_all(tree), tree, 5)
     assert [capped.targets.count(t) for t in range(3)] == [5, 5, 1]
     assert set(capped.paths) < set(cap_per_class(list_all(tree), tree, 6).paths)
+
+
+@pytest.mark.parametrize("other", ["valid", "validation"])
+def test_two_folders_for_one_split_are_refused(tmp_path, other):
+    for name in ("train", "val", other):
+        (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=r"(val and|and val).* can all be the folder of val"):
+        split_folder(tmp_path, "val")
+    assert split_folder(tmp_path, "train") == tmp_path / "train"
