@@ -22,6 +22,7 @@ from dctnet.data.packed.writer import pack
 from dctnet.data.planted import make_planted
 from dctnet.errors import first_line
 from dctnet.io.atomic import atomic_write
+from dctnet.signals import SignalRecorder
 
 ROOT = Path(__file__).parents[3]
 COUNT = "files.txt"  # in each part of a divided folder of photographs: the number of files of the whole
@@ -92,7 +93,8 @@ class Bench:
         common = {"out_dir": self.scratch / "runs", "data.download": "null", "trainer.accelerator": self.accelerator}
         common |= {"trainer.devices": 1, "trainer.strategy": "auto", "trainer.enable_progress_bar": "false"}
         given = [f"--{name}={value}" for name, value in (common | dict(options)).items()]
-        return run_experiment(["fit", "--config", str(ROOT / "configs" / recipe), *given])
+        with SignalRecorder() as signals:
+            return run_experiment(["fit", "--config", str(ROOT / "configs" / recipe), *given], signals)
 
     def synchronize(self) -> None:
         """Waits for the device."""

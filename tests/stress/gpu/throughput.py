@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -29,15 +31,14 @@ STORE = {**CHANNELS, "packed": True, "residency": "device"}
 
 
 def like_imagenet(bench: Bench) -> Path:
-    """A data set of files of ImageNet's mean size. All classes link to the same files, so that epochs are long."""
+    """A data set of files of ImageNet's mean size. All classes are hard links to the same files: epochs are long."""
     root, files = bench.scratch / "like", bench.scratch / "files"
     if not root.exists():
         reencode((bench.data or bench.planted()) / "train", files, count=8 if bench.small else 512)
-        for number in range(CLASSES):
-            (root / "val" / str(number)).mkdir(parents=True)
-            (root / "val" / str(number) / "0.jpg").symlink_to(files / "00000.jpg")
-            (root / "train").mkdir(exist_ok=True)
-            (root / "train" / str(number)).symlink_to(files)
+        for number in map(str, range(CLASSES)):
+            shutil.copytree(files, root / "train" / number, copy_function=os.link)
+            (root / "val" / number).mkdir(parents=True)
+            (root / "val" / number / "0.jpg").hardlink_to(files / "00000.jpg")
     return root
 
 
