@@ -27,6 +27,7 @@ Image classifiers on block-DCT frequency channels, and the channels worth keepin
   throughput     time every input pipeline:       dctnet throughput [--data.root DIR]
   benchmark      accuracy against channels kept:  dctnet benchmark --config CONFIG [--dry-run]
   report         make a benchmark's page again:   dctnet report DIR
+  lab            which frequencies a network learns, uses and detects:  dctnet lab STUDY
   doctor         list installed libraries and what is missing:  dctnet doctor
 
 dctnet VERB --help lists a verb's options.
@@ -96,6 +97,12 @@ def _report(args: list[str]) -> None:
     call(report, args[1:])
 
 
+def _lab(args: list[str]) -> None:
+    from dctnet.cli.lab import lab
+
+    lab(args[1:])
+
+
 def _doctor(args: list[str]) -> None:
     from dctnet.cli.doctor import doctor
     from dctnet.cli.parsing import call
@@ -112,6 +119,7 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "throughput": _throughput,
     "benchmark": _benchmark,
     "report": _report,
+    "lab": _lab,
     "doctor": _doctor,
 }
 

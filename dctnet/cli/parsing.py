@@ -70,22 +70,27 @@ def shorten_own_warnings() -> None:
         warnings.formatwarning = format_warning
 
 
-def call(function: Callable[..., Any], args: list[str], data_options: Collection[str] = ()) -> Any:
+def call(
+    function: Callable[..., Any], args: list[str], data_options: Collection[str] = (), group: str = "", **fixed: Any
+) -> Any:
     """Calls a function with arguments that are parsed by its signature and documented by its docstring.
 
     Args:
         function: The function; its name is the verb.
         args: The command line after the verb.
         data_options: Parameters that are named ``--data.NAME`` on the command line, as for ``fit``.
+        group: Verb whose first argument is the function's name.
+        **fixed: Parameters that are no options.
 
     Raises:
         UserError: The command line does not match the signature.
     """
-    parser = jsonargparse.ArgumentParser(prog=f"dctnet {function.__name__.replace('_', '-')}", **STRICT)
-    names = inspect.signature(function).parameters
-    parser.add_function_arguments(function, as_positional=True, skip={*data_options})
+    prog = " ".join(filter(None, ["dctnet", group, function.__name__.replace("_", "-")]))
+    parser = jsonargparse.ArgumentParser(prog=prog, **STRICT)
+    names = [name for name in inspect.signature(function).parameters if name not in fixed]
+    parser.add_function_arguments(function, as_positional=True, skip={*data_options, *fixed})
     if data_options:
-        others: set[str | int] = {name for name in names if name not in data_options}
+        others: set[str | int] = {*fixed, *(name for name in names if name not in data_options)}
         parser.add_function_arguments(function, "data", skip=others)
     try:
         config = parser.parse_args(args)
@@ -100,7 +105,7 @@ def call(function: Callable[..., Any], args: list[str], data_options: Collection
     shorten_own_warnings()
     values = parser.instantiate(config).as_dict()
     values |= values.pop("data", {})
-    return function(**{name: values[name] for name in names})
+    return function(**{name: values[name] for name in names}, **fixed)
 
 
 def check_folder_name(name: str) -> None:

@@ -102,6 +102,32 @@ def block_dct(planes: Tensor, frequencies: Sequence[int] | None = None) -> Tenso
     return axes.select(grid.movedim((-3, -1), (-4, -3)).flatten(-4, -3)).to(planes.dtype)
 
 
+def inverse_block_dct(coefficients: Tensor) -> Tensor:
+    """Inverse of :func:`block_dct` with all 64 frequencies.
+
+    Returns:
+        Level-shifted samples in the dtype of the coefficients, neither rounded nor clamped.
+
+    Shape:
+        - coefficients: (..., 64, H/8, W/8)
+        - output: (..., H, W)
+
+    Raises:
+        UserError: Not 64 frequencies.
+
+    Source: ITU-T T.81 (1992), A.3.3.
+    """
+    if coefficients.ndim < 3 or coefficients.shape[-3] != BLOCK**2:
+        raise UserError(f"coefficients must be (..., {BLOCK**2}, rows, columns), got {tuple(coefficients.shape)}")
+    work = coefficients if coefficients.dtype == torch.float64 else coefficients.float()
+    basis = basis_rows(work.dtype, work.device, tuple(range(BLOCK)))
+    with torch.autocast(coefficients.device.type, enabled=False):
+        # (..., v, u, row of blocks, column of blocks) to (..., row of blocks, y, column of blocks, x)
+        grid = work.unflatten(-3, (BLOCK, BLOCK))
+        samples = torch.einsum("vy,...vurc,ux->...rycx", basis, grid, basis)
+    return samples.flatten(-4, -3).flatten(-2, -1).to(coefficients.dtype)
+
+
 def flip_blocks(coefficients: Tensor, frequencies: Sequence[int], flip: Tensor) -> Tensor:
     """Mirrors images left to right, exactly: reverses the columns of blocks and negates odd horizontal frequencies.
 

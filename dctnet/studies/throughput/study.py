@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -11,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from torchvision.io import decode_image
 from tqdm import tqdm
 
@@ -24,6 +22,7 @@ from dctnet.data.planted import make_planted
 from dctnet.errors import UserError, did_you_mean_path, no_folder, printable
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import resolve_channels
+from dctnet.studies.machine import machine
 from dctnet.studies.throughput.pipelines import RGB_SIZE, ColdPass, Pass, make_pipelines
 
 REFERENCE = "rgb_torchvision"
@@ -151,7 +150,7 @@ def _describe(photographs: list[str]) -> dict[str, Any]:
     """Machine, versions and photographs of the report."""
     pixels = [photo.width * photo.height for photo in map(Photo, photographs)]
     return {
-        "machine": _machine(),
+        "machine": machine(),
         "versions": {"dctnet": __version__, **{p: version(p) for p in ("torch", "torchvision", "numpy", "pillow")}},
         "decoder": describe_decoder(choose_decoder("auto")),
         "images": len(photographs),
@@ -167,14 +166,6 @@ def _result(seconds: list[float], reference: list[float], size: float) -> dict[s
         "ratio": round(statistics.median(r / own for r, own in zip(reference, seconds, strict=True)), 3),
         "bytes_per_image": round(size),
     }
-
-
-def _machine() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    device = f", {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else ""
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores{device}"
 
 
 def _table(report: dict[str, Any]) -> str:

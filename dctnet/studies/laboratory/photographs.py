@@ -1,0 +1,139 @@
+"""Photographs as planes, exactly as a network reads them, with targets in the network's order of classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from dctnet.data.datamodule import FrequencyDataModule
+from dctnet.data.images.photo import Photo
+from dctnet.data.preprocess import make_reader
+from dctnet.data.transforms import CenterCrop
+from dctnet.errors import UserError, did_you_mean
+from dctnet.frequency.channels import NUM_CHANNELS, PER_COMPONENT
+from dctnet.frequency.color import rgb_to_ycbcr
+from dctnet.frequency.dct import inverse_block_dct
+from dctnet.frequency.selections import named_channels
+from dctnet.studies.laboratory.subject import Subject
+
+_CHUNK = 32  # photographs read at a time
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """Evaluation crops of one split.
+
+    Shape:
+        - planes: (N, 3, S, S), Y, Cb, Cr, 0 … 255, float32; a network on channels reads its exact channels from them
+        - targets: (N,), indices of the network's classes
+    """
+
+    planes: Tensor
+    targets: Tensor
+    paths: list[str]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def read_photographs(subject: Subject, root: str | None, split: str, images: int, seed: int) -> Photographs:
+    """Reads a random selection of a split, spread evenly over the classes.
+
+    Args:
+        subject: The network, which determines size, crop and classes.
+        root: As ``--data.root`` of ``dctnet fit``; None for the data of the network's training.
+        split: ``train``, ``val`` or ``test``.
+        images: Number of photographs; all if there are fewer.
+        seed: Of the selection.
+
+    Raises:
+        UserError: No data, no such split, classes that the network does not have, or a file that cannot be read.
+    """
+    data = _open(subject, root)
+    files = data.files(split)
+    targets = np.array(files.targets)
+    to_network = _match_classes(subject, data.class_names, sorted(set(files.targets)), data.hparams["root"])
+    rng = np.random.default_rng(seed)
+    # The n-th image of each class before the (n + 1)-th of any.
+    turn = np.empty(len(targets), int)
+    for target in set(files.targets):
+        members = rng.permutation(np.flatnonzero(targets == target))
+        turn[members] = np.arange(len(members))
+    chosen = sorted(np.lexsort((rng.random(len(targets)), turn))[:images].tolist())
+    paths = [files.paths[place] for place in chosen]
+    planes = read_planes(subject, paths, f"reading {split}")
+    return Photographs(planes, torch.tensor([to_network[int(targets[place])] for place in chosen]), paths)
+
+
+def read_planes(subject: Subject, paths: Sequence[str], title: str | None = None) -> Tensor:
+    """Planes (N, 3, S, S) of the evaluation crops of some files.
+
+    Raises:
+        ImageError: A file cannot be read.
+    """
+    reader = make_reader(
+        CenterCrop(subject.crop_fraction), subject.image_size, named_channels("all"), subject.kind, "pixels"
+    )
+    rng, parts = np.random.default_rng(0), []  # a center crop draws nothing
+    for start in tqdm(range(0, len(paths), _CHUNK), desc=title, disable=None if title else True):
+        samples: list[Any] = [reader.sample(Photo(path), rng) for path in paths[start : start + _CHUNK]]
+        parts.append(_to_planes(subject, reader.collate(samples)))
+    return torch.cat(parts)
+
+
+def _to_planes(subject: Subject, payload: Any) -> Tensor:
+    if subject.kind == "rgb":
+        return payload.float()
+    return channels_to_planes(payload["channels"])
+
+
+def channels_to_planes(channels: Tensor) -> Tensor:
+    """The inverse of all 192 channels: (N, 192, H/8, W/8) to planes (N, 3, H, W), 0 … 255, not clamped."""
+    if channels.shape[1] != NUM_CHANNELS:
+        raise ValueError(f"expected all {NUM_CHANNELS} channels, got {channels.shape[1]}")
+    return inverse_block_dct(channels.unflatten(1, (-1, PER_COMPONENT))) + 128
+
+
+def rgb_planes(rgb: Tensor) -> Tensor:
+    """Planes of an RGB image, (..., 3, H, W), 0 … 1."""
+    return rgb_to_ycbcr(255 * rgb)
+
+
+def _open(subject: Subject, root: str | None) -> FrequencyDataModule:
+    options: dict[str, Any] = {}
+    if subject.origin is not None:
+        names = ("root", "val_fraction", "classes", "per_class", "seed")
+        options = {name: subject.origin.options[name] for name in names if name in subject.origin.options}
+    if root is not None:
+        kept = {"classes"} if subject.origin is None or root != subject.origin.root else set(options)
+        options = {key: value for key, value in options.items() if key in kept} | {"root": root}
+    if "root" not in options:
+        raise UserError(f"{subject.name}: give its photographs as --data.root")
+    data = FrequencyDataModule(**options, num_workers=0)
+    if data.store is not None:
+        raise UserError(f"--data.root {options['root']}: a packed store; the laboratory needs the photographs")
+    return data
+
+
+def _match_classes(subject: Subject, found: Sequence[str], used: Sequence[int], root: str) -> dict[int, int]:
+    """The network's class of each target that is used."""
+    if subject.classes is None:
+        with torch.inference_mode():
+            outputs = subject(torch.full((1, 3, subject.image_size, subject.image_size), 128.0)).shape[1]
+        if outputs != len(found):
+            raise UserError(
+                f"{root}: {len(found)} classes, but {subject.name} has {outputs} outputs: give their names in a file "
+                "as --classes, or other photographs"
+            )
+        return {target: target for target in used}
+    missing = [found[target] for target in used if found[target] not in subject.classes]
+    if missing:
+        hint = did_you_mean(missing[0], subject.classes)
+        raise UserError(
+            f"{root}: {len(missing)} classes that {subject.name} does not have, such as {missing[0]!r}.{hint}"
+        )
+    return {target: subject.classes.index(found[target]) for target in used}

@@ -1,0 +1,170 @@
+"""A study's folder: rows of measurements, written unit by unit, so that a stopped study goes on where it was."""
+
+import csv
+import hashlib
+import json
+import platform
+import signal
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from dctnet import __version__
+from dctnet.data.ignored import mark_as_own
+from dctnet.errors import Stopped, UserError, first_line
+from dctnet.io.atomic import atomic_open, atomic_write
+from dctnet.signals import SignalRecorder
+from dctnet.studies.machine import machine
+
+ROWS, STUDY = "rows.csv", "study.json"
+Value = str | int | float
+Measurement = dict[str, Value]
+Measure = Callable[[], Iterable[Measurement]]
+
+
+class Study:
+    """Runs the measurements of a study and keeps them in a folder.
+
+    A *unit* is what is measured at once and recorded at once, as one or more rows; a finished unit is not measured
+    again. ``rows.csv`` has the column ``unit`` and those of the study. ``study.json`` has the options, with which the
+    folder cannot be used again if they differ, the versions, the machine, and the SHA-256 of the files that were read.
+
+    Args:
+        name: Of the study.
+        out: The folder; it is created.
+        columns: Of the rows.
+        options: Everything that determines the measurements.
+        inputs: Files that determine the measurements.
+        signals: Recorder of the signals that stop the study; None never stops it.
+
+    Raises:
+        UserError: The folder belongs to another study or to other options, or its rows are damaged.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        out: str | Path,
+        columns: Sequence[str],
+        options: Mapping[str, Any],
+        inputs: Sequence[str | Path] = (),
+        signals: SignalRecorder | None = None,
+    ) -> None:
+        self.name, self.out, self.columns, self.signals = name, Path(out), ["unit", *columns], signals
+        content = {
+            "study": name,
+            "options": json.loads(json.dumps(dict(options), default=str)),
+            "inputs": {str(path): _sha256(path) for path in inputs},
+        }
+        self._check_folder(content)
+        self.rows = self._read_rows()
+        self._total = self._done = 0
+        if not (self.out / STUDY).exists():
+            self.out.mkdir(parents=True, exist_ok=True)
+            mark_as_own(self.out)
+            versions = {"dctnet": __version__, "python": platform.python_version()}
+            versions |= {package: version(package) for package in ("torch", "torchvision", "numpy", "scipy")}
+            content |= {"versions": versions, "machine": machine(), "threads": torch.get_num_threads()}
+            atomic_write(self.out / STUDY, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+        self.content: dict[str, Any] = json.loads((self.out / STUDY).read_text(encoding="utf-8"))
+
+    def _check_folder(self, content: dict[str, Any]) -> None:
+        if self.out.exists() and not self.out.is_dir():
+            raise UserError(f"--out {self.out}: is a file; it must be a folder")
+        if not (self.out / STUDY).exists():
+            if self.out.exists() and any(self.out.iterdir()):
+                raise UserError(f"--out {self.out}: a folder with other files; give a new or empty one")
+            return
+        try:
+            before = json.loads((self.out / STUDY).read_text(encoding="utf-8"))
+            old = {**before["options"], **before["inputs"], "study": before["study"]}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self.out / STUDY}: cannot be read: {first_line(error)}") from error
+        new = {**content["options"], **content["inputs"], "study": self.name}
+        for key in [*new, *old]:
+            if old.get(key) != new.get(key):
+                was, now = (repr(each.get(key))[:60] for each in (old, new))
+                raise UserError(f"--out {self.out}: was made with {key} {was}, now {now}; give another --out")
+
+    def _read_rows(self) -> list[Measurement]:
+        path = self.out / ROWS
+        if not path.exists():
+            return []
+        try:
+            with open(path, newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file)
+                rows: list[Any] = list(reader)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise UserError(f"{path}: cannot be read: {first_line(error)}") from error
+        if reader.fieldnames != self.columns:
+            raise UserError(
+                f"{path}: expected the columns {', '.join(self.columns)}; got {', '.join(reader.fieldnames or [])}"
+            )
+        if wrong := next((n for n, row in enumerate(rows, 2) if None in row or None in row.values()), None):
+            raise UserError(f"{path}, line {wrong}: expected {len(self.columns)} columns")
+        return [{key: _number(value) for key, value in row.items()} for row in rows]
+
+    def run(self, units: Mapping[str, Measure]) -> None:
+        """Measures the units that have no rows yet, in their order, with a progress bar.
+
+        Raises:
+            Stopped: A signal came; the finished units are recorded.
+        """
+        finished = {row["unit"] for row in self.rows}
+        waiting = [name for name in units if name not in finished]
+        self._total, self._done = len(units), len(units) - len(waiting)
+        for name in tqdm(waiting, initial=self._done, total=self._total, desc=self.name, unit="unit", disable=None):
+            self.check_stop()
+            began = time.perf_counter()
+            found = [{"unit": name, **row} for row in units[name]()]
+            self.seconds = time.perf_counter() - began
+            if not found or any(set(row) != set(self.columns) for row in found):
+                raise AssertionError(f"unit {name}: rows without the columns {self.columns}")
+            self.rows += found
+            self._write_rows()
+            self._done += 1
+        self.check_stop()
+
+    def check_stop(self) -> None:
+        """Ends the study if a signal has come; long units call it in their loops."""
+        if self.signals is not None and self.signals.received is not None:
+            name = signal.Signals(self.signals.received).name
+            raise Stopped(
+                f"stopped by {name} after {self._done} of {self._total} units; to resume, repeat the same command"
+            )
+
+    def of(self, unit: str) -> list[Measurement]:
+        """The rows of the units with that name, or with that name before a slash."""
+        return [row for row in self.rows if row["unit"] == unit or str(row["unit"]).startswith(f"{unit}/")]
+
+    def _write_rows(self) -> None:
+        with atomic_open(self.out / ROWS, "w", suffix="partial", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns)
+            writer.writeheader()
+            writer.writerows({k: _text(v) for k, v in row.items()} for row in self.rows)
+
+
+def _text(value: Value) -> str:
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _number(text: str) -> Value:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _sha256(path: str | Path) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
