@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dctnet.errors import UserError
-from dctnet.frequency.dct import BLOCK, block_dct
+from dctnet.frequency.dct import BLOCK, block_dct, inverse_block_dct
 
 COMPONENTS = ("Y", "Cb", "Cr")
 PER_COMPONENT = BLOCK**2
@@ -93,3 +93,24 @@ def zigzag_order() -> list[int]:
         return v + u, v if (v + u) % 2 else u
 
     return sorted(range(PER_COMPONENT), key=key)
+
+
+def planes_to_channels(planes: Tensor) -> Tensor:
+    """All 192 channels of planes.
+
+    Shape:
+        - planes: (N, 3, H, W), Y, Cb, Cr, 0 … 255, floating point
+        - output: (N, 192, H/8, W/8)
+    """
+    return block_dct(planes - 128).flatten(1, 2)
+
+
+def channels_to_planes(channels: Tensor) -> Tensor:
+    """Inverse of :func:`planes_to_channels`, neither rounded nor clamped.
+
+    Raises:
+        UserError: Not all 192 channels.
+    """
+    if channels.shape[1] != NUM_CHANNELS:
+        raise UserError(f"the inverse needs all {NUM_CHANNELS} channels, got {channels.shape[1]}")
+    return inverse_block_dct(channels.unflatten(1, (len(COMPONENTS), PER_COMPONENT))) + 128

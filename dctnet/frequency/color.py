@@ -37,8 +37,12 @@ def rgb_to_ycbcr(image: Tensor) -> Tensor:
     return _convert(image, rows) + offset
 
 
-def ycbcr_to_rgb(planes: Tensor) -> Tensor:
-    """Y, Cb, Cr to R, G, B, both 0 … 255; clamped because YCbCr has colours outside of RGB, not rounded.
+def ycbcr_to_rgb(planes: Tensor, clamp: bool = True) -> Tensor:
+    """Y, Cb, Cr to R, G, B, both 0 … 255, not rounded.
+
+    Args:
+        planes: Y, Cb, Cr.
+        clamp: Clamps the result to 0 … 255, because YCbCr has colours outside of RGB.
 
     Shape:
         - planes, output: (..., 3, H, W), floating point
@@ -50,4 +54,5 @@ def ycbcr_to_rgb(planes: Tensor) -> Tensor:
     """
     rows = [[1.0, 0.0, _CR], [1.0, -_CB * _BLUE / _GREEN, -_CR * _RED / _GREEN], [1.0, _CB, 0.0]]
     offset = planes.new_tensor([0.0, 128.0, 128.0])[:, None, None]
-    return _convert(planes - offset, rows).clamp(0, 255)
+    rgb = _convert(planes - offset, rows)
+    return rgb.clamp(0, 255) if clamp else rgb

@@ -14,9 +14,8 @@ from dctnet.data.images.photo import Photo
 from dctnet.data.preprocess import make_reader
 from dctnet.data.transforms import CenterCrop
 from dctnet.errors import UserError, did_you_mean
-from dctnet.frequency.channels import NUM_CHANNELS, PER_COMPONENT
+from dctnet.frequency.channels import channels_to_planes
 from dctnet.frequency.color import rgb_to_ycbcr
-from dctnet.frequency.dct import inverse_block_dct
 from dctnet.frequency.selections import named_channels
 from dctnet.studies.laboratory.subject import Subject
 
@@ -38,6 +37,11 @@ class Photographs:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def spread(self, count: int) -> "Photographs":
+        """A number of them, evenly spread; all if there are fewer."""
+        places = [i * len(self) // count for i in range(count)] if count < len(self) else list(range(len(self)))
+        return Photographs(self.planes[places], self.targets[places], [self.paths[i] for i in places])
 
 
 def read_photographs(subject: Subject, root: str | None, split: str, images: int, seed: int) -> Photographs:
@@ -89,13 +93,6 @@ def _to_planes(subject: Subject, payload: Any) -> Tensor:
     if subject.kind == "rgb":
         return payload.float()
     return channels_to_planes(payload["channels"])
-
-
-def channels_to_planes(channels: Tensor) -> Tensor:
-    """The inverse of all 192 channels: (N, 192, H/8, W/8) to planes (N, 3, H, W), 0 … 255, not clamped."""
-    if channels.shape[1] != NUM_CHANNELS:
-        raise ValueError(f"expected all {NUM_CHANNELS} channels, got {channels.shape[1]}")
-    return inverse_block_dct(channels.unflatten(1, (-1, PER_COMPONENT))) + 128
 
 
 def rgb_planes(rgb: Tensor) -> Tensor:

@@ -26,7 +26,9 @@ class Band:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.low:.3g}–{self.high:.3g}"
+        if self.high > NYQUIST:
+            return f"from {self.low:.3g}" if self.low else "all"
+        return f"{self.low:.3g}–{self.high:.3g}" if self.low else f"below {self.high:.3g}"
 
     @property
     def center(self) -> float:

@@ -23,7 +23,7 @@ from dctnet.studies.machine import machine
 
 ROWS, STUDY = "rows.csv", "study.json"
 Value = str | int | float
-Measurement = dict[str, Value]
+Measurement = dict[str, Any]  # values: Value
 Measure = Callable[[], Iterable[Measurement]]
 
 

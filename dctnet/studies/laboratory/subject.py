@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from dctnet.data.preprocess import Preprocess
 from dctnet.errors import UserError, did_you_mean, did_you_mean_path, first_line
-from dctnet.frequency.channels import ChannelSet, PlanesToChannels
+from dctnet.frequency.channels import ChannelSet, PlanesToChannels, channels_to_planes
 from dctnet.frequency.color import ycbcr_to_rgb
 from dctnet.frequency.selections import named_channels
 from dctnet.io.safe_torch import load_torch_file
+from dctnet.model.gates import DynamicGate
 from dctnet.model.network import FrequencyNet
 from dctnet.training import checkpoint
 
@@ -88,6 +89,28 @@ class Subject(nn.Module):
     def forward(self, planes: Tensor) -> Tensor:
         """Computes logits."""
         return self.network(self.input(planes))
+
+    def from_channels(self, channels: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Computes logits from all 192 channels, which a network on pixels reads as the image that they describe.
+
+        Args:
+            channels: (N, 192, S/8, S/8).
+            kept: Which channels the gate keeps, (N, K), instead of its own choice; from :meth:`kept_channels`.
+        """
+        if self.channel_set is None:
+            return self(channels_to_planes(channels))
+        selected = channels[:, list(self.channel_set.indices)]
+        if kept is None:
+            return self.network(selected)
+        assert isinstance(self.network, FrequencyNet)
+        return self.network.backbone(self.network.normalisation(selected) * kept[..., None, None])
+
+    def kept_channels(self, channels: Tensor) -> Tensor | None:
+        """Which channels a gate that decides image by image keeps, (N, K); None without such a gate."""
+        network = self.network
+        if isinstance(network, FrequencyNet) and isinstance(network.gate, DynamicGate) and self.channel_set is not None:
+            return network.kept_channels(channels[:, list(self.channel_set.indices)])
+        return None
 
     @property
     def kind(self) -> Literal["channels", "rgb"]:

@@ -1,0 +1,1 @@
+"""Which frequencies a network relies on: its answers when bands, channels, signs or phases are changed."""

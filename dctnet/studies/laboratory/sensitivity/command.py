@@ -1,0 +1,132 @@
+"""dctnet lab sensitivity: measures, writes the page, and a mask of the channels that matter most."""
+
+from pathlib import Path
+from typing import Literal
+
+from dctnet import __version__
+from dctnet.errors import UserError, printable
+from dctnet.frequency.channels import NUM_CHANNELS, ChannelSet
+from dctnet.frequency.maskfile import read_mask, write_mask
+from dctnet.signals import SignalRecorder
+from dctnet.studies.laboratory.photographs import read_photographs
+from dctnet.studies.laboratory.sensitivity.answers import COLUMNS, collect, compare
+from dctnet.studies.laboratory.sensitivity.bands import band_units, map_units, noise_units
+from dctnet.studies.laboratory.sensitivity.channels import ChannelStudy, Method
+from dctnet.studies.laboratory.sensitivity.layers import attention_rows, layer_rows
+from dctnet.studies.laboratory.sensitivity.report.report import write_report
+from dctnet.studies.laboratory.spectrum import bands_between, octave_bands
+from dctnet.studies.laboratory.study import Study
+from dctnet.studies.laboratory.subject import open_subject
+
+DATA_OPTIONS = ("root",)
+
+
+def sensitivity(
+    net: str,
+    out: str = "checkpoints/sensitivity",
+    root: str | None = None,
+    weights: str | None = None,
+    mean: list[float] | None = None,
+    std: list[float] | None = None,
+    image_size: int | None = None,
+    classes: str | None = None,
+    split: Literal["train", "val", "test"] = "val",
+    images: int = 256,
+    channel_images: int = 128,
+    bands: list[float] | None = None,
+    methods: list[Method] | None = None,
+    contrast: float | None = None,
+    full: bool = False,
+    keep: int = 24,
+    mask: str | None = None,
+    gate: str | None = None,
+    batch: int = 64,
+    seed: int = 0,
+    *,
+    signals: SignalRecorder | None = None,
+) -> None:
+    """Measures which frequencies a trained network relies on.
+
+    Args:
+        net: A checkpoint of ``dctnet fit``; ``torchvision:NAME`` or ``timm:NAME`` with ``--weights``; or
+            ``MODULE:FACTORY``, a function of yours that returns a network on RGB.
+        out: Folder for rows.csv, figures/ and report.html. A stopped study goes on in it.
+        root: The photographs, as for ``fit``. Default: those that the network was trained on.
+        weights: State dict of a network that is not of dctnet.
+        mean: Of R, G, B, 0 … 1, subtracted before such a network. Default: ImageNet's.
+        std: Likewise, divided by.
+        image_size: Side of its input in pixels. Default: 224.
+        classes: File with its class names, one per line, in the order of its outputs. Default: the folders in order.
+        split: Photographs to use.
+        images: Number of photographs for bands, noise, map and gradients.
+        channel_images: Number of them for the changes of single channels.
+        bands: Ends of the frequency bands in cycles per pixel, ascending, up to 0.5. Default: octaves.
+        methods: Changes of a channel: ``swap`` between images, ``mean``, ``noise_abs``, ``noise_rel``. Default: swap.
+        contrast: Noise on grey photographs with the contrast reduced to this share (Subramanian et al. 2023: 0.2).
+        full: Fourier map with every frequency instead of 64 cells; takes hours.
+        keep: Number of channels of the mask.
+        mask: File to write the most important channels to, for ``fit --data.channels``.
+        gate: A gate's mask file to compare with.
+        batch: Images per forward pass.
+        seed: Of the selection of photographs, of noise and of permutations.
+        signals: Recorder of the signals that stop the study.
+
+    Raises:
+        UserError: The network, the photographs or an option cannot be used.
+        Stopped: A signal came.
+    """
+    for name, value, least in (("images", images, 2), ("channel_images", channel_images, 2), ("batch", batch, 1)):
+        if value < least:
+            raise UserError(f"--{name} must be at least {least}, got {value}")
+    if not 1 <= keep <= NUM_CHANNELS:
+        raise UserError(f"--keep must be 1…{NUM_CHANNELS}, got {keep}")
+    if contrast is not None and not 0 < contrast <= 1:
+        raise UserError(f"--contrast must be a share above 0 and at most 1, got {contrast}")
+    subject = open_subject(net, weights, mean, std, image_size, classes)
+    chosen_bands = octave_bands(subject.image_size) if bands is None else bands_between(bands, subject.image_size)
+    given_gate = None if gate is None else read_mask(gate)
+    chosen_methods: list[Method] = methods or ["swap"]
+    if mask is not None and not Path(mask).parent.is_dir():
+        raise UserError(f"--mask {mask}: the folder {Path(mask).parent} does not exist")
+    options = {
+        "net": subject.name, "root": root, "split": split, "images": images, "channel_images": channel_images,
+        "bands": [str(band) for band in chosen_bands], "methods": chosen_methods, "contrast": contrast,
+        "full": full, "seed": seed, "image_size": subject.image_size, "mean": mean, "std": std,
+    }  # fmt: skip
+    inputs = [path for path in (net, weights, classes) if path is not None and Path(path).is_file()]
+    study = Study("sensitivity", out, COLUMNS, options, inputs, signals)
+    photographs = read_photographs(subject, root, split, images, seed)
+    clean = collect(lambda part: subject(photographs.planes[part]), photographs.targets, batch)
+    changes = ChannelStudy(subject, photographs.spread(channel_images), batch, seed)
+    clean_few = changes.answers({})
+    few = "channels"  # the part of the fewer photographs
+    study.run(
+        {
+            "clean": lambda: [compare("clean", "all", 0, clean, clean), compare("clean", few, 0, clean_few, clean_few)],
+            **dict(band_units(subject, photographs, clean, chosen_bands, batch)),
+            **dict(noise_units(subject, photographs, clean, chosen_bands, batch, seed, contrast)),
+            "gradient": ChannelStudy(subject, photographs, batch, seed).gradient_rows,
+            **dict(changes.coding_units(clean_few)),
+            "layers": lambda: layer_rows(subject, photographs, batch, seed),
+            "attention": lambda: attention_rows(subject, photographs, batch),
+            **dict(map_units(subject, photographs, clean, batch, seed, full)),
+            **dict(changes.units(clean_few, chosen_methods)),
+        }
+    )
+    ranked = ranking(study, chosen_methods[0])
+    orders = {"importance": ranked, "frequency": changes.by_frequency()}
+    study.run(
+        {name: unit for key, order in orders.items() for name, unit in changes.curve_units(clean_few, order, key)}
+    )
+    kept = ChannelSet("sensitivity", tuple(sorted(ranked[:keep])))
+    if mask is not None:
+        write_mask(mask, kept, None, {"dctnet": __version__, "network": subject.name, "method": chosen_methods[0]})
+        print(printable(f"{kept} -> {mask}"))
+    page = write_report(study, subject, photographs, chosen_bands, ranked, keep, given_gate)
+    print(f"report: {printable(str(page))}")
+
+
+def ranking(study: Study, method: Method) -> list[int]:
+    """The channels that the network reads, the largest rise of the loss first."""
+    rows = study.of(method)
+    return [int(row["level"]) for row in sorted(rows, key=lambda row: -float(row["loss"]))]

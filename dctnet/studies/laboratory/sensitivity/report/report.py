@@ -1,0 +1,82 @@
+"""The page: question, summary and sections."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from dctnet.studies.laboratory.page import write_study
+from dctnet.studies.laboratory.photographs import Photographs
+from dctnet.studies.laboratory.sensitivity.report.bands import bands_section, noise_section, noise_thresholds
+from dctnet.studies.laboratory.sensitivity.report.channels import GateMask, channel_section, coding_section
+from dctnet.studies.laboratory.sensitivity.report.layers import attention_section, layer_section
+from dctnet.studies.laboratory.sensitivity.report.text import channel_name, percent, points, rows_of, with_interval
+from dctnet.studies.laboratory.spectrum import Band
+from dctnet.studies.laboratory.study import Measurement, Study
+from dctnet.studies.laboratory.subject import Subject
+
+_EXAMPLES = 4  # photographs whose attention is shown
+
+
+def write_report(
+    study: Study,
+    subject: Subject,
+    photographs: Photographs,
+    bands: Sequence[Band],
+    ranked: Sequence[int],
+    keep: int,
+    gate: GateMask | None,
+) -> Path:
+    """Writes ``report.html``, whose path is returned, and ``figures/`` from the rows of a study.
+
+    Args:
+        study: The finished study.
+        subject: The network.
+        photographs: Those of the study, for the pictures.
+        bands: The bands, lowest first.
+        ranked: The channels that the network reads, the most important first.
+        keep: Number of channels of the mask.
+        gate: Channels and keep probabilities of a gate to compare with.
+    """
+    rows = study.rows
+    clean = rows_of(rows, "clean")[0]
+    reads = "R, G and B" if subject.channel_set is None else str(subject.channel_set)
+    question = (
+        f"{subject.name} reads {reads} of images of {subject.image_size} px, and classifies "
+        f"{percent(clean['accuracy'])} of {clean['images']} photographs correctly. Which of their frequencies does it "
+        "use? Each frequency is removed or changed, and the answers are compared image by image. A changed image is "
+        "unlike those of the training: a frequency that matters here is used by this network, which does not mean "
+        "that another one needs it."
+    )
+    sections = [
+        bands_section(rows, subject, photographs, bands),
+        noise_section(rows, bands),
+        channel_section(rows, subject, ranked, keep, gate),
+        coding_section(rows),
+        layer_section(rows),
+        attention_section(rows, subject, photographs.spread(_EXAMPLES)),
+    ]
+    title = "Which frequencies does the network use?"
+    return write_study(study, title, question, _summary(rows, bands, ranked), sections)
+
+
+def _summary(rows: Sequence[Measurement], bands: Sequence[Band], ranked: Sequence[int]) -> list[str]:
+    worst = min(rows_of(rows, "removed"), key=lambda row: row["change"])
+    best = max(rows_of(rows, "only"), key=lambda row: row["accuracy"])
+    told = [
+        f"Removing the band {worst['item']} cycles per pixel costs most: {points(worst)} points. Of single bands, "
+        f"{best['item']} alone gives the highest accuracy: {percent(best['accuracy'])}."
+    ]
+    halving = {b: rms for b, rms in noise_thresholds(rows, bands).items() if rms is not None and math.isfinite(rms)}
+    if halving:
+        band = min(halving, key=lambda each: halving[each])
+        told.append(f"Noise disturbs it most in the band {band}: RMS {halving[band]:.3f} halves the accuracy.")
+    names = ", ".join(channel_name(channel) for channel in ranked[:5])
+    told.append(f"The channels that matter most when they are swapped between images: {names}.")
+    for row in rows_of(rows, "attention"):
+        if row["item"] == "difference":
+            follows = "follows" if row["low"] > 0 else "avoids" if row["high"] < 0 else "is not shown to follow"
+            told.append(
+                f"Attention {follows} regions of rapid change: its rank correlation with the gradient energy of the "
+                f"same image minus that with another image is {with_interval(row)}."
+            )
+    return told
