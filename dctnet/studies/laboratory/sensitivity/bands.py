@@ -107,9 +107,10 @@ def noise_units(
 
 
 def polar_cells(size: int) -> dict[tuple[int, int], Tensor]:
-    """Cells of the Fourier map that have a frequency, by (ring, orientation); they partition all with ρ ≥ 2/size.
+    """Cells of the Fourier map that have a frequency, by (ring, orientation).
 
-    Rings are half octaves up to Nyquist, the last one with the corners; orientation 0 is centred on vertical stripes.
+    They partition the frequencies from ρ = 1/32: rings are half octaves up to Nyquist, the last one with the corners;
+    orientation 0 is centred on vertical stripes.
 
     Shape:
         - values: coefficients of ``rfft2``, (size, size // 2 + 1), bool
@@ -118,7 +119,8 @@ def polar_cells(size: int) -> dict[tuple[int, int], Tensor]:
     horizontal = torch.fft.rfftfreq(size, dtype=torch.float64)[None, :]
     rho = (vertical**2 + horizontal**2).sqrt()
     ring = (RINGS - 1 + torch.floor(2 * torch.log2(rho.clamp_min(1e-9) / NYQUIST)) + 1).clamp_max(RINGS - 1)
-    angle = torch.atan2(vertical, horizontal) % math.pi
+    # At the horizontal Nyquist frequency v and −v are conjugates, that is one wave.
+    angle = torch.atan2(torch.where(horizontal < NYQUIST, vertical, vertical.abs()), horizontal) % math.pi
     sector = torch.round(angle / (math.pi / ORIENTATIONS)) % ORIENTATIONS
     cells = {(r, o): (ring == r) & (sector == o) & (rho > 0) for r in range(RINGS) for o in range(ORIENTATIONS)}
     return {place: mask for place, mask in cells.items() if bool(mask.any())}

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dctnet.frequency.channels import NUM_CHANNELS, planes_to_channels
+from dctnet.frequency.dct import block_dct
 from dctnet.frequency.selections import named_channels, rank_channels
 from dctnet.studies.laboratory.photographs import Photographs
 from dctnet.studies.laboratory.sensitivity.answers import Answers, chunks, collect, compare, single
@@ -109,7 +110,7 @@ class ChannelStudy:
             with torch.enable_grad():
                 loss = functional.cross_entropy(self.subject(planes), self.targets[part], reduction="sum")
                 (gradient,) = torch.autograd.grad(loss, planes)
-            total += planes_to_channels(gradient + 128).flatten(2).norm(dim=2).double().sum(0)
+            total += block_dct(gradient).flatten(1, 2).flatten(2).norm(dim=2).double().sum(0)
         return total / len(self.targets) * self.std.double()
 
     def gradient_rows(self) -> list[Measurement]:

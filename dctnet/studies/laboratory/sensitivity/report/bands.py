@@ -202,12 +202,12 @@ def _map_plot(rows: Sequence[Measurement]) -> Plot:
 
 
 def _draw_polar(axes: Any, found: Mapping[tuple[int, ...], float]) -> Any:
-    sectors = 2 * ORIENTATIONS  # a wave has two directions
-    edges = (np.arange(sectors + 1) - 0.5) * 2 * np.pi / sectors
+    sectors, smooth = 2 * ORIENTATIONS, 12  # a wave has two directions; an arc is drawn as that many chords
+    edges = (np.arange(sectors * smooth + 1) / smooth - 0.5) * 2 * np.pi / sectors
     values = np.full((RINGS, sectors), np.nan)
     for (ring, orientation), change in found.items():
         values[ring, [orientation, orientation + ORIENTATIONS]] = change
-    mesh = axes.pcolormesh(edges, np.arange(RINGS + 1), values, cmap="viridis", vmax=0)
+    mesh = axes.pcolormesh(edges, np.arange(RINGS + 1), values.repeat(smooth, 1), cmap="viridis", vmax=0)
     rings = range(2, RINGS + 1, 2)
     axes.set_yticks(
         list(rings), [f"{NYQUIST * 2 ** ((ring - RINGS) / 2):.2g}" for ring in rings], fontsize=10, color="w"

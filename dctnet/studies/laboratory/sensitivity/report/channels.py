@@ -42,11 +42,11 @@ def channel_section(
     column = {part: "value" if part == "gradient" else "loss" for part in parts}
     scores = {part: {int(row["level"]): row[column[part]] for row in rows_of(rows, part)} for part in parts}
     first = next(part for part in parts if part != "gradient")
-    kept = ranked[:keep]
+    kept = ranked[:keep] if keep < len(ranked) else ()
     plots = [
         (
             _map_of_channels(part, scores[part], kept if part == first else ()),
-            f"{_meaning(part)}." + (f" Outlined: the {len(kept)} channels that matter most." if part == first else ""),
+            f"{_meaning(part)}." + (f" Outlined: the {len(kept)} that matter most." if kept and part == first else ""),
         )
         for part in [first, *(part for part in parts if part != first)]
     ]
@@ -175,7 +175,7 @@ def coding_section(rows: Sequence[Measurement]) -> Section:
         axes.barh(list(CODINGS.values()), values, xerr=np.abs(ends - values), color=colours, capsize=3)
         axes.axvline(100 * clean, color=GREY, linestyle="--", linewidth=1)
         axes.invert_yaxis()
-        axes.set_xlabel("accuracy, %")
+        axes.set(xlabel="accuracy, %", xlim=(0, None))
         return figure
 
     changes = "; ".join(f"{text} {points(found[name])}" for name, text in CODINGS.items())

@@ -39,7 +39,7 @@ def write_report(
     """
     rows = study.rows
     clean = rows_of(rows, "clean")[0]
-    reads = "R, G and B" if subject.channel_set is None else str(subject.channel_set)
+    reads = "R, G and B" if subject.channel_set is None else str(subject.channel_set).partition(": ")[2]
     question = (
         f"{subject.name} reads {reads} of images of {subject.image_size} px, and classifies "
         f"{percent(clean['accuracy'])} of {clean['images']} photographs correctly. Which of their frequencies does it "

@@ -1,0 +1,255 @@
+"""Sensitivity to frequencies against planted truth, and the command."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from dctnet.data.planted import TRUTH
+from dctnet.errors import Stopped
+from dctnet.frequency.channels import NUM_CHANNELS, planes_to_channels
+from dctnet.frequency.maskfile import read_mask
+from dctnet.signals import SignalRecorder
+from dctnet.studies.laboratory.sensitivity.bands import (
+    NOISE,
+    ORIENTATIONS,
+    RINGS,
+    Noisy,
+    Removed,
+    frequency_cells,
+    half_accuracy_noise,
+    polar_cells,
+)
+from dctnet.studies.laboratory.sensitivity.channels import CODINGS, ChannelStudy
+from dctnet.studies.laboratory.sensitivity.command import sensitivity
+from dctnet.studies.laboratory.sensitivity.layers import high_share, layer_profile
+from dctnet.studies.laboratory.spectrum import band_mask, band_noise, octave_bands, project, radius
+from tests.commands import CKPT, fails, read_csv, run
+from tests.studies.laboratory.planted import planted_subject
+
+pytestmark = pytest.mark.usefixtures("small_backbones")
+
+
+@pytest.fixture(scope="module")
+def study() -> ChannelStudy:
+    return ChannelStudy(*planted_subject(), batch=64, seed=0)
+
+
+def area_under_curve(scores: torch.Tensor) -> float:
+    """Share of pairs of a channel of the truth and another one that the scores order correctly."""
+    truth = torch.zeros(NUM_CHANNELS, dtype=torch.bool)
+    truth[list(TRUTH.indices)] = True
+    return float((scores[truth][:, None] > scores[~truth]).double().mean())
+
+
+def test_swaps_find_the_planted_channels(study):
+    clean = study.answers({}).loss.mean()
+    rise = [study.answers({c: study.changed("swap", c)}).loss.mean() - clean for c in range(NUM_CHANNELS)]
+    assert area_under_curve(torch.tensor(rise)) >= 0.98
+
+
+def test_gradients_find_the_planted_channels(study):
+    assert area_under_curve(study.gradients()) >= 0.98
+
+
+def test_the_gradient_is_that_of_the_channels(study):
+    channels = study.channels[:4].clone().requires_grad_()
+    loss = torch.nn.functional.cross_entropy(study.subject.from_channels(channels), study.targets[:4], reduction="sum")
+    (direct,) = torch.autograd.grad(loss, channels)
+    subject, photographs = planted_subject()
+    few = ChannelStudy(subject, type(photographs)(photographs.planes[:4], photographs.targets[:4], ["x"] * 4), 2, 0)
+    expected = direct.flatten(2).norm(dim=2).double().mean(0) * few.std.double()
+    torch.testing.assert_close(few.gradients(), expected, rtol=1e-3, atol=1e-9)
+
+
+def test_a_swap_changes_one_channel_and_gives_every_image_another_one(study):
+    for channel in (0, 77):
+        other = study.others(channel)
+        assert sorted(other.tolist()) == list(range(len(other)))
+        assert not bool((other == torch.arange(len(other))).any())
+        assert torch.equal(study.changed("swap", channel), study.channels[other, channel])
+    assert bool((study.changed("mean", 5) == study.channels[:, 5].mean()).all())
+
+
+def test_noise_of_a_channel_has_its_strength(study):
+    for method, rms in (("noise_abs", 32.0), ("noise_rel", float(study.std[3]))):
+        noise = study.changed(method, 3) - study.channels[:, 3]
+        assert float(noise.std()) == pytest.approx(rms, rel=0.05)
+
+
+def test_curves_begin_and_end_at_the_same_accuracies(study):
+    clean, order = study.answers({}), list(range(NUM_CHANNELS))
+    rows = {name: next(iter(unit())) for name, unit in study.curve_units(clean, order, "frequency")}
+    assert rows["deletion_frequency/0"]["accuracy"] == rows["insertion_frequency/192"]["accuracy"] == clean.accuracy
+    assert rows["deletion_frequency/192"]["accuracy"] == rows["insertion_frequency/0"]["accuracy"]
+
+
+def test_codings_keep_what_they_say(study):
+    part = slice(0, 8)
+    seen = {}
+
+    def look(images):
+        seen["planes"] = images
+        return torch.zeros(len(images), 8)
+
+    subject = study.subject
+    original, from_channels = subject.forward, subject.from_channels
+    subject.forward = look
+    subject.from_channels = lambda channels: look(channels)
+    try:
+        found = {}
+        for number, name in enumerate(CODINGS):
+            study._coded(name, number, part)
+            found[name] = seen["planes"]
+    finally:
+        subject.forward, subject.from_channels = original, from_channels
+    own, ac = study.channels[part], [c for c in range(NUM_CHANNELS) if c % 64]
+    torch.testing.assert_close(found["dct_signs"].abs(), own.abs())
+    assert 0.4 < float((found["dct_signs"][:, ac] == own[:, ac]).float().mean()) < 0.6
+    assert float((found["dct_magnitudes"] * own)[:, ac].min()) >= 0
+    others = study.channels[study.others(NUM_CHANNELS + list(CODINGS).index("dct_magnitudes"))[part]]
+    signed = own[:, ac].sign() != 0
+    torch.testing.assert_close(found["dct_magnitudes"][:, ac][signed].abs(), others[:, ac][signed].abs())
+    spectrum = torch.fft.rfft2(study.planes[part])
+    coded = {name: torch.fft.rfft2(found[name]) for name in ("fourier_phases", "fourier_amplitudes")}
+    torch.testing.assert_close(coded["fourier_phases"].abs(), spectrum.abs(), rtol=1e-2, atol=2.0)
+    strong = spectrum.abs() > 300
+    same = torch.cos(coded["fourier_amplitudes"].angle() - spectrum.angle())[strong]
+    assert float(same.min()) > 0.9
+
+
+@pytest.mark.parametrize("size", [48, 64])
+def test_cells_of_the_fourier_map_partition_the_spectrum(size):
+    for cells in (polar_cells(size), frequency_cells(size)):
+        total = torch.stack(list(cells.values())).sum(0)
+        assert total[0, 0] == 0
+        assert total.max() == 1
+        noise = [band_noise(1, mask, 1.0, torch.Generator().manual_seed(0))[0, 0].double() for mask in cells.values()]
+        few = torch.stack(noise[:: max(1, len(noise) // 40)]).flatten(1) / size
+        torch.testing.assert_close(few @ few.T, torch.eye(len(few), dtype=torch.float64), atol=1e-6, rtol=0)
+    assert torch.equal(torch.stack(list(polar_cells(size).values())).any(0), radius(size) >= 1 / 32)
+    assert set(polar_cells(size)) <= {(r, o) for r in range(RINGS) for o in range(ORIENTATIONS)}
+    # one of each conjugate pair: all frequencies but the mean
+    own = len(frequency_cells(size))
+    assert own == (size * size - 4) // 2 + 3
+
+
+def test_orientation_0_has_vertical_stripes():
+    stripes = torch.cos(2 * math.pi * 12 * torch.arange(48) / 48).expand(48, 48)
+    cells = {place: mask for place, mask in polar_cells(48).items() if float(project(stripes, mask).std()) > 1e-3}
+    assert [orientation for _, orientation in cells] == [0]
+
+
+def test_a_removed_band_and_only_the_band_add_up():
+    planes = 255 * torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    mask = band_mask(octave_bands(64)[1], 64)
+    mean = planes.mean((-2, -1), keepdim=True)
+    torch.testing.assert_close(
+        Removed(mask, only=False)(planes, 0) + Removed(mask, only=True)(planes, 0) - mean, planes, atol=1e-3, rtol=0
+    )
+
+
+def test_noise_depends_on_the_image_not_on_the_batch():
+    planes = torch.full((4, 3, 32, 32), 128.0)
+    noisy = Noisy(band_mask(octave_bands(32)[0], 32), 0.02, seed=3)
+    assert torch.equal(noisy(planes, 0), noisy(planes, 0))
+    assert not torch.equal(noisy(planes, 0), noisy(planes, 4))
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "expected"),
+    [
+        ([0.8, 0.8, 0.6, 0.2], 0.08 * 2**0.5),
+        ([0.8, 0.4, 0.2, 0.1], 0.04),
+        ([0.8, 0.8, 0.8, 0.5], math.inf),
+        ([0.3, 0.2, 0.1, 0.0], None),
+    ],
+)
+def test_the_noise_that_halves_the_accuracy_is_interpolated(accuracies, expected):
+    found = half_accuracy_noise(dict(zip(NOISE, accuracies, strict=True)), 0.8)
+    assert found is None if expected is None else found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("cycles", "share"), [(2, 0.0), (10, 1.0)])
+def test_the_share_of_high_frequencies_of_a_wave(cycles, share):
+    for side in (28, 27):
+        wave = torch.sin(2 * math.pi * cycles * torch.arange(side) / side).expand(1, 1, side, side) + 5
+        assert float(high_share(wave)) == pytest.approx(share, abs=1e-6)
+    assert math.isnan(float(high_share(torch.ones(1, 1, 8, 8))))
+
+
+def test_white_maps_have_the_share_of_the_area():
+    maps = torch.randn(4, 16, 32, 32, generator=torch.Generator().manual_seed(0))
+    expected = 1 - math.pi / 4 * 0.25 / 0.25 * 0.25  # outside a circle of half the highest frequency
+    assert float(high_share(maps).mean()) == pytest.approx(expected, abs=0.02)
+
+
+def command(folder, out, *more):
+    few = ("--images", 6, "--channel_images", 4, "--batch", 4)
+    return "lab", "sensitivity", folder / CKPT, "--out", out, *few, *more
+
+
+def test_the_command_writes_page_rows_and_mask(gated_run, tmp_path, capsys):
+    mask = gated_run / "out" / "tiny" / "version_0" / "mask.json"
+    assert (
+        run(*command(gated_run, tmp_path / "out", "--mask", tmp_path / "mask.json", "--keep", 5, "--gate", mask)) == 0
+    )
+    rows = read_csv(tmp_path / "out" / "rows.csv")
+    swaps = {int(row["level"]): float(row["loss"]) for row in rows if row["part"] == "swap"}
+    assert len(swaps) == 24
+    best = sorted(swaps, key=lambda channel: -swaps[channel])[:5]
+    assert read_mask(tmp_path / "mask.json")[0].indices == tuple(sorted(best))
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Fourier map" in page
+    assert "by chance" in page
+    assert 'src="http' not in page
+    assert str(tmp_path / "out" / "report.html") in capsys.readouterr().out
+    first = (tmp_path / "out" / "rows.csv").read_bytes()
+    assert run(*command(gated_run, tmp_path / "out", "--gate", mask)) == 0
+    assert (tmp_path / "out" / "rows.csv").read_bytes() == first
+    assert "made with images 6, now 5" in fails(capsys, *command(gated_run, tmp_path / "out", "--images", 5))
+
+
+def test_a_stopped_study_ends_with_the_same_rows(gated_run, tmp_path):
+    with SignalRecorder() as signals:
+        signals.received = 15
+        with pytest.raises(Stopped):
+            sensitivity(str(gated_run / CKPT), str(tmp_path / "out"), images=4, channel_images=3, signals=signals)
+    assert json.loads((tmp_path / "out" / "study.json").read_text())["options"]["images"] == 4
+    rows = []
+    for name in ("out", "whole"):
+        sensitivity(str(gated_run / CKPT), str(tmp_path / name), images=4, channel_images=3)
+        rows.append((tmp_path / name / "rows.csv").read_bytes())
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--images", 1], "--images must be at least 2"),
+        (["--keep", 0], "--keep must be 1…192"),
+        (["--contrast", 1.5], "--contrast must be a share"),
+        (["--bands", "[0.001,0.002]"], "no frequency"),
+        (["--methods", "[swop]"], "methods"),
+        (["--gate", "none.json"], "none.json"),
+        (["--mask", "no/such/folder/mask.json"], "does not exist"),
+        (["--data.root", "nowhere"], "nowhere"),
+        (["--split", "test"], "test"),
+    ],
+)
+def test_bad_options_are_one_line(gated_run, tmp_path, capsys, options, message):
+    assert message in fails(capsys, *command(gated_run, tmp_path / "out", *options))
+
+
+def test_studies_are_listed_and_misspelt_ones_are_named(capsys):
+    assert run("lab", "--help") == 0
+    assert "sensitivity" in capsys.readouterr().out
+    assert "Did you mean 'sensitivity'?" in fails(capsys, "lab", "sensitivty")
+
+
+def test_layers_of_a_network_have_depths_from_0_to_1(study):
+    subject, photographs = planted_subject()
+    assert layer_profile(subject, photographs, 64) == []  # it has no convolution
+    assert np.isfinite(planes_to_channels(photographs.planes).numpy()).all()
