@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dctnet.errors import UserError
-from dctnet.frequency.channels import ChannelSet, PlanesToChannels, zigzag_order
+from dctnet.frequency.channels import ChannelSet, PlanesToChannels, channels_to_planes, planes_to_channels, zigzag_order
 from tests.slow_dct import slow_dct
 
 # T.81, figure A.6: the zigzag number of each (v, u).
@@ -57,3 +57,13 @@ def test_component_without_channels_is_skipped():
 def test_planes_of_another_shape_are_rejected():
     with pytest.raises(UserError, match=r"\(3, 8, 8\)"):
         PlanesToChannels(ChannelSet("dc", (0,)))(torch.zeros(3, 8, 8))
+
+
+def test_all_channels_and_back():
+    planes = 255 * torch.rand(2, 3, 16, 24, dtype=torch.float64)
+    channels = planes_to_channels(planes)
+    every = PlanesToChannels(ChannelSet("all", tuple(range(192))))
+    assert torch.equal(channels, every(planes))
+    torch.testing.assert_close(channels_to_planes(channels), planes)
+    with pytest.raises(UserError, match="all 192 channels, got 24"):
+        channels_to_planes(channels[:, :24])

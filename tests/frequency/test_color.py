@@ -38,6 +38,12 @@ def test_round_trip_and_grey():
     assert torch.allclose(grey[0, :, 0, 0], torch.tensor([77.0, 128.0, 128.0]))
 
 
+def test_colours_outside_of_rgb_are_kept_on_request():
+    bright = torch.tensor([250.0, 200.0, 50.0])[:, None, None]
+    assert (ycbcr_to_rgb(bright) <= 255).all()
+    torch.testing.assert_close(rgb_to_ycbcr(ycbcr_to_rgb(bright, clamp=False)), bright)
+
+
 @pytest.mark.parametrize("image", [torch.zeros(3, 2, 2, dtype=torch.uint8), torch.zeros(4, 2, 2)])
 def test_other_dtypes_and_channel_counts_are_rejected(image):
     with pytest.raises(UserError, match="got"):

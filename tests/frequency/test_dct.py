@@ -7,7 +7,7 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from dctnet.errors import UserError
-from dctnet.frequency.dct import block_dct, dct_matrix, flip_blocks
+from dctnet.frequency.dct import block_dct, dct_matrix, flip_blocks, inverse_block_dct
 from tests.slow_dct import slow_dct, slow_idct
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -28,6 +28,19 @@ def test_any_leading_dimensions(shape):
     coefficients = block_dct(planes)
     assert coefficients.shape == (*shape[:-2], 64, shape[-2] // 8, shape[-1] // 8)
     assert torch.allclose(slow_idct(coefficients), planes, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(64, 1, 1), (3, 64, 2, 3), (2, 3, 64, 1, 4)])
+def test_the_inverse_agrees_with_scipy(shape):
+    coefficients = torch.randn(shape, dtype=torch.float64)
+    planes = inverse_block_dct(coefficients)
+    torch.testing.assert_close(planes, slow_idct(coefficients), atol=1e-12, rtol=0)
+    torch.testing.assert_close(block_dct(planes), coefficients, atol=1e-12, rtol=0)
+
+
+def test_the_inverse_needs_all_frequencies():
+    with pytest.raises(UserError, match=r"must be \(\.\.\., 64, rows, columns\), got \(24, 2, 2\)"):
+        inverse_block_dct(torch.zeros(24, 2, 2))
 
 
 def test_bfloat16_is_the_float32_result_rounded_once():
