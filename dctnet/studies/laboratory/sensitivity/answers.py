@@ -14,9 +14,10 @@ from dctnet.studies.laboratory.study import Measurement
 RESAMPLES = 2000
 # accuracy: of the changed images. change, loss: accuracy and loss minus those of the unchanged images; low, high,
 # loss_low, loss_high: ends of their 95 % intervals. clipped: share of colours out of range. value: what is no accuracy.
+# right: a character per image, r right, w wrong, so that networks and seeds can be compared image by image.
 COLUMNS = (
     "part", "item", "level", "images", "accuracy", "change", "low", "high", "loss", "loss_low", "loss_high", "clipped",
-    "value",
+    "value", "right",
 )  # fmt: skip
 _ROUNDING = 1e-2  # of float32, on values of 0 … 255
 
@@ -74,6 +75,7 @@ def compare(part: str, item: str, level: float, changed: Answers, clean: Answers
         "part": part, "item": item, "level": level, "images": len(drop), "accuracy": changed.accuracy,
         "change": float(drop.mean()), "low": low, "high": high,
         "loss": float(rise.mean()), "loss_low": loss_low, "loss_high": loss_high, "clipped": clipped, "value": "",
+        "right": "".join("r" if each else "w" for each in changed.right),
     }  # fmt: skip
 
 
