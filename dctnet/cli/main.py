@@ -92,7 +92,7 @@ def _benchmark(args: list[str]) -> None:
 
 def _report(args: list[str]) -> None:
     from dctnet.cli.parsing import call
-    from dctnet.studies.accuracy.report.report import report
+    from dctnet.studies.report import report
 
     call(report, args[1:])
 

@@ -1,6 +1,6 @@
 """The page of a laboratory study: a summary in words, sections with figures and tables, and how it was measured."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -60,9 +60,7 @@ class Section:
     tables: Sequence[Table] = field(default=())
 
 
-def write_study(
-    study: Study, title: str, question: str, summary: Sequence[str], sections: Sequence[Section], command: str = ""
-) -> Path:
+def write_study(study: Study, title: str, question: str, summary: Sequence[str], sections: Sequence[Section]) -> Path:
     """Writes ``report.html``, whose path is returned, and ``figures/``. The same input gives the same bytes.
 
     Args:
@@ -71,22 +69,28 @@ def write_study(
         question: What was asked, and of what, in one or two sentences.
         summary: The answers in words, a paragraph each.
         sections: The measurements.
-        command: Repeats the study.
     """
+    content = study.content
+    facts = {key: str(value) for key, value in content["options"].items() if value is not None}
+    facts |= {path: f"SHA-256 {digest}" for path, digest in content["inputs"].items()}
+    facts["versions"] = ", ".join(f"{name} {value}" for name, value in content["versions"].items())
+    facts["machine"] = content["machine"]
+    return write_sections(study.out / REPORT, title, question, summary, sections, facts)
+
+
+def write_sections(
+    path: Path, title: str, question: str, summary: Sequence[str], sections: Sequence[Section], facts: Mapping[str, str]
+) -> Path:
+    """Writes a page, whose path is returned, and ``figures/`` beside it; ``facts`` say how it was measured."""
     plots = [plot for section in sections for plot, _ in section.plots]
-    options = {key: value for key, value in study.content["options"].items() if value is not None}
     write_page(
-        study.out / REPORT,
+        path,
         files(__package__).joinpath("laboratory.html").read_text(encoding="utf-8"),
         title=title,
         question=question,
         summary=summary,
         sections=sections,
-        plots=render_plots(plots, study.out / "figures"),
-        options=options,
-        inputs=study.content["inputs"],
-        versions=study.content["versions"],
-        machine=study.content["machine"],
-        command=command,
+        plots=render_plots(plots, path.parent / "figures"),
+        facts=facts,
     )
-    return study.out / REPORT
+    return path

@@ -62,7 +62,7 @@ class Study:
             "inputs": {str(path): _sha256(path) for path in inputs},
         }
         self._check_folder(content)
-        self.rows = self._read_rows()
+        self.rows = _read_rows(self.out / ROWS, self.columns)
         self._total = self._done = 0
         if not (self.out / STUDY).exists():
             self.out.mkdir(parents=True, exist_ok=True)
@@ -80,34 +80,13 @@ class Study:
             if self.out.exists() and any(self.out.iterdir()):
                 raise UserError(f"--out {self.out}: a folder with other files; give a new or empty one")
             return
-        try:
-            before = json.loads((self.out / STUDY).read_text(encoding="utf-8"))
-            old = {**before["options"], **before["inputs"], "study": before["study"]}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{self.out / STUDY}: cannot be read: {first_line(error)}") from error
+        before = read_content(self.out / STUDY)
+        old = {**before["options"], **before["inputs"], "study": before["study"]}
         new = {**content["options"], **content["inputs"], "study": self.name}
         for key in [*new, *old]:
             if old.get(key) != new.get(key):
                 was, now = (repr(each.get(key))[:60] for each in (old, new))
                 raise UserError(f"--out {self.out}: was made with {key} {was}, now {now}; give another --out")
-
-    def _read_rows(self) -> list[Measurement]:
-        path = self.out / ROWS
-        if not path.exists():
-            return []
-        try:
-            with open(path, newline="", encoding="utf-8") as file:
-                reader = csv.DictReader(file)
-                rows: list[Any] = list(reader)
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"{path}: cannot be read: {first_line(error)}") from error
-        if reader.fieldnames != self.columns:
-            raise UserError(
-                f"{path}: expected the columns {', '.join(self.columns)}; got {', '.join(reader.fieldnames or [])}"
-            )
-        if wrong := next((n for n, row in enumerate(rows, 2) if None in row or None in row.values()), None):
-            raise UserError(f"{path}, line {wrong}: expected {len(self.columns)} columns")
-        return [{key: _number(value) for key, value in row.items()} for row in rows]
 
     def run(self, units: Mapping[str, Measure]) -> None:
         """Measures the units that have no rows yet, in their order, with a progress bar.
@@ -147,6 +126,48 @@ class Study:
             writer = csv.DictWriter(file, self.columns)
             writer.writeheader()
             writer.writerows({k: _text(v) for k, v in row.items()} for row in self.rows)
+
+
+def read_study(folder: Path, columns: Sequence[str]) -> tuple[dict[str, Any], list[Measurement]]:
+    """The content of ``study.json`` and the rows of a finished or unfinished study.
+
+    Raises:
+        UserError: A file is missing or damaged.
+    """
+    return read_content(folder / STUDY), _read_rows(folder / ROWS, ["unit", *columns])
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """Reads ``study.json``.
+
+    Raises:
+        UserError: It is damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        assert isinstance(content["study"], str)
+        assert isinstance(content["options"], dict)
+        assert isinstance(content["inputs"], dict)
+    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        raise UserError(f"{path}: cannot be read: {first_line(error)}") from error
+    return content
+
+
+def _read_rows(path: Path, columns: list[str]) -> list[Measurement]:
+    if not path.exists():
+        return []
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            rows: list[Any] = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read: {first_line(error)}") from error
+    if reader.fieldnames != columns:
+        got = ", ".join(reader.fieldnames or [])
+        raise UserError(f"{path}: expected the columns {', '.join(columns)}; got {got}")
+    if wrong := next((n for n, row in enumerate(rows, 2) if None in row or None in row.values()), None):
+        raise UserError(f"{path}, line {wrong}: expected {len(columns)} columns")
+    return [{key: _number(value) for key, value in row.items()} for row in rows]
 
 
 def _text(value: Value) -> str:

@@ -10,7 +10,7 @@ from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.maskfile import write_mask
 from dctnet.studies import bootstrap
 from dctnet.studies.accuracy.report.arms import format_difference, group_arms
-from dctnet.studies.accuracy.report.report import report
+from dctnet.studies.report import report
 from dctnet.studies.accuracy.report.summary import COUNT, Benchmark, mean_similarity, overlap, shared_arms
 from dctnet.studies.bootstrap import difference
 from dctnet.studies.rows import write_rows

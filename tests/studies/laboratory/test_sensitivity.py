@@ -25,6 +25,7 @@ from dctnet.studies.laboratory.sensitivity.bands import (
 from dctnet.studies.laboratory.sensitivity.channels import CODINGS, ChannelStudy
 from dctnet.studies.laboratory.sensitivity.command import sensitivity
 from dctnet.studies.laboratory.sensitivity.layers import high_share, layer_profile
+from dctnet.studies.laboratory.sensitivity.summary import bootstrap
 from dctnet.studies.laboratory.spectrum import band_mask, band_noise, octave_bands, project, radius
 from tests.commands import CKPT, fails, read_csv, run
 from tests.studies.laboratory.planted import planted_subject
@@ -253,3 +254,26 @@ def test_layers_of_a_network_have_depths_from_0_to_1(study):
     subject, photographs = planted_subject()
     assert layer_profile(subject, photographs, 64) == []  # it has no convolution
     assert np.isfinite(planes_to_channels(photographs.planes).numpy()).all()
+
+
+def test_a_page_across_networks_has_intervals_over_seeds(gated_run, tmp_path, capsys):
+    options = {"images": 6, "channel_images": 4, "batch": 4}
+    for name in ("first-s0", "first-s1"):
+        sensitivity(str(gated_run / CKPT), str(tmp_path / name), **options)
+    assert run("report", tmp_path) == 0
+    page = (tmp_path / "summary.html").read_text()
+    assert "first (2 seeds, 64 px)" in page
+    assert "≥ 16" in page  # 0.25 cycles per pixel of 64
+    sensitivity(str(gated_run / CKPT), str(tmp_path / "first-s2"), **{**options, "images": 5})
+    assert "measured with other options" in fails(capsys, "report", tmp_path)
+
+
+def test_the_bootstrap_pairs_images_of_a_network():
+    rng = np.random.default_rng(0)
+    clean = (rng.random((3, 400)) < 0.8).astype(float)
+    found = bootstrap(clean - clean)
+    assert (found.value, found.low, found.high) == (0, 0, 0)
+    changed = clean * (rng.random((3, 400)) < 0.9)
+    found = bootstrap(changed - clean)
+    assert found.low < found.value < found.high < 0
+    assert found.high - found.low < 6

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from dctnet.errors import UserError, no_folder, printable
+from dctnet.errors import UserError
 from dctnet.frequency.selections import named_channels, rank_channels
 from dctnet.studies.accuracy.provenance import ENERGY, FAILURES, GRID, read_yaml
 from dctnet.studies.accuracy.report.arms import (
@@ -28,25 +28,15 @@ from dctnet.studies.page.page import Plot, render_plots, shorten, write_page
 from dctnet.studies.rows import ROWS, read_rows
 
 
-def report(folder: str) -> None:
-    """Makes the page of a benchmark from its ``rows.csv`` and the files beside it.
-
-    Args:
-        folder: A benchmark's folder, or a copy of its files without the runs; or a folder of several of them, one for
-            each data set, which also gets a page across all.
+def write_reports(path: Path) -> list[Path]:
+    """Writes the page of a benchmark, or those of the benchmarks in a folder and one across them; returns their paths.
 
     Raises:
         UserError: There is no row, or a file is damaged.
     """
-    path = Path(folder)
-    if not path.is_dir():
-        raise no_folder(folder)
     several = [] if (path / ROWS).exists() else benchmark_folders(path)
     pages = [write_report(each) for each in several or [path]]
-    if several:
-        pages.append(write_summary(path))
-    for written in pages:
-        print(f"report: {printable(str(written))}")
+    return [*pages, write_summary(path)] if several else pages
 
 
 def write_report(out: Path) -> Path:
