@@ -173,7 +173,7 @@ def noise_section(rows: Sequence[Measurement], bands: Sequence[Band]) -> Section
                 _map_plot(rows_of(rows, "map")),
                 f"Fourier map: change of the accuracy with noise of RMS {MAP_NOISE:g} in one cell. The distance from "
                 "the centre is the frequency in cycles per pixel, logarithmic; the direction is that in which the "
-                "wave runs: right and left are vertical stripes, top and bottom horizontal ones. White cells have no "
+                "wave runs: right and left are vertical stripes, top and bottom horizontal ones. Empty cells have no "
                 "frequency at this image size.",
             ),
         ],

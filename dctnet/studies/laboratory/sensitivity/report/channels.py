@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -21,7 +22,7 @@ from dctnet.studies.laboratory.sensitivity.report.text import (
 from dctnet.studies.laboratory.spectrum import channel_radius
 from dctnet.studies.laboratory.study import Measurement
 from dctnet.studies.laboratory.subject import Subject
-from dctnet.studies.page.page import BLUE, GREEN, GREY, ORANGE, VERMILLION, Plot, add_legend, new_figure
+from dctnet.studies.page.page import BLUE, GREEN, GREY, INK, ORANGE, VERMILLION, Plot, add_legend, new_figure
 
 GateMask = tuple[ChannelSet, list[float] | None]
 _MEANINGS = {
@@ -46,7 +47,8 @@ def channel_section(
     plots = [
         (
             _map_of_channels(part, scores[part], kept if part == first else ()),
-            f"{_meaning(part)}." + (f" Outlined: the {len(kept)} that matter most." if kept and part == first else ""),
+            f"{_meaning(part)}; the colours follow its "
+            "root." + (f" Outlined: the {len(kept)} that matter most." if kept and part == first else ""),
         )
         for part in [first, *(part for part in parts if part != first)]
     ]
@@ -92,7 +94,7 @@ def _map_of_channels(part: str, scores: Mapping[int, float], outlined: Sequence[
         axes = figure.subplots(1, len(COMPONENTS))
         for component, (name, each) in enumerate(zip(COMPONENTS, axes, strict=True)):
             own = grid[component * PER_COMPONENT :][:PER_COMPONENT].reshape(BLOCK, BLOCK)
-            mesh = each.imshow(own, cmap="viridis", vmin=0, vmax=max(1e-12, np.nanmax(grid)))
+            mesh = each.imshow(own, cmap="viridis", norm=PowerNorm(0.5, 0, max(1e-12, np.nanmax(grid))))
             each.set_title(name, fontsize=12)
             each.set(xticks=[0, 7], yticks=[0, 7])
         for channel in outlined:
@@ -172,7 +174,7 @@ def coding_section(rows: Sequence[Measurement]) -> Section:
         values = np.array([100 * found[name]["accuracy"] for name in CODINGS])
         ends = np.array([[100 * (clean + found[name][key]) for name in CODINGS] for key in ("low", "high")])
         colours = [VERMILLION, BLUE, VERMILLION, BLUE]
-        axes.barh(list(CODINGS.values()), values, xerr=np.abs(ends - values), color=colours, capsize=3)
+        axes.barh(list(CODINGS.values()), values, xerr=np.abs(ends - values), color=colours, ecolor=INK, capsize=3)
         axes.axvline(100 * clean, color=GREY, linestyle="--", linewidth=1)
         axes.invert_yaxis()
         axes.set(xlabel="accuracy, %", xlim=(0, None))
