@@ -10,9 +10,9 @@ from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.maskfile import write_mask
 from dctnet.studies import bootstrap
 from dctnet.studies.accuracy.report.arms import format_difference, group_arms
-from dctnet.studies.report import report
 from dctnet.studies.accuracy.report.summary import COUNT, Benchmark, mean_similarity, overlap, shared_arms
 from dctnet.studies.bootstrap import difference
+from dctnet.studies.report import report
 from dctnet.studies.rows import write_rows
 from tests.simulated_rows import make_arm, make_benchmark
 
