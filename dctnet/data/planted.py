@@ -82,7 +82,7 @@ def _write_files(root: Path, settings: dict[str, str | int]) -> None:
         for target in range(NUM_CLASSES)
         for number in range(int(settings[split]))
     ]
-    signs = _class_signs()
+    signs = class_signs(NUM_CLASSES, len(TRUTH))
     name = printable(root.name.strip(".").split(".")[0])
     for split, target, number in tqdm(tasks, desc=f"planting {name}", unit="img", disable=None):  # terminals only
         folder = root / split / f"class{target}"
@@ -98,14 +98,14 @@ def _write_files(root: Path, settings: dict[str, str | int]) -> None:
     (root / _SETTINGS).write_text(json.dumps(settings) + "\n")
 
 
-def _class_signs() -> np.ndarray:
-    """+1 or −1 for a strong or weak texture, (classes, channels of the truth).
+def class_signs(classes: int, textures: int) -> np.ndarray:
+    """+1 or −1 for a strong or weak texture, (classes, textures).
 
-    Each channel is strong in half of the classes; no two channels are strong in the same half or in opposite halves.
+    Each texture is strong in half of the classes; no two are strong in the same half or in opposite halves.
     """
-    halves = [c for c in itertools.combinations(range(NUM_CLASSES), NUM_CLASSES // 2) if 0 in c]
-    chosen = np.random.default_rng(0).permutation(len(halves))[: len(TRUTH)]
-    strong = np.array([[target in halves[i] for i in chosen] for target in range(NUM_CLASSES)])
+    halves = [c for c in itertools.combinations(range(classes), classes // 2) if 0 in c]
+    chosen = np.random.default_rng(0).permutation(len(halves))[:textures]
+    strong = np.array([[target in halves[i] for i in chosen] for target in range(classes)])
     return np.where(strong, 1.0, -1.0)
 
 
