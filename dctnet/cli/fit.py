@@ -29,6 +29,7 @@ from dctnet.signals import SignalRecorder
 from dctnet.training import checkpoint
 from dctnet.training.callbacks.bad_files import BadFileReport
 from dctnet.training.callbacks.predictions import PredictionsCSV
+from dctnet.training.callbacks.probes import ProbesCSV
 from dctnet.training.callbacks.run_config import RunConfig
 from dctnet.training.checkpointing import AtomicCheckpointIO, best_and_last
 from dctnet.training.compiler import try_compiler
@@ -110,6 +111,12 @@ class ExperimentCLI(SubcommandCLI):
             parser.add_argument("--out_dir", type=str, default="checkpoints", help="Folder of all experiments.")
             parser.add_argument(
                 "--allow_changes", type=bool, default=False, help="Resume although data or options have changed."
+            )
+            parser.add_argument(
+                "--probes",
+                type=bool,
+                default=False,
+                help="Measure each epoch with only and without each frequency band; for dctnet lab learning-order.",
             )
             parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
             # The model gets these from the data, so that the two cannot disagree.
@@ -219,6 +226,8 @@ class ExperimentCLI(SubcommandCLI):
             StopOnSignal(self.signals, folder),
             RunConfig(self.parser_of("fit"), self.config["fit"], folder),
         ]
+        if self.option("probes"):
+            callbacks.append(ProbesCSV(folder))
         if config.enable_checkpointing is not False:
             callbacks += best_and_last(folder)
         logger = config.logger
@@ -235,7 +244,9 @@ class ExperimentCLI(SubcommandCLI):
     def after_instantiate_classes(self) -> None:
         """Checks the resumed checkpoint of a fit; else gives the data the classes of the trained model."""
         if self.subcommand == "fit":
+            # The callbacks of the user, and the one without which a resumed training has a hole in its records.
             callbacks = _as_list(self.option("trainer").callbacks)
+            callbacks += [each for each in self.trainer.callbacks if isinstance(each, ProbesCSV)]  # type: ignore[attr-defined]
             self.model.training_shape = training_shape(self.trainer, callbacks)
             if path := self.option("ckpt_path"):
                 self.model.weights_loaded = True  # by the checkpoint, later

@@ -8,6 +8,7 @@ from dctnet.signals import SignalRecorder
 # Module with a function of the study's name, within dctnet.studies.laboratory.
 STUDIES = {
     "sensitivity": "sensitivity.command",
+    "gate-causes": "gate_causes.command",
 }
 _HELP = """usage: dctnet lab STUDY [options]
 
@@ -15,6 +16,7 @@ Which frequencies a network learns first, relies on, and detects. A network is a
 torchvision:NAME or timm:NAME with --weights FILE, or MODULE:FACTORY.
 
   sensitivity    frequencies that a network relies on:   dctnet lab sensitivity CKPT [--data.root DIR]
+  gate-causes    why a gate keeps low frequencies:       dctnet lab gate-causes [--seeds 2]
 
 Each writes rows.csv, figures and report.html into --out, and goes on after an interruption when it is repeated.
 dctnet lab STUDY --help lists a study's options.

@@ -21,7 +21,7 @@ Image classifiers on block-DCT frequency channels, and the channels worth keepin
   test           accuracy on test/:               dctnet test --ckpt_path CKPT [--data.root DIR]
   predict        label photographs:               dctnet predict --ckpt_path CKPT --data.root PATH [--out CSV]
   export-mask    write the kept channels:         dctnet export-mask CKPT --out mask.json [--keep K]
-  make-planted   make a data set with a known answer:      dctnet make-planted DIR
+  make-planted   make a data set with a known answer:      dctnet make-planted DIR [--design bands]
   pack           store a data set as channels:    dctnet pack SRC OUT --data.channels mask.json
   verify         check every byte of a packed store:       dctnet verify DIR
   throughput     time every input pipeline:       dctnet throughput [--data.root DIR]

@@ -1,14 +1,17 @@
-"""The generated sample data set: JPEG files whose class depends on 12 known frequency channels."""
+"""The generated data sets: JPEG files whose class depends on 12 known channels, or on all octave bands alike."""
 
 import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import ExifTags, Image
 from scipy.fft import idctn
 from tqdm import tqdm
 
+from dctnet.data import planted_bands
 from dctnet.errors import UserError, printable
 from dctnet.frequency.channels import COMPONENTS, NUM_CHANNELS, PER_COMPONENT, ChannelSet
 from dctnet.frequency.dct import BLOCK
@@ -32,13 +35,22 @@ _GREY_SHARE = 0.04
 _SETTINGS = "planted.json"
 
 
-def make_planted(root: str | Path, seed: int = 0, train_per_class: int = 150, val_per_class: int = 50) -> Path:
-    """Generates photograph-like JPEG files of 8 classes, whose class depends on 12 known channels.
+def make_planted(
+    root: str | Path,
+    seed: int = 0,
+    train_per_class: int = 150,
+    val_per_class: int = 50,
+    design: Literal["channels", "bands"] = "channels",
+) -> Path:
+    """Generates JPEG files with a known answer: photograph-like with 8 classes, or one calibrated for learning order.
 
-    Every image is 1/f noise, as in photographs, plus 24 textures in its 8×8 blocks, each in one channel. The amplitudes
-    of 12 textures (the truth) differ between classes, those of the other 12 do not. Files differ in size, chroma
-    subsampling and quality; some are grey, and the first of each class is rotated by EXIF. The same seed gives the same
-    files with the same versions of NumPy, SciPy and Pillow.
+    Design ``channels``: every image is 1/f noise, as in photographs, plus 24 textures in its 8×8 blocks, each in one
+    channel. The amplitudes of 12 textures (the truth) differ between classes, those of the other 12 do not. Files
+    differ in size, chroma subsampling and quality; some are grey, and the first of each class is rotated by EXIF. The
+    same seed gives the same files with the same versions of NumPy, SciPy and Pillow.
+
+    Design ``bands``: grey images of 6 classes, of 96 px, whose octave bands have the same energy and the same code of
+    the class, so that each band alone classifies equally well. What is learned later is harder for the network.
 
     Args:
         root: Folder for ``train/``, ``val/``, ``truth.json`` (a mask file of the truth) and ``planted.json`` (these
@@ -46,6 +58,7 @@ def make_planted(root: str | Path, seed: int = 0, train_per_class: int = 150, va
         seed: Seed of all random numbers.
         train_per_class: Training images per class.
         val_per_class: Validation images per class.
+        design: ``channels`` or ``bands``.
 
     Raises:
         UserError: The folder has other files, a count is below 1, or the seed is negative.
@@ -53,13 +66,17 @@ def make_planted(root: str | Path, seed: int = 0, train_per_class: int = 150, va
     root = Path(root)
     counts = {"train": train_per_class, "val": val_per_class}
     settings: dict[str, str | int] = {"format": "dctnet-planted", "version": 1, "seed": seed, **counts}
+    if design != "channels":  # which earlier versions did not record
+        settings["design"] = design
     if min(train_per_class, val_per_class) < 1 or seed < 0:
         got = f"--train_per_class {train_per_class}, --val_per_class {val_per_class}, --seed {seed}"
         raise UserError(f"images per class must be at least 1 and the seed at least 0, got {got}")
     if _is_made(root, settings):
         return root
     with atomic_folder(root) as folder:
-        _write_files(folder, settings)
+        write = _write_bands if design == "bands" else _write_files
+        write(folder, settings)
+        (folder / _SETTINGS).write_text(json.dumps(settings) + "\n")
     return root
 
 
@@ -75,37 +92,48 @@ def _is_made(root: Path, settings: dict[str, str | int]) -> bool:
     return True
 
 
-def _write_files(root: Path, settings: dict[str, str | int]) -> None:
+def _files(root: Path, settings: dict[str, str | int], classes: int) -> Iterator[tuple[Path, int, np.random.Generator]]:
+    """Path, class and generator of each file; creates the folders."""
     tasks = [
         (split, target, number)
         for split in ("train", "val")
-        for target in range(NUM_CLASSES)
+        for target in range(classes)
         for number in range(int(settings[split]))
     ]
-    signs = _class_signs()
     name = printable(root.name.strip(".").split(".")[0])
     for split, target, number in tqdm(tasks, desc=f"planting {name}", unit="img", disable=None):  # terminals only
         folder = root / split / f"class{target}"
         folder.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng((int(settings["seed"]), split == "val", target, number))
-        _save(folder / f"{number:05d}.jpg", _synthesize(signs[target], rng), rng, rotated=number == 0)
+        yield folder / f"{number:05d}.jpg", target, rng
+
+
+def _write_bands(root: Path, settings: dict[str, str | int]) -> None:
+    for path, target, rng in _files(root, settings, len(planted_bands.CODES)):
+        # At this quality, the highest frequencies are as exact as the lowest.
+        Image.fromarray(planted_bands.synthesize(target, rng)).save(path, quality=100)
+
+
+def _write_files(root: Path, settings: dict[str, str | int]) -> None:
+    signs = class_signs(NUM_CLASSES, len(TRUTH))
+    for path, target, rng in _files(root, settings, NUM_CLASSES):
+        _save(path, _synthesize(signs[target], rng), rng, rotated=path.stem == "00000")
     write_mask(
         root / "truth.json",
         TRUTH,
         [float(i in TRUTH.indices) for i in range(NUM_CHANNELS)],
         {"data": "planted", "seed": settings["seed"], "image_size": SIDE},
     )
-    (root / _SETTINGS).write_text(json.dumps(settings) + "\n")
 
 
-def _class_signs() -> np.ndarray:
-    """+1 or −1 for a strong or weak texture, (classes, channels of the truth).
+def class_signs(classes: int, textures: int) -> np.ndarray:
+    """+1 or −1 for a strong or weak texture, (classes, textures).
 
-    Each channel is strong in half of the classes; no two channels are strong in the same half or in opposite halves.
+    Each texture is strong in half of the classes; no two are strong in the same half or in opposite halves.
     """
-    halves = [c for c in itertools.combinations(range(NUM_CLASSES), NUM_CLASSES // 2) if 0 in c]
-    chosen = np.random.default_rng(0).permutation(len(halves))[: len(TRUTH)]
-    strong = np.array([[target in halves[i] for i in chosen] for target in range(NUM_CLASSES)])
+    halves = [c for c in itertools.combinations(range(classes), classes // 2) if 0 in c]
+    chosen = np.random.default_rng(0).permutation(len(halves))[:textures]
+    strong = np.array([[target in halves[i] for i in chosen] for target in range(classes)])
     return np.where(strong, 1.0, -1.0)
 
 

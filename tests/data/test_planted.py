@@ -9,7 +9,7 @@ from PIL import Image
 
 from dctnet.data.images.photo import Photo
 from dctnet.data.pixels import ChannelReader
-from dctnet.data.planted import DISTRACTORS, TRUTH, _class_signs, _synthesize, make_planted
+from dctnet.data.planted import DISTRACTORS, NUM_CLASSES, TRUTH, _synthesize, class_signs, make_planted
 from dctnet.data.transforms import CenterCrop
 from dctnet.errors import UserError
 from dctnet.frequency.channels import PlanesToChannels
@@ -62,7 +62,7 @@ def test_files_depend_on_the_seed_only(planted, tmp_path):
 
 
 def test_only_the_channels_of_the_truth_depend_on_the_class():
-    signs, rng = _class_signs(), np.random.default_rng(0)
+    signs, rng = class_signs(NUM_CLASSES, len(TRUTH)), np.random.default_rng(0)
     planes = torch.from_numpy(np.stack([_synthesize(row, rng) for row in signs for _ in range(40)]))
     channels = PlanesToChannels(named_channels("all"))(planes)
     energy = channels.square().mean((2, 3)).log().unflatten(0, (len(signs), 40))

@@ -4,22 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from dctnet.data.datamodule import FrequencyDataModule
-from dctnet.data.images.photo import Photo
-from dctnet.data.preprocess import make_reader
-from dctnet.data.transforms import CenterCrop
+from dctnet.data.planes import choose_evenly
+from dctnet.data.planes import read_planes as of_files
 from dctnet.errors import UserError, did_you_mean
-from dctnet.frequency.channels import channels_to_planes
 from dctnet.frequency.color import rgb_to_ycbcr
-from dctnet.frequency.selections import named_channels
 from dctnet.studies.laboratory.subject import Subject
-
-_CHUNK = 32  # photographs read at a time
 
 
 @dataclass(frozen=True)
@@ -59,18 +52,11 @@ def read_photographs(subject: Subject, root: str | None, split: str, images: int
     """
     data = _open(subject, root)
     files = data.files(split)
-    targets = np.array(files.targets)
     to_network = _match_classes(subject, data.class_names, sorted(set(files.targets)), data.hparams["root"])
-    rng = np.random.default_rng(seed)
-    # The n-th image of each class before the (n + 1)-th of any.
-    turn = np.empty(len(targets), int)
-    for target in set(files.targets):
-        members = rng.permutation(np.flatnonzero(targets == target))
-        turn[members] = np.arange(len(members))
-    chosen = sorted(np.lexsort((rng.random(len(targets)), turn))[:images].tolist())
+    chosen = choose_evenly(files.targets, images, seed)
     paths = [files.paths[place] for place in chosen]
     planes = read_planes(subject, paths, f"reading {split}")
-    return Photographs(planes, torch.tensor([to_network[int(targets[place])] for place in chosen]), paths)
+    return Photographs(planes, torch.tensor([to_network[files.targets[place]] for place in chosen]), paths)
 
 
 def read_planes(subject: Subject, paths: Sequence[str], title: str | None = None) -> Tensor:
@@ -79,20 +65,7 @@ def read_planes(subject: Subject, paths: Sequence[str], title: str | None = None
     Raises:
         ImageError: A file cannot be read.
     """
-    reader = make_reader(
-        CenterCrop(subject.crop_fraction), subject.image_size, named_channels("all"), subject.kind, "pixels"
-    )
-    rng, parts = np.random.default_rng(0), []  # a center crop draws nothing
-    for start in tqdm(range(0, len(paths), _CHUNK), desc=title, disable=None if title else True):
-        samples: list[Any] = [reader.sample(Photo(path), rng) for path in paths[start : start + _CHUNK]]
-        parts.append(_to_planes(subject, reader.collate(samples)))
-    return torch.cat(parts)
-
-
-def _to_planes(subject: Subject, payload: Any) -> Tensor:
-    if subject.kind == "rgb":
-        return payload.float()
-    return channels_to_planes(payload["channels"])
+    return of_files(paths, subject.kind, subject.image_size, subject.crop_fraction, title)
 
 
 def rgb_planes(rgb: Tensor) -> Tensor:

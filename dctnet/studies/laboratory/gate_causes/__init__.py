@@ -1,0 +1,1 @@
+"""dctnet lab gate-causes: does a gate prefer low frequencies, and because of what?"""
