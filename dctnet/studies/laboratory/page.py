@@ -60,7 +60,9 @@ class Section:
     tables: Sequence[Table] = field(default=())
 
 
-def write_study(study: Study, title: str, question: str, summary: Sequence[str], sections: Sequence[Section]) -> Path:
+def write_study(
+    study: Study, title: str, question: str, summary: Sequence[str], sections: Sequence[Section], command: str = ""
+) -> Path:
     """Writes ``report.html``, whose path is returned, and ``figures/``. The same input gives the same bytes.
 
     Args:
@@ -69,9 +71,11 @@ def write_study(study: Study, title: str, question: str, summary: Sequence[str],
         question: What was asked, and of what, in one or two sentences.
         summary: The answers in words, a paragraph each.
         sections: The measurements.
+        command: Repeats the study.
     """
     content = study.content
-    facts = {key: str(value) for key, value in content["options"].items() if value is not None}
+    facts: dict[str, str] = {"command": command} if command else {}
+    facts |= {key: str(value) for key, value in content["options"].items() if value is not None}
     facts |= {path: f"SHA-256 {digest}" for path, digest in content["inputs"].items()}
     facts["versions"] = ", ".join(f"{name} {value}" for name, value in content["versions"].items())
     facts["machine"] = content["machine"]

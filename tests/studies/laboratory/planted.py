@@ -31,7 +31,7 @@ class LogPower(nn.Module):
 
 def planes(count: int, seed: int) -> tuple[Tensor, Tensor]:
     """Planted images of each class: planes (N, 3, 96, 96) and targets."""
-    signs = planted._class_signs()
+    signs = planted.class_signs(planted.NUM_CLASSES, len(planted.TRUTH))
     targets = torch.arange(planted.NUM_CLASSES).repeat(count)
     images = [planted._synthesize(signs[t], np.random.default_rng((seed, i))) for i, t in enumerate(targets.tolist())]
     return torch.from_numpy(np.stack(images)).float(), targets
