@@ -2,6 +2,8 @@
 
 import json
 import math
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -9,9 +11,10 @@ import torch
 
 from dctnet.data.planted import TRUTH
 from dctnet.errors import Stopped
-from dctnet.frequency.channels import NUM_CHANNELS, planes_to_channels
+from dctnet.frequency.channels import NUM_CHANNELS
 from dctnet.frequency.maskfile import read_mask
 from dctnet.signals import SignalRecorder
+from dctnet.studies.laboratory.photographs import read_photographs
 from dctnet.studies.laboratory.sensitivity.bands import (
     NOISE,
     ORIENTATIONS,
@@ -27,6 +30,7 @@ from dctnet.studies.laboratory.sensitivity.command import sensitivity
 from dctnet.studies.laboratory.sensitivity.layers import high_share, layer_profile
 from dctnet.studies.laboratory.sensitivity.summary import bootstrap
 from dctnet.studies.laboratory.spectrum import band_mask, band_noise, octave_bands, project, radius
+from dctnet.studies.laboratory.subject import open_subject
 from tests.commands import CKPT, fails, read_csv, run
 from tests.studies.laboratory.planted import planted_subject
 
@@ -250,10 +254,29 @@ def test_studies_are_listed_and_misspelt_ones_are_named(capsys):
     assert "Did you mean 'sensitivity'?" in fails(capsys, "lab", "sensitivty")
 
 
-def test_layers_of_a_network_have_depths_from_0_to_1(study):
-    subject, photographs = planted_subject()
-    assert layer_profile(subject, photographs, 64) == []  # it has no convolution
-    assert np.isfinite(planes_to_channels(photographs.planes).numpy()).all()
+class Tokens(torch.nn.Module):
+    """A network without a convolution."""
+
+    def forward(self, rgb):
+        return torch.nn.functional.adaptive_avg_pool2d(rgb, 1).flatten(1)
+
+
+def test_a_network_without_feature_maps_has_a_page_that_says_so(photos, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "my_networks", types.SimpleNamespace(tokens=Tokens))
+    options = {"root": str(photos), "image_size": 64, "images": 6, "channel_images": 2}
+    sensitivity("my_networks:tokens", str(tmp_path / "out"), **options)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "No convolution of this network" in page
+    assert "No layer of this network" in page
+
+
+def test_layers_have_depths_from_0_to_1(gated_run):
+    subject = open_subject(str(gated_run / CKPT))
+    photographs = read_photographs(subject, None, "val", 4, 0)
+    subject.network.backbone = torch.nn.Sequential(*(torch.nn.Conv2d(24, 24, 3, padding=1) for _ in range(3)))
+    layers = layer_profile(subject, photographs, 2)
+    assert [layer.depth for layer in layers] == [0, 0.5, 1]
+    assert {layer.side for layer in layers} == {8}
 
 
 def test_a_page_across_networks_has_intervals_over_seeds(gated_run, tmp_path, capsys):

@@ -145,8 +145,15 @@ def _spearman(a: np.ndarray, b: np.ndarray) -> float:
 
 def layer_rows(subject: Subject, photographs: Photographs, batch: int, seed: int) -> Iterator[Measurement]:
     """A row per convolution, of the network and of the one with permuted weights."""
-    for part, network in (("layers", subject), ("layers_shuffled", shuffled(subject, seed))):
-        for layer in layer_profile(network, photographs, batch):
+    layers = layer_profile(subject, photographs, batch)
+    if not layers:
+        yield single("no_layers", "no convolution with places", 0, 0, 0.0, None)
+        return
+    for part, found in (
+        ("layers", layers),
+        ("layers_shuffled", layer_profile(shuffled(subject, seed), photographs, batch)),
+    ):
+        for layer in found:
             yield single(part, layer.name, layer.depth, len(photographs), layer.share, None)
 
 
@@ -160,4 +167,4 @@ def attention_rows(subject: Subject, photographs: Photographs, batch: int) -> It
         if len(chosen):
             yield single("attention", item, 0, len(chosen), float(chosen.mean()), interval(chosen))
     if not defined.any():
-        yield single("attention", "no layer with places", 0, 0, 0.0, None)
+        yield single("no_attention", "no layer with places", 0, 0, 0.0, None)
