@@ -114,8 +114,11 @@ def test_a_compiler_that_does_not_exist_is_an_error(monkeypatch, tmp_path):
     from torch._inductor import config
 
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(config.cpp, "cxx", (None, "no-such-compiler"))
-    with pytest.raises(UserError, match="--model.compile true: torch cannot compile"):
+    # monkeypatch does not restore an attribute of torch's configuration.
+    with (
+        config.patch("cpp.cxx", (None, "no-such-compiler")),
+        pytest.raises(UserError, match="--model.compile true: torch cannot compile"),
+    ):
         try_compiler("cpu")
 
 

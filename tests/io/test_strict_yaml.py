@@ -52,7 +52,7 @@ def test_unique_keys_are_read_as_by_pyyaml(text):
 
 
 VALUES = ["1e-3", "1.", "{lr: 1e-3, x: .5}", "[1e3, 1_000, 010, yes, 2020-01-01]", "{a,a}", "a:", "{a: 1, <<: {a: 2}}"]
-CONFIGS = [*sorted((ROOT / "configs").glob("*.yaml")), ROOT / "docs" / "benchmark" / "grid.yaml"]
+CONFIGS = [*sorted((ROOT / "configs").glob("*.yaml")), *sorted((ROOT / "docs" / "benchmark").glob("*/grid.yaml"))]
 
 
 def test_values_are_read_as_by_jsonargparse():

@@ -205,6 +205,7 @@ def test_former_names_are_translated(tmp_path):
 
 
 def test_the_published_rows_are_read():
-    rows = read_rows(Path(__file__).parents[2] / "docs" / "benchmark" / "rows.csv")
-    assert {row.arm for row in rows} >= {"rgb_matched", "patchify", "patchify_dct", "all-192+common_scale"}
-    assert {len(row.correct) for row in rows} == {713}
+    published = sorted((Path(__file__).parents[2] / "docs" / "benchmark").glob("*/rows.csv"))
+    assert published
+    for path in published:
+        assert "rgb_matched" in {row.arm for row in read_rows(path)}
