@@ -1,6 +1,7 @@
 """Measures after each epoch which frequency bands the network classifies by."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,20 +52,20 @@ class ProbesCSV(pl.Callback):
             )
         if not trainer.is_global_zero:
             return
-        self._probes = _read_probes(trainer.datamodule)  # type: ignore[attr-defined]
+        to_input = network_input(pl_module.hparams["input"], pl_module.hparams["channels"])
+        self._probes = _read_probes(trainer.datamodule, to_input)  # type: ignore[attr-defined]
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measures, and writes the rows of all epochs."""
         if self._probes is None:
             return
         network: Any = pl_module.network
-        to_input = network_input(pl_module.hparams["input"], pl_module.hparams["channels"])
         modes = [(module, module.training) for module in network.modules()]
         network.eval()
 
-        def classify(planes: Tensor) -> Tensor:
+        def classify(input: Tensor) -> Tensor:
             with trainer.precision_plugin.forward_context():
-                return network(to_input(planes.to(pl_module.device)))
+                return network(input.to(pl_module.device))
 
         try:
             self.rows += self._probes.measure(classify, trainer.current_epoch + 1)
@@ -85,7 +86,7 @@ class ProbesCSV(pl.Callback):
         self.rows = list(state_dict["rows"])
 
 
-def _read_probes(data: FrequencyDataModule) -> BandProbes:
+def _read_probes(data: FrequencyDataModule, to_input: Callable[[Tensor], Tensor]) -> BandProbes:
     """Reads the evaluation crops of the images, the same for all networks on this data."""
     files, options = data.files("val"), data.hparams
     targets = {files.paths[place]: files.targets[place] for place in choose_evenly(files.targets, IMAGES, 0)}
@@ -97,5 +98,5 @@ def _read_probes(data: FrequencyDataModule) -> BandProbes:
                 raise error.with_advice() from error
             del targets[str(error.path)]  # validation counts and lists it
             continue
-        return BandProbes(planes, torch.tensor(list(targets.values())))
+        return BandProbes(planes, torch.tensor(list(targets.values())), to_input)
     raise UserError(f"{options['root']}: none of the {IMAGES} validation images for --probes can be read")

@@ -13,10 +13,10 @@ from dctnet.studies.laboratory.gate_causes.data import KEEP
 from dctnet.studies.page.page import BLUE, GREY, INK, VERMILLION, Numbers, Plot, add_legend, new_figure
 
 _AXES = {
-    "probe_accuracy": "information: accuracy of a\nclassifier on this channel alone",
-    "log_energy": "energy: log₂ of the variance",
-    "smoothness": "smoothness: correlation of\nneighbouring blocks",
-    "rho": "frequency, cycles per pixel",
+    "probe_accuracy": "information: accuracy\nof this channel alone",
+    "log_energy": "energy: log₂ of\nthe variance",
+    "smoothness": "smoothness: correlation\nof neighbouring blocks",
+    "rho": "frequency,\ncycles per pixel",
 }
 
 
@@ -103,7 +103,7 @@ def plot_channels(runs: Runs) -> Plot:
 
 
 def _draw_channels(runs: Runs) -> Figure:
-    figure = new_figure(380)
+    figure = new_figure(400)
     panels = figure.subplots(2, 2, sharey=True).flat
     for axes, (name, label) in zip(panels, _AXES.items(), strict=True):
         for run in runs["natural"].values():
@@ -111,7 +111,7 @@ def _draw_channels(runs: Runs) -> Figure:
                 chosen = run["low"] == low
                 x, y = run[name][chosen], run["keep_probability"][chosen]
                 axes.plot(x, y, linestyle="", markersize=4, alpha=0.6, **style)
-        axes.set_xlabel(label, fontsize=11)
+        axes.set_xlabel(label)
         axes.set_yticks([0, 0.5, 1])
         axes.grid()
     figure.supylabel("keep probability", fontsize="medium")

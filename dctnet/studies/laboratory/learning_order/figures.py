@@ -112,13 +112,18 @@ def _draw_times(curves: Curves, times: np.ndarray) -> Figure:
         shifts = 0.07 * (np.arange(len(own)) - (len(own) - 1) / 2)
         style = _style(place)
         axes.plot(place + shifts, own, linestyle="", color=style["color"], marker=style["marker"], markersize=7)
-    axes.set_xticks(range(len(curves.bands)), [str(band).replace(" ", "\n") for band in curves.bands], fontsize=11)
+    axes.set_xticks(range(len(curves.bands)), [_broken(str(band)) for band in curves.bands])
     axes.set_xlim(-0.5, len(curves.bands) - 0.5)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(0, None)
     axes.set(xlabel="band, cycles per pixel", ylabel="t50, epoch")
     axes.grid(axis="y")
     return figure
+
+
+def _broken(name: str) -> str:
+    """A band's name in two lines."""
+    return name.replace(" ", "\n").replace("–", "–\n")
 
 
 def plot_without(curves: Curves, suffix: str) -> Plot:

@@ -69,8 +69,8 @@ class Run:
         subject = open_subject(str(path))
         if not probes:
             photographs = read_photographs(subject, None, "val", IMAGES, 0)
-            probes.append(BandProbes(photographs.planes, photographs.targets))
-        return [{**own, **row} for row in probes[0].measure(subject, epoch)]
+            probes.append(BandProbes(photographs.planes, photographs.targets, subject.input))
+        return [{**own, **row} for row in probes[0].measure(subject.network, epoch)]
 
 
 def open_run(folder: str | Path) -> Run:
