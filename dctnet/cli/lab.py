@@ -8,6 +8,7 @@ from dctnet.signals import SignalRecorder
 # Module with a function of the study's name, within dctnet.studies.laboratory.
 STUDIES = {
     "sensitivity": "sensitivity.command",
+    "learning-order": "learning_order.command",
     "gate-causes": "gate_causes.command",
 }
 _HELP = """usage: dctnet lab STUDY [options]
@@ -16,6 +17,7 @@ Which frequencies a network learns first, relies on, and detects. A network is a
 torchvision:NAME or timm:NAME with --weights FILE, or MODULE:FACTORY.
 
   sensitivity    frequencies that a network relies on:   dctnet lab sensitivity CKPT [--data.root DIR]
+  learning-order which bands are learned first:          dctnet lab learning-order RUN…
   gate-causes    why a gate keeps low frequencies:       dctnet lab gate-causes [--seeds 2]
 
 Each writes rows.csv, figures and report.html into --out, and goes on after an interruption when it is repeated.

@@ -89,6 +89,7 @@ def call(
     parser = jsonargparse.ArgumentParser(prog=prog, **STRICT)
     names = [name for name in inspect.signature(function).parameters if name not in fixed]
     parser.add_function_arguments(function, as_positional=True, skip={*data_options, *fixed})
+    _spread_lists(parser)
     if data_options:
         others: set[str | int] = {*fixed, *(name for name in names if name not in data_options)}
         parser.add_function_arguments(function, "data", skip=others)
@@ -106,6 +107,13 @@ def call(
     values = parser.instantiate(config).as_dict()
     values |= values.pop("data", {})
     return function(**{name: values[name] for name in names}, **fixed)
+
+
+def _spread_lists(parser: jsonargparse.ArgumentParser) -> None:
+    """Makes a list that is given by its position one or more arguments, not one argument with brackets."""
+    for action in parser._actions:
+        if not action.option_strings and getattr(action, "_typehint", None) == list[str]:
+            action._typehint, action.nargs, action.metavar = str, "+", action.dest.upper()  # type: ignore[attr-defined]
 
 
 def check_folder_name(name: str) -> None:

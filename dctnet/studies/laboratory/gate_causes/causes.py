@@ -31,12 +31,16 @@ class Interval:
 
     def __str__(self) -> str:
         if np.isnan(self.low):
-            return f"{self.value:.2f} (too few seeds for an interval)"
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+            return f"{_signed(self.value)} (too few seeds for an interval)"
+        return f"{_signed(self.value)} [{_signed(self.low)}, {_signed(self.high)}]"
 
     def excludes(self, value: float) -> bool:
         """Whether a value is outside."""
         return self.low > value or self.high < value
+
+
+def _signed(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 Runs = Mapping[str, Mapping[int, Mapping[str, np.ndarray]]]

@@ -48,12 +48,13 @@ def gate_causes(
     """
     if seeds < 1 or images < 256:
         raise UserError(f"--seeds must be at least 1 and --images at least 256, got {seeds} and {images}")
-    options = {"data": root or "generated", "images": images if root else None}
+    photographs = None if root is None else data.from_photographs(root, images)
+    options = {"data": root or "generated", "images": None if root is None else images}
     study = Study("gate-causes", out, COLUMNS, options, signals=signals)
 
     @lru_cache(maxsize=1)
     def data_of(seed: int) -> data.ChannelData:
-        return data.generate(seed) if root is None else data.from_photographs(root, images)
+        return photographs or data.generate(seed)
 
     measure = partial(_measure, study, data_of)
     # All arms of a seed before the next seed, so that an unfinished study compares arms.

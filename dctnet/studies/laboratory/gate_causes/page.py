@@ -99,7 +99,7 @@ def _caption_arms(seeds: int) -> str:
     return (
         f"Low channels among the {KEEP} most probable ones. Dots: one training each, {seeds} an arm; bars: mean and 95 "
         f"% interval over seeds. The line at {KEEP // 2} is no preference. Blue: each channel has its own scale; "
-        "orange: all share one, so that energy reaches the network."
+        "red: all share one, so that energy reaches the network."
     )
 
 

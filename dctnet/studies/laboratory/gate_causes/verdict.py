@@ -39,11 +39,10 @@ def _answer(runs: Runs) -> str:
         if by_energy[0] == by_energy[1]
         else "Energy changed what the gate keeps although each channel has its own scale, which should not be possible"
     )
-    own = (
-        "the frequency of a channel by itself still matters"
-        if "frequency" in causes
-        else "nothing shows that the frequency of a channel by itself matters, as spectral bias would have it"
-    )
+    own = "nothing shows that the frequency of a channel by itself matters, as spectral bias would have it"
+    if "frequency" in causes:
+        sign = "low" if partial["rho"].value < 0 else "high"
+        own = f"{sign} frequencies by themselves are still preferred"
     found = f"What the gate keeps goes with {_list(causes)}" if causes else "No single cause can be told"
     most = f", most of all with {CAUSES[strongest]}" if len(causes) > 1 and CAUSES[strongest] in causes else ""
     return f"{compaction}. {found}{most}; {own}, once the other causes are held constant."
@@ -64,7 +63,7 @@ def _preference(runs: Runs) -> str:
 def _changed(interval: Interval) -> str:
     if not interval.excludes(0):
         return f"no change can be told ({interval})"
-    return f"{'more' if interval.value > 0 else 'fewer'} low channels are kept ({interval:})"
+    return f"{'more' if interval.value > 0 else 'fewer'} low channels are kept ({interval})"
 
 
 def _energy(runs: Runs) -> str:
