@@ -26,7 +26,7 @@ def learning_order(
     groups = group([open_run(folder) for folder in runs])
     trainings = [run for own in groups.values() for run in own]
     inputs = [path for run in trainings for path in run.inputs]
-    study = Study("learning-order", out, ("run", "seed", *COLUMNS), {"runs": runs}, inputs, signals)
+    study = Study("learning-order", out, ("run", "seed", *COLUMNS), {"runs": " ".join(runs)}, inputs, signals)
     study.run(dict(unit for run in trainings for unit in run.units()))
     curves = {}
     for name, own in groups.items():

@@ -47,7 +47,6 @@ def write_learning_order(study: Study, curves: Mapping[str, Curves], calibrated:
         calibrated: Groups whose data is the planted set with equal bands.
     """
     sections = [_section(place, name, each, name in calibrated) for place, (name, each) in enumerate(curves.items())]
-    runs = " ".join(study.content["options"]["runs"])
     return write_study(
         study,
         "Which frequencies are learned first?",
@@ -55,7 +54,6 @@ def write_learning_order(study: Study, curves: Mapping[str, Curves], calibrated:
         f"alone, and without it. Networks on: {'; '.join(curves)}.",
         [*(_answer(name, each, name in calibrated) for name, each in curves.items()), _claim(curves, calibrated)],
         sections,
-        f"dctnet lab learning-order {runs} --out {study.out}",
     )
 
 
