@@ -1,39 +1,28 @@
 """The command: options, and the units of the study."""
 
-import io
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from PIL import Image
-
 from dctnet.errors import UserError, printable
-from dctnet.io.atomic import atomic_write
 from dctnet.signals import SignalRecorder
-from dctnet.studies.laboratory.fourier_features.dynamics import train_and_predict
-from dctnet.studies.laboratory.fourier_features.image import Fit, Picture, bicubic_psnr, fit_picture, read_picture
-from dctnet.studies.laboratory.fourier_features.kernel import (
-    jacobian_kernel,
-    limit_kernel,
-    make_parameters,
-    mode_eigenvalues,
-    nonstationarity,
-)
+from dctnet.studies.laboratory.fourier_features.image import Fit, bicubic_psnr, read_picture
 from dctnet.studies.laboratory.fourier_features.kernel_report import SMALL_BIAS
 from dctnet.studies.laboratory.fourier_features.mappings import (
     DISTRIBUTIONS,
     FIXED,
-    draw_frequencies,
-    fixed_frequencies,
-    map_series,
-    series_weights,
+)
+from dctnet.studies.laboratory.fourier_features.measure import (
+    KernelOptions,
+    measure_fit,
+    measure_kernel,
+    measure_training,
+    row,
 )
 from dctnet.studies.laboratory.fourier_features.noise_signals import signal_rows
-from dctnet.studies.laboratory.fourier_features.report import PICTURES, write_report
+from dctnet.studies.laboratory.fourier_features.report import write_report
 from dctnet.studies.laboratory.study import Measurement, Study
 
 COLUMNS = ("part", "name", "level", "seed", "measure", "k", "x", "value")
@@ -49,17 +38,6 @@ _PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"image_size": 512, "width": 256, "features": 256, "steps": 2000, "batch": 0, "lr": 1e-3},
 }
 _MAX_GRADIENTS = 4e9  # bytes of the Jacobian
-
-
-@dataclass(frozen=True)
-class KernelOptions:
-    """The network on one dimension."""
-
-    width: int
-    depth: int
-    bias: float
-    points: int
-    steps: int
 
 
 def fourier_features(
@@ -129,21 +107,21 @@ def fourier_features(
     picture = read_picture(image, options["image_size"])
     study = Study("fourier-features", out, COLUMNS, options | {"image": Path(image).name}, [image], signals)
     units: dict[str, Callable[[], list[Measurement]]] = {
-        "image/bicubic": lambda: [_row("image", "bicubic", 0, seed, "test_psnr", bicubic_psnr(picture))]
+        "image/bicubic": lambda: [row("image", "bicubic", 0, seed, "test_psnr", bicubic_psnr(picture))]
     }
     for own in range(seed, seed + draws):
-        measure = partial(_measure_fit, study, picture, fit, options["features"], keep=own == seed)
+        fit_one = partial(measure_fit, study, picture, fit, options["features"], keep=own == seed)
         for name in FIXED:
-            units[f"image/{name}/draw {own}"] = partial(measure, name, 0.0, own)
+            units[f"image/{name}/draw {own}"] = partial(fit_one, name, 0.0, own)
         for distribution in DISTRIBUTIONS:
             for sigma in sigmas if distribution == "gaussian" else compare_sigmas:
-                units[f"image/{distribution} {sigma:g}/draw {own}"] = partial(measure, distribution, sigma, own)
+                units[f"image/{distribution} {sigma:g}/draw {own}"] = partial(fit_one, distribution, sigma, own)
     for name in KERNELS:
-        units[f"kernel/{name}"] = partial(_measure_kernel, kernel, name, name, kernel_bias, seed)
-    units[f"kernel/{SMALL_BIAS}"] = partial(_measure_kernel, kernel, "circle", SMALL_BIAS, _ODD_BIAS, seed)
+        units[f"kernel/{name}"] = partial(measure_kernel, kernel, name, name, kernel_bias, seed)
+    units[f"kernel/{SMALL_BIAS}"] = partial(measure_kernel, kernel, "circle", SMALL_BIAS, _ODD_BIAS, seed)
     for name in _TRAINED:
         for amplitude in _AMPLITUDES:
-            units[f"training/{name}/{amplitude:g}"] = partial(_measure_training, study, kernel, name, amplitude, seed)
+            units[f"training/{name}/{amplitude:g}"] = partial(measure_training, study, kernel, name, amplitude, seed)
     for alpha in _ALPHAS:
         for name in _POWERS:
             units[f"signals/{alpha:g}/{name}"] = partial(
@@ -152,70 +130,6 @@ def fourier_features(
     study.run(units)
     page = write_report(study, picture, sigmas, compare_sigmas)
     print(f"report: {printable(str(page))}")
-
-
-def _row(
-    part: str, name: str, level: float, seed: int, measure: str, value: float, k: int = 0, x: float = 0
-) -> Measurement:
-    return {"part": part, "name": name, "level": float(level), "seed": seed, "measure": measure, "k": k, "x": x,
-            "value": float(f"{value:.8g}")}  # fmt: skip
-
-
-def _measure_fit(
-    study: Study, picture: Picture, fit: Fit, features: int, name: Any, sigma: float, seed: int, keep: bool
-) -> list[Measurement]:
-    """PSNR of a mapping; the image of the first draw is kept for the page."""
-    if name in FIXED:
-        frequencies = fixed_frequencies(name, features, picture.size / 4)
-    else:
-        frequencies = draw_frequencies(name, sigma, features, seed)
-    train, test, result = fit_picture(picture, frequencies, fit, seed, study.check_stop)
-    if keep:
-        pixels = (255 * result).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "png")
-        folder = study.out / PICTURES
-        folder.mkdir(exist_ok=True)
-        atomic_write(folder / f"{name}-{sigma:g}.png", file.getvalue())
-    return [
-        _row("image", name, sigma, seed, "train_psnr", train, x=fit.steps),
-        _row("image", name, sigma, seed, "test_psnr", test, x=fit.steps),
-    ]
-
-
-def _points(kernel: KernelOptions, name: str) -> torch.Tensor:
-    place = torch.arange(kernel.points, dtype=torch.float64) / kernel.points
-    return place[:, None] if name == "none" else map_series(place, series_weights(name, kernel.points // 2))
-
-
-def _measure_kernel(kernel: KernelOptions, name: str, label: str, bias: float, seed: int) -> list[Measurement]:
-    """Eigenvalues by frequency and deviation from stationarity, in the limit and of one network."""
-    x, rows = _points(kernel, name), []
-    parameters = make_parameters(x.shape[1], kernel.width, kernel.depth, seed)
-    found = {"limit": limit_kernel(x, bias, kernel.depth), "network": jacobian_kernel(parameters, x.float(), bias)}
-    for kind, matrix in found.items():
-        rows += [
-            _row("kernel", label, bias, seed, f"eigenvalue_{kind}", float(value), k)
-            for k, value in enumerate(mode_eigenvalues(matrix))
-        ]
-        rows.append(_row("kernel", label, bias, seed, f"nonstationarity_{kind}", nonstationarity(matrix)))
-    return rows
-
-
-def _measure_training(study: Study, kernel: KernelOptions, name: str, amplitude: float, seed: int) -> list[Measurement]:
-    """The part of each frequency that is not yet learned, measured and predicted."""
-    x = _points(kernel, name).float()
-    frequencies = range(1, kernel.points // 4 + 1)
-    parameters = make_parameters(x.shape[1], kernel.width, kernel.depth, seed)
-    found = train_and_predict(
-        parameters, x, kernel.bias, frequencies, amplitude, kernel.steps, study.check_stop
-    )  # fmt: skip
-    return [
-        _row("training", name, amplitude, seed, kind, float(value), k, step)
-        for kind, values in (("measured", found.measured), ("predicted", found.predicted))
-        for step, row in zip(found.steps, values, strict=True)
-        for k, value in zip(frequencies, row, strict=True)
-    ]
 
 
 def _check(options: dict[str, Any]) -> None:

@@ -11,7 +11,6 @@ from dctnet.studies.laboratory.fourier_features.kernel import (
     Parameters,
     fourier_modes,
     jacobian_kernel,
-    mode_eigenvalues,
     outputs_of,
 )
 from dctnet.studies.laboratory.mlp import record_steps
@@ -24,13 +23,11 @@ class Dynamics:
     Shape:
         - steps: (T,)
         - measured, predicted: (T, K)
-        - predicted_half: (K,), ln 2 / (ηλ_k), steps
     """
 
     steps: list[int]
     measured: Tensor
     predicted: Tensor
-    predicted_half: Tensor
 
     @property
     def gap(self) -> float:
@@ -89,5 +86,4 @@ def train_and_predict(
         with torch.no_grad():
             for value, gradient in zip(moving.values(), gradients, strict=True):
                 value -= rate * gradient
-    half = math.log(2) / (rate * mode_eigenvalues(kernel)[list(frequencies)])
-    return Dynamics(records, torch.stack(measured), torch.stack([share(each) for each in decayed]), half)
+    return Dynamics(records, torch.stack(measured), torch.stack([share(each) for each in decayed]))

@@ -17,13 +17,13 @@ from dctnet.studies.laboratory.fourier_features.kernel_report import (
     window_section,
 )
 from dctnet.studies.laboratory.fourier_features.mappings import DISTRIBUTIONS, FIXED
+from dctnet.studies.laboratory.fourier_features.measure import PICTURES
 from dctnet.studies.laboratory.fourier_features.results import Sweep, psnr_by_draw, read_sweep, select
 from dctnet.studies.laboratory.intervals import mean_interval
 from dctnet.studies.laboratory.page import Section, Table, write_study
 from dctnet.studies.laboratory.study import Measurement, Study
 from dctnet.studies.page.page import Plot
 
-PICTURES = "pictures"
 # Test PSNR of Tancik et al. 2020, table 1, natural images: mean ± standard deviation over 16 images of 512 px.
 _SOURCE = {"none": "19.3 ± 2.5", "basic": "21.7 ± 2.7", "positional": "25.0 ± 3.7", "gaussian": "25.6 ± 4.2 (σ = 10)"}
 
