@@ -100,6 +100,6 @@ def measure_training(study: Study, kernel: KernelOptions, name: str, amplitude: 
     return [
         row("training", name, amplitude, seed, kind, float(value), k, step)
         for kind, values in (("measured", found.measured), ("predicted", found.predicted))
-        for step, row in zip(found.steps, values, strict=True)
-        for k, value in zip(frequencies, row, strict=True)
+        for step, parts in zip(found.steps, values, strict=True)
+        for k, value in zip(frequencies, parts, strict=True)
     ]

@@ -43,7 +43,7 @@ def spectral_bias(
     weight_decay: float = 0.0,
     steps: int | None = None,
     sweep: Literal["activation", "depth", "width", "optimizer", "weight_decay", "amplitudes", "petals"] | None = None,
-    values: list[str] | None = None,
+    values: list[int | float | str] | None = None,
     norms: list[float] = [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5],  # noqa: B006
     directions: int = 100,
     label_noise: list[float] = [0.05, 0.2, 1.0],  # noqa: B006
@@ -89,7 +89,8 @@ def spectral_bias(
         Stopped: A signal came; the finished units are recorded.
     """
     options = {key: value for key, value in locals().items() if key not in ("out", "signals")}
-    width, steps = width or _PRESETS[preset]["width"], steps or _PRESETS[preset]["steps"]
+    width = _PRESETS[preset]["width"] if width is None else width
+    steps = _PRESETS[preset]["steps"] if steps is None else steps
     base = Setting(activation, depth, width, optimizer, lr, weight_decay, steps, amplitudes, petals)
     _check(options | {"width": width, "steps": steps})
     arms = _arms(base, sweep, values)
@@ -154,13 +155,13 @@ def _check(options: dict[str, Any]) -> None:
         raise UserError(f"--norms must contain 0, with which the others are compared; got {options['norms']}")
 
 
-def _arms(base: Setting, sweep: str | None, values: list[str] | None) -> dict[str, Setting]:
+def _arms(base: Setting, sweep: str | None, values: list[int | float | str] | None) -> dict[str, Setting]:
     """The settings to measure by name."""
     if sweep is None:
         if values is not None:
             raise UserError(f"--values {values}: of which factor? Give --sweep, one of {', '.join(SWEEPS)}")
         return {"base": base}
-    chosen = SWEEPS[sweep] if values is None else [_value(sweep, text) for text in values]
+    chosen = SWEEPS[sweep] if values is None else [_value(sweep, str(each)) for each in values]
     if len(chosen) < 2 or len(set(chosen)) < len(chosen):
         raise UserError(f"--values must be at least two different values of {sweep}, got {values}")
     return {f"{sweep} {value}": dataclasses.replace(base, **{sweep: value}) for value in chosen}
