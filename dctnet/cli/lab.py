@@ -10,15 +10,21 @@ STUDIES = {
     "sensitivity": "sensitivity.command",
     "learning-order": "learning_order.command",
     "gate-causes": "gate_causes.command",
+    "detectors": "detectors.command",
+    "spectral-bias": "spectral_bias.command",
+    "fourier-features": "fourier_features.command",
 }
 _HELP = """usage: dctnet lab STUDY [options]
 
 Which frequencies a network learns first, relies on, and detects. A network is a checkpoint of dctnet fit,
 torchvision:NAME or timm:NAME with --weights FILE, or MODULE:FACTORY.
 
-  sensitivity    frequencies that a network relies on:   dctnet lab sensitivity CKPT [--data.root DIR]
-  learning-order which bands are learned first:          dctnet lab learning-order RUN…
-  gate-causes    why a gate keeps low frequencies:       dctnet lab gate-causes [--seeds 2]
+  sensitivity       frequencies that a network relies on:     dctnet lab sensitivity NET [--data.root DIR]
+  learning-order    bands that are learned first:             dctnet lab learning-order RUN…
+  gate-causes       why a gate keeps low frequencies:         dctnet lab gate-causes [--seeds 2]
+  detectors         units that detect fine beside coarse:     dctnet lab detectors NET [--data.root DIR]
+  spectral-bias     order in which frequencies are fitted:    dctnet lab spectral-bias [--sweep activation]
+  fourier-features  bandwidth that Fourier features choose:   dctnet lab fourier-features IMAGE
 
 Each writes rows.csv, figures and report.html into --out, and goes on after an interruption when it is repeated.
 dctnet lab STUDY --help lists a study's options.
