@@ -9,6 +9,7 @@ from dctnet.signals import SignalRecorder
 STUDIES = {
     "sensitivity": "sensitivity.command",
     "gate-causes": "gate_causes.command",
+    "detectors": "detectors.command",
 }
 _HELP = """usage: dctnet lab STUDY [options]
 
@@ -17,6 +18,7 @@ torchvision:NAME or timm:NAME with --weights FILE, or MODULE:FACTORY.
 
   sensitivity    frequencies that a network relies on:   dctnet lab sensitivity CKPT [--data.root DIR]
   gate-causes    why a gate keeps low frequencies:       dctnet lab gate-causes [--seeds 2]
+  detectors      units that detect fine beside coarse:  dctnet lab detectors CKPT [--data.root DIR]
 
 Each writes rows.csv, figures and report.html into --out, and goes on after an interruption when it is repeated.
 dctnet lab STUDY --help lists a study's options.

@@ -1,0 +1,339 @@
+"""Figures of the study of detectors."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from dctnet.studies.laboratory.detectors.circuit import WAVELENGTHS
+from dctnet.studies.laboratory.detectors.results import Count, Unit, wilson
+from dctnet.studies.laboratory.detectors.stimuli import ORIENTATIONS
+from dctnet.studies.page.page import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    VERMILLION,
+    Plot,
+    add_legend,
+    new_figure,
+    shorten,
+)
+
+_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, GREY)
+_MARKERS = "osD^vP"
+_RATIO_COLOURS = {1: GREY, 2: GREEN, 4: BLUE, 8: PURPLE}
+
+
+def plot_counts(counts: Sequence[Count]) -> Plot:
+    """Share of detectors against depth, beside the network with shuffled weights."""
+    judged = [count for count in counts if count.judged]
+    networks = list(dict.fromkeys(count.network for count in judged))
+
+    def draw() -> Figure:
+        figure = new_figure(260)
+        axes = figure.subplots()
+        handles: list[Any] = []
+        for n, network in enumerate(networks):
+            colour, marker = _COLOURS[n % 6], _MARKERS[n % 6]
+            own = [count for count in judged if count.network == network]
+            shift = 0.9 * (n - (len(networks) - 1) / 2)
+            x = np.array([100 * count.depth + shift for count in own])
+            share = np.array([100 * count.found / count.judged for count in own])
+            ends = 100 * np.array([count.interval for count in own]).T
+            axes.errorbar(x, share, abs(ends - share), fmt=marker, color=colour, capsize=3, markersize=7)
+            null = [100 * count.shuffled / count.judged for count in own]
+            axes.plot(x, null, marker, markerfacecolor="none", color=colour, markersize=11, zorder=1)
+            handles.append(Line2D([], [], marker=marker, color=colour, linestyle="", label=shorten(network)))
+        handles.append(
+            Line2D(
+                [],
+                [],
+                marker="o",
+                color=INK,
+                markerfacecolor="none",
+                markersize=10,
+                linestyle="",
+                label="shuffled weights",
+            )
+        )
+        axes.set_xlabel("depth in % of the network's layers")
+        axes.set_ylabel("detectors in % of the units")
+        axes.set_ylim(bottom=-0.5)
+        axes.grid(axis="y")
+        add_legend(figure, handles)
+        return figure
+
+    numbers: list[list[Any]] = [
+        ["network", "layer", "depth", "units", "detectors", "low", "high", "shuffled", "ratio1"]
+    ]
+    numbers += [
+        [c.network, c.layer, c.depth, c.judged, c.found, *c.interval, c.shuffled, c.ratio1] for c in judged
+    ]  # fmt: skip
+    return Plot("counts", "Share of detectors by depth, with intervals and the shuffled network.", draw, numbers)
+
+
+def plot_indices(label: str, number: int, units: Sequence[Unit], null: Sequence[Unit]) -> Plot:
+    """The index of every unit by layer, beside the network with shuffled weights."""
+    layers = list(dict.fromkeys(unit.layer for unit in units))
+    rng = np.random.default_rng(0)
+
+    def draw() -> Figure:
+        figure = new_figure(70 + 62 * len(layers))
+        axes = figure.subplots()
+        for place, layer in enumerate(reversed(layers)):
+            for members, offset, colour in ((units, 0.2, BLUE), (null, -0.22, GREY)):
+                for passed in (False, True):
+                    own = [u.index for u in members if u.layer == layer and bool(u.passed) == passed]
+                    y = place + offset + rng.uniform(-0.13, 0.13, len(own))
+                    style: dict[str, Any] = (
+                        {"s": 34, "edgecolor": INK, "linewidth": 0.8} if passed else {"s": 9, "alpha": 0.6}
+                    )
+                    axes.scatter(own, y, color=VERMILLION if passed else colour, zorder=2 + passed, **style)
+        axes.axvline(0.5, color=INK, linewidth=0.8, linestyle=":")
+        axes.set_yticks(range(len(layers)), list(reversed(layers)))
+        axes.set_xlim(min([-0.2, *(u.index for u in [*units, *null])]) - 0.03, 1.03)
+        axes.set_xlabel("polarity index at ratio 4, best wavelength")
+        add_legend(
+            figure,
+            [
+                Line2D([], [], marker="o", linestyle="", color=BLUE, markersize=4, label="unit"),
+                Line2D([], [], marker="o", linestyle="", color=GREY, markersize=4, label="shuffled weights"),
+                Line2D([], [], marker="o", linestyle="", color=VERMILLION, markeredgecolor=INK, label="detector"),
+            ],
+        )
+        return figure
+
+    numbers: list[list[Any]] = [["weights", "layer", "unit", "index", "detector"]]
+    numbers += [["trained", u.layer, u.channel, u.index, int(bool(u.passed))] for u in units]
+    numbers += [["shuffled", u.layer, u.channel, u.index, int(bool(u.passed))] for u in null]
+    return Plot(f"indices-{number}", f"Polarity index of every unit of {label}, by layer.", draw, numbers)
+
+
+def plot_tuning(label: str, number: int, units: Sequence[Unit]) -> Plot:
+    """Response of some units to each direction, by ratio; the preferred direction is in the middle."""
+    degrees = [360 * n / ORIENTATIONS - 180 for n in range(ORIENTATIONS + 1)]
+
+    def aligned(unit: Unit, ratio: int) -> list[float]:
+        curve = np.roll(unit.responses[unit.best, ratio].curve, ORIENTATIONS // 2 - unit.orientation)
+        return [*curve.tolist(), float(curve[0])]
+
+    def draw() -> Figure:
+        columns = min(2, len(units))
+        rows = -(-len(units) // columns)
+        figure = new_figure(40 + 150 * rows)
+        grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
+        for axes, unit in zip(grid.flat, units, strict=False):
+            for ratio in _ratios(unit):
+                style = {"linewidth": 2.2} if ratio == 4 else {"linewidth": 1.3}
+                axes.plot(degrees, aligned(unit, ratio), color=_RATIO_COLOURS[ratio], **style)
+            axes.set_title(f"{unit.layer}, unit {unit.channel}, {unit.best:g} px", fontsize=11, loc="left")
+            axes.set_xticks([-180, -90, 0, 90, 180])
+            axes.set_ylim(bottom=0)
+        for axes in grid.flat[len(units) :]:
+            axes.set_axis_off()
+        figure.supxlabel("direction of the fine side, from the preferred one, degrees", fontsize=12)
+        figure.supylabel("mean response", fontsize=12)
+        used = sorted({ratio for unit in units for ratio in _ratios(unit)})
+        add_legend(figure, [Line2D([], [], color=_RATIO_COLOURS[r], linewidth=2, label=f"ratio {r}") for r in used])
+        return figure
+
+    numbers: list[list[Any]] = [["layer", "unit", "wavelength", "ratio", *degrees]]
+    numbers += [[u.layer, u.channel, u.best, ratio, *aligned(u, ratio)] for u in units for ratio in _ratios(u)]
+    return Plot(f"tuning-{number}", f"Tuning curves of units of {label} over directions.", draw, numbers)
+
+
+def _ratios(unit: Unit) -> list[int]:
+    return [ratio for wavelength, ratio in unit.responses if wavelength == unit.best]
+
+
+def plot_invariance(label: str, number: int, units: Sequence[Unit]) -> Plot:
+    """Index of some units against wavelength, and against ratio."""
+
+    def draw() -> Figure:
+        figure = new_figure(215)
+        left, right = figure.subplots(1, 2, sharey=True)
+        for n, unit in enumerate(units):
+            style: dict[str, Any] = {"color": _COLOURS[n % 6], "marker": _MARKERS[n % 6], "markersize": 5}
+            left.plot(unit.judged, [unit.responses[w, 4].index for w in unit.judged], **style)
+            right.plot(_ratios(unit), [unit.responses[unit.best, r].index for r in _ratios(unit)], **style)
+        for axes, name, ticks in ((left, "fine wavelength in px", None), (right, "ratio", (1, 2, 4, 8))):
+            axes.set_xscale("log", base=2)
+            ticks = ticks or sorted({w for unit in units for w in unit.judged})
+            axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+            axes.minorticks_off()
+            axes.set_xlabel(name)
+            axes.axhline(0, color=INK, linewidth=0.6)
+            axes.grid(axis="y")
+        left.set_ylabel("polarity index")
+        left.set_ylim(min(-0.3, *left.get_ylim()), 1.05)
+        add_legend(
+            figure,
+            [
+                Line2D([], [], color=_COLOURS[n % 6], marker=_MARKERS[n % 6], label=f"{u.layer}, unit {u.channel}")
+                for n, u in enumerate(units)
+            ],
+        )
+        return figure
+
+    numbers: list[list[Any]] = [["layer", "unit", "wavelength", "ratio", "index", "dprime"]]
+    numbers += [[u.layer, u.channel, *key, r.index, r.dprime] for u in units for key, r in u.responses.items()]
+    return Plot(f"invariance-{number}", f"Index of units of {label} by wavelength and by ratio.", draw, numbers)
+
+
+def plot_directions(label: str, number: int, units: Sequence[Unit]) -> Plot:
+    """Preferred directions of all detectors, a ring a layer."""
+    layers = list(dict.fromkeys(unit.layer for unit in units))
+
+    def draw() -> Figure:
+        figure = new_figure(300)
+        axes: Any = figure.add_subplot(projection="polar")
+        seen: dict[tuple[str, int], int] = {}
+        for unit in units:
+            key = unit.layer, unit.orientation
+            nth = seen[key] = seen.get(key, -1) + 1
+            angle = 2 * np.pi * unit.orientation / ORIENTATIONS + 0.06 * ((nth + 1) // 2) * (-1) ** nth
+            n = layers.index(unit.layer)
+            axes.plot(angle, n + 1, _MARKERS[n % 6], color=_COLOURS[n % 6], markersize=7)
+        axes.set_ylim(0, len(layers) + 0.4)
+        axes.set_yticks(range(1, len(layers) + 1), [""] * len(layers))
+        axes.set_xticks(np.pi / 4 * np.arange(8), ["right", "", "up", "", "left", "", "down", ""])
+        add_legend(
+            figure,
+            [
+                Line2D([], [], marker=_MARKERS[n % 6], linestyle="", color=_COLOURS[n % 6], label=x)
+                for n, x in enumerate(layers)
+            ],
+        )
+        return figure
+
+    numbers: list[list[Any]] = [["layer", "unit", "degrees"]]
+    numbers += [[u.layer, u.channel, 360 * u.orientation / ORIENTATIONS] for u in units]
+    return Plot(f"directions-{number}", f"Preferred directions of the detectors of {label}.", draw, numbers)
+
+
+def plot_edges(label: str, number: int, units: Sequence[Unit]) -> Plot:
+    """Response to the preferred boundary against that to the best edge."""
+
+    def draw() -> Figure:
+        figure = new_figure(260)
+        axes = figure.subplots()
+        for passed in (False, True):
+            own = [unit for unit in units if bool(unit.passed) == passed]
+            style: dict[str, Any] = {"s": 34, "edgecolor": INK, "linewidth": 0.8} if passed else {"s": 9, "alpha": 0.6}
+            axes.scatter(
+                [u.edge for u in own], [u.preferred for u in own], color=VERMILLION if passed else BLUE, **style
+            )
+        end = max([1e-6, *(u.edge for u in units), *(u.preferred for u in units)])
+        axes.plot([0, end], [0, end], color=INK, linewidth=0.8, linestyle=":")
+        axes.set_xlabel("response to the best luminance edge")
+        axes.set_ylabel("to the preferred boundary")
+        add_legend(
+            figure,
+            [
+                Line2D([], [], marker="o", linestyle="", color=BLUE, markersize=4, label="unit"),
+                Line2D([], [], marker="o", linestyle="", color=VERMILLION, markeredgecolor=INK, label="detector"),
+                Line2D([], [], color=INK, linestyle=":", label="equal"),
+            ],
+        )
+        return figure
+
+    numbers: list[list[Any]] = [["layer", "unit", "edge", "boundary", "detector"]]
+    numbers += [[u.layer, u.channel, u.edge, u.preferred, int(bool(u.passed))] for u in units]
+    return Plot(f"edges-{number}", f"Response of units of {label} to boundaries and to edges.", draw, numbers)
+
+
+def plot_pictures(
+    name: str, unit: Unit, stimulus: np.ndarray[Any, Any], images: Sequence[np.ndarray[Any, Any]],
+    examples: Sequence[np.ndarray[Any, Any]], activations: Sequence[float],
+) -> Plot:  # fmt: skip
+    """The preferred boundary, images made for a unit, and the photographs that excite it most."""
+
+    def draw() -> Figure:
+        figure = new_figure(182)
+        upper, lower = figure.subfigures(2, 1, height_ratios=(1.75, 1))
+        for axes, image in zip(upper.subplots(1, 4), [stimulus, *images], strict=False):
+            axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        for axes, image in zip(lower.subplots(1, 9), examples, strict=False):
+            axes.imshow(image, interpolation="nearest")
+        for axes in figure.axes:
+            axes.set_axis_off()
+        return figure
+
+    numbers: list[list[Any]] = [["photograph", "activation"], *([n, a] for n, a in enumerate(activations, 1))]
+    text = f"What excites {unit.layer}, unit {unit.channel}: stimulus, images made for it, photographs."
+    return Plot(name, text, draw, numbers)
+
+
+def plot_circuit(
+    name: str, layer: str, explained: Sequence[float], bound: Sequence[float], tuning: np.ndarray[Any, Any],
+    maps: Mapping[int, np.ndarray[Any, Any]],
+) -> Plot:  # fmt: skip
+    """Explained share by rank; tuning of the two factors over wavelength; their spatial maps.
+
+    Args:
+        name: Of the plot.
+        layer: Its name.
+        explained: Share by rank, from 1.
+        bound: Likewise, of the singular values.
+        tuning: (len(WAVELENGTHS), 2), fine factor first.
+        maps: Two maps of each unit, (2, k, k).
+    """
+
+    def draw() -> Figure:
+        figure = new_figure(215 + 130)
+        upper, lower = figure.subfigures(2, 1, height_ratios=(200, 130))
+        left, right = upper.subplots(1, 2)
+        ranks = range(1, len(explained) + 1)
+        left.plot(ranks, bound, "o--", color=GREY, markerfacecolor="none")
+        left.plot(ranks, explained, "o-", color=BLUE)
+        left.set_xticks(list(ranks))
+        left.set_ylim(0, 1.03)
+        left.set_xlabel("factors")
+        left.set_ylabel("share explained")
+        for n, (colour, marker) in enumerate(((VERMILLION, "o"), (PURPLE, "s"))):
+            right.plot(WAVELENGTHS, tuning[:, n], color=colour, marker=marker, markersize=5)
+        right.set_xscale("log", base=2)
+        right.set_xticks([4, 8, 16, 32, 64], ["4", "8", "16", "32", "64"])
+        right.minorticks_off()
+        right.set_ylim(0, 1.05)
+        right.set_xlabel("wavelength in px")
+        right.set_ylabel("response of factor")
+        grid = lower.subplots(2, max(6, len(maps)), squeeze=False)
+        largest = max(float(abs(each).max()) for each in maps.values()) or 1.0
+        for axes in grid.flat:
+            axes.set_axis_off()
+        for column, (channel, pair) in enumerate(maps.items()):
+            for line in (0, 1):
+                grid[line, column].imshow(
+                    pair[line], cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest"
+                )
+            grid[0, column].set_title(f"{channel}", fontsize=11)
+        handles = [
+            Line2D([], [], color=BLUE, marker="o", label="factorisation"),
+            Line2D([], [], color=GREY, marker="o", linestyle="--", markerfacecolor="none", label="bound"),
+            Line2D([], [], color=VERMILLION, marker="o", label="fine factor"),
+            Line2D([], [], color=PURPLE, marker="s", label="coarse factor"),
+        ]
+        upper.legend(handles=handles, loc="outside upper left", ncols=4, fontsize=11)
+        return figure
+
+    numbers: list[list[Any]] = [["quantity", "at", "value"]]
+    numbers += [["explained", rank, value] for rank, value in enumerate(explained, 1)]
+    numbers += [["bound", rank, value] for rank, value in enumerate(bound, 1)]
+    numbers += [
+        [f, w, float(tuning[i, n])] for i, w in enumerate(WAVELENGTHS) for n, f in enumerate(("fine", "coarse"))
+    ]
+    return Plot(name, f"Circuit of {layer}: factors, their tuning and their maps.", draw, numbers)
+
+
+def share_text(count: int, total: int) -> str:
+    """``5 of 128 units (3.9 %, 95 % interval 1.7 to 8.8 %)``."""
+    low, high = wilson(count, total)
+    return (
+        f"{count} of {total} units ({100 * count / total:.1f} %, 95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
+    )
