@@ -9,7 +9,7 @@ from torch.nn import functional as F
 ORIENTATIONS = 8
 CONTROLS = ["isotropic"] * 3 + ["edge"] * 4 + ["oriented"] * 4 + ["bar"] * 4
 DETECTOR = [True] * ORIENTATIONS + [False] * len(CONTROLS)
-KERNEL, BLUR, WINDOW = 15, 9, 11  # of the three convolutions
+KERNEL, BLUR, WINDOW = 15, 9, 15  # of the three convolutions
 FIELD = KERNEL + BLUR + WINDOW - 2
 
 
@@ -62,7 +62,7 @@ class Planted(nn.Module):
                 self.conv2.weight[band, 2 * band : 2 * band + 2] = blur
             for n in range(12):
                 self.conv2.weight[2 + n, 4 + n, BLUR // 2, BLUR // 2] = 1
-            window = gaussian(WINDOW, 3)
+            window = gaussian(WINDOW, 4)
             for n in range(ORIENTATIONS):
                 side = torch.sign(axes(WINDOW, 2 * math.pi * n / ORIENTATIONS).round(decimals=3))
                 self.conv3.weight[n, 0], self.conv3.weight[n, 1] = window * side, -window * side

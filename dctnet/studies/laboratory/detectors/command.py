@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -133,7 +133,7 @@ class Measured:
     """
 
     def __init__(
-        self, net: str, layer: str | None, units: list[int] | None, rank: int, root: str | None, images: int, seed: int,
+        self, net: str, layer: str | None, units: list[int] | None, rank: int | None, root: str | None, images: int, seed: int,
         options: tuple[Any, ...],
     ) -> None:  # fmt: skip
         self.network = Network(open_subject(net, *options))
@@ -148,7 +148,8 @@ class Measured:
             if (conv := self.network.conv_before(name)) is not None:
                 self.ranks[name] = circuit.choose_rank(rank, self.network.conv(conv), f"{conv}, in front of {name},")
         self.units = units
-        self.shown: dict[str, list[Unit]] = {}
+        self.shown: dict[str, list[Unit]] = {}  # by layer
+        self.circuits: dict[str, list[Unit]] = {}
 
     def _choose_layers(self, layer: str | None) -> tuple[dict[str, Field], list[str]]:
         """Receptive fields of the layers to measure, and the names of those that are left out."""
@@ -185,15 +186,13 @@ class Measured:
         found: dict[str, Measure] = {}
         for layer, field in self.fields.items():
             key = f"{self.label}/{layer}"
-            found[f"{key}/edges"] = lambda layer=layer, field=field: self._edges(layer, field, check_stop)
+            found[f"{key}/edges"] = partial(self._edges, layer, field, check_stop)
             for wavelength in wavelengths:
                 ratios = admissible(wavelength, field)
                 for measure, used in ((POLARITY, ratios), (SHUFFLED, [r for r in ratios if r in (2, 4)])):
                     if 4 in ratios or (used and measure == POLARITY):
-                        found[f"{key}/{wavelength:g} px/{measure}"] = (
-                            lambda layer=layer, wavelength=wavelength, measure=measure, used=used: self._polarity(
-                                layer, wavelength, measure, used, check_stop
-                            )
+                        found[f"{key}/{wavelength:g} px/{measure}"] = partial(
+                            self._polarity, layer, wavelength, measure, used, check_stop
                         )
         return found
 
@@ -271,11 +270,11 @@ class Measured:
         found: dict[str, Measure] = {}
         for layer, units in self.shown.items():
             key = f"{self.label}/{layer}"
-            found[f"{key}/examples"] = lambda layer=layer, units=units: self._examples(layer, units, study.check_stop)
+            found[f"{key}/examples"] = partial(self._examples, layer, units, study.check_stop)
             if layer in self.ranks:
-                found[f"{key}/circuit"] = lambda layer=layer: self._circuit(layer, self.circuits[layer])
+                found[f"{key}/circuit"] = partial(self._circuit, layer, self.circuits[layer])
             for unit in units if steps else []:
-                found[f"{key}/{unit.channel}/image"] = lambda unit=unit: self._image(unit, study, steps)
+                found[f"{key}/{unit.channel}/image"] = partial(self._image, unit, study, steps)
         return found
 
     def _examples(self, layer: str, units: list[Unit], check_stop: Callable[[], None]) -> list[Measurement]:

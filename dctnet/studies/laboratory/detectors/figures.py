@@ -161,9 +161,9 @@ def plot_invariance(label: str, number: int, units: Sequence[Unit]) -> Plot:
             style: dict[str, Any] = {"color": _COLOURS[n % 6], "marker": _MARKERS[n % 6], "markersize": 5}
             left.plot(unit.judged, [unit.responses[w, 4].index for w in unit.judged], **style)
             right.plot(_ratios(unit), [unit.responses[unit.best, r].index for r in _ratios(unit)], **style)
-        for axes, name, ticks in ((left, "fine wavelength in px", None), (right, "ratio", (1, 2, 4, 8))):
+        wavelengths = sorted({w for unit in units for w in unit.judged})
+        for axes, name, ticks in ((left, "fine wavelength in px", wavelengths), (right, "ratio", [1.0, 2.0, 4.0, 8.0])):
             axes.set_xscale("log", base=2)
-            ticks = ticks or sorted({w for unit in units for w in unit.judged})
             axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
             axes.minorticks_off()
             axes.set_xlabel(name)
@@ -256,9 +256,11 @@ def plot_pictures(
     def draw() -> Figure:
         figure = new_figure(182)
         upper, lower = figure.subfigures(2, 1, height_ratios=(1.75, 1))
-        for axes, image in zip(upper.subplots(1, 4), [stimulus, *images], strict=False):
+        above: Any = upper.subplots(1, 4)
+        below: Any = lower.subplots(1, 9)
+        for axes, image in zip(above, [stimulus, *images], strict=False):
             axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        for axes, image in zip(lower.subplots(1, 9), examples, strict=False):
+        for axes, image in zip(below, examples, strict=False):
             axes.imshow(image, interpolation="nearest")
         for axes in figure.axes:
             axes.set_axis_off()
@@ -287,7 +289,8 @@ def plot_circuit(
     def draw() -> Figure:
         figure = new_figure(215 + 130)
         upper, lower = figure.subfigures(2, 1, height_ratios=(200, 130))
-        left, right = upper.subplots(1, 2)
+        panels: Any = upper.subplots(1, 2)
+        left, right = panels
         ranks = range(1, len(explained) + 1)
         left.plot(ranks, bound, "o--", color=GREY, markerfacecolor="none")
         left.plot(ranks, explained, "o-", color=BLUE)
@@ -303,7 +306,7 @@ def plot_circuit(
         right.set_ylim(0, 1.05)
         right.set_xlabel("wavelength in px")
         right.set_ylabel("response of factor")
-        grid = lower.subplots(2, max(6, len(maps)), squeeze=False)
+        grid: Any = lower.subplots(2, max(6, len(maps)), squeeze=False)
         largest = max(float(abs(each).max()) for each in maps.values()) or 1.0
         for axes in grid.flat:
             axes.set_axis_off()

@@ -22,7 +22,7 @@ _SHIFTS = (0, 0.25, 0.5, -0.25) * 2
 
 def angles() -> Tensor:
     """Directions of the normal, from the coarse to the fine side, in radians, anticlockwise from the right."""
-    return 2 * math.pi * torch.arange(ORIENTATIONS) / ORIENTATIONS
+    return 2 * math.pi * torch.arange(ORIENTATIONS, dtype=torch.float64) / ORIENTATIONS
 
 
 def boundaries(wavelength: float, ratio: float, size: int, center: float, jump: int) -> Tensor:
