@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dctnet.studies.laboratory.detectors.polarity import is_detector
+from dctnet.studies.laboratory.detectors.polarity import LEAST_INDEX, is_detector
 from dctnet.studies.laboratory.study import Measurement
 
 COLUMNS = (
@@ -105,6 +105,12 @@ class Unit:
         """Whether the preferred boundary excites the unit more than either texture alone, at the best wavelength."""
         return self.preferred > self.plain.get(self.best, math.inf)
 
+    @property
+    def keeps_at_8(self) -> bool | None:
+        """Whether the index at ratio 8 and the best wavelength is still above 0.5; None if it was not measured."""
+        found = self.responses.get((self.best, 8))
+        return None if found is None else found.index > LEAST_INDEX[4]
+
     def _passes(self, wavelength: float, high: int, low: int) -> bool:
         four, two = self.responses[wavelength, high], self.responses[wavelength, low]
         return is_detector(four.index, two.index, four.dprime)
@@ -150,6 +156,8 @@ class Count:
     ratio1: int
     invariant: int  # detectors at two wavelengths or more
     exceeding: int  # detectors that respond more to the boundary than to either texture alone
+    at_8: int  # detectors that were measured at ratio 8
+    kept_at_8: int  # those of them whose index is still above 0.5 there
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -179,6 +187,8 @@ def count_layers(rows: list[Measurement]) -> list[Count]:
                 sum(bool(unit.passed_null) for unit in units),
                 sum(len(unit.passed) > 1 for unit in units),
                 sum(unit.exceeds_plain for unit in units if unit.passed),
+                sum(unit.keeps_at_8 is not None for unit in units if unit.passed),
+                sum(unit.keeps_at_8 is True for unit in units if unit.passed),
             )
         )
     return counts
@@ -191,3 +201,11 @@ def wilson(count: int, total: int) -> tuple[float, float]:
     z = 1.959964
     middle, width = count + z * z / 2, z * math.sqrt(count * (total - count) / total + z * z / 4)
     return max(0.0, (middle - width) / (total + z * z)), min(1.0, (middle + width) / (total + z * z))
+
+
+def share_text(count: int, total: int) -> str:
+    """``5 of 128 units (3.9 %, 95 % interval 1.7 to 8.8 %)``."""
+    low, high = wilson(count, total)
+    return (
+        f"{count} of {total} units ({100 * count / total:.1f} %, 95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
+    )
