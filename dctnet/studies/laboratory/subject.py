@@ -148,6 +148,9 @@ def open_subject(
     """
     source, colon, name = net.partition(":")
     if not colon or Path(net).exists():
+        if not Path(net).exists():
+            hint = did_you_mean_path(net)
+            raise UserError(f"{net}: no such checkpoint.{hint} Or give torchvision:NAME, timm:NAME or MODULE:FACTORY")
         given = {"weights": weights, "mean": mean, "std": std, "image_size": image_size, "classes": classes}
         if wrong := [f"--{option}" for option, value in given.items() if value is not None]:
             raise UserError(f"{', '.join(wrong)}: not for a checkpoint of dctnet, which has its own; got {net}")
@@ -176,10 +179,6 @@ def open_subject(
 
 
 def _from_checkpoint(path: str) -> Subject:
-    if not Path(path).exists():
-        raise UserError(
-            f"{path}: no such checkpoint.{did_you_mean_path(path)} Or give torchvision:NAME, timm:NAME, MODULE:FACTORY"
-        )
     network: FrequencyNet = checkpoint.load(path)
     options = checkpoint.read_options(path)[1]
     assert isinstance(network.preprocess, Preprocess)

@@ -70,6 +70,7 @@ def detectors(
         "net": nets, "root": root, "mean": mean, "std": std, "image_size": image_size, "layer": layer, "units": units,
         "wavelengths": wavelengths, "images": images, "rank": rank, "steps": steps, "show": show, "seed": seed,
     }  # fmt: skip
+    assert all(len(each.photographs) for each in opened)  # read now, so that an error comes before the measurements
     study = Study("detectors", out, COLUMNS, options, files, signals)
     study.run({k: v for each in opened for k, v in each.screening(wavelengths, study.check_stop).items()})
     for each in opened:

@@ -62,6 +62,10 @@ class Measured:
             if (conv := self.network.conv_before(name)) is not None:
                 self.ranks[name] = circuit.choose_rank(rank, self.network.conv(conv), f"{conv}, in front of {name},")
         self.units = units
+        if layer is not None and units is not None:
+            count = self._count_units(layer)
+            if not all(0 <= unit < count for unit in units):
+                raise UserError(f"--units {units}: {layer} has {count} units, from 0")
         self.shown: dict[str, list[Unit]] = {}  # by layer
         self.circuits: dict[str, list[Unit]] = {}
 
@@ -81,6 +85,12 @@ class Measured:
                 return fields, names[place:]  # later blocks see more
             fields[name] = field
         return fields, []
+
+    def _count_units(self, layer: str) -> int:
+        size = canvas_for(self.fields[layer]).size
+        with torch.inference_mode():
+            planes = torch.full((1, 3, size, size), 128.0)
+            return self.network.read([layer])(self.network.input(planes))[layer].shape[1]
 
     @cached_property
     def photographs(self) -> Photographs:
@@ -115,8 +125,6 @@ class Measured:
         responses = respond(
             self.network, read, layer, edges(canvas.size, canvas.center, canvas.jump), canvas, check_stop
         )
-        if self.units is not None and not all(0 <= unit < responses.shape[-1] for unit in self.units):
-            raise UserError(f"--units {self.units}: {layer} has {responses.shape[-1]} units, from 0")
         value, orientation = tuning(responses).max(0)
         depth = self.network.depth(layer)
         rows = [row(self.label, layer, "field", field.size, item=depth, text=f"jump {field.jump}, start {field.start}")]

@@ -105,7 +105,8 @@ def plot_pictures(
 
     def draw() -> Figure:
         figure = new_figure(182)
-        upper, lower = figure.subfigures(2, 1, height_ratios=(1.75, 1))
+        parts: Any = figure.subfigures(2, 1, height_ratios=(1.75, 1))
+        upper, lower = parts
         above: Any = upper.subplots(1, 4)
         below: Any = lower.subplots(1, 9)
         for axes, image in zip(above, [stimulus, *images], strict=False):
@@ -138,7 +139,8 @@ def plot_circuit(
 
     def draw() -> Figure:
         figure = new_figure(215 + 130)
-        upper, lower = figure.subfigures(2, 1, height_ratios=(200, 130))
+        parts: Any = figure.subfigures(2, 1, height_ratios=(200, 130))
+        upper, lower = parts
         panels: Any = upper.subplots(1, 2)
         left, right = panels
         ranks = range(1, len(explained) + 1)
