@@ -1,7 +1,9 @@
 """What figures of several studies share."""
 
+import matplotlib
 import numpy as np
 from matplotlib.axis import Axis
+from matplotlib.colors import ListedColormap
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from dctnet.studies.laboratory.intervals import mean_interval
@@ -10,6 +12,11 @@ from dctnet.studies.page.page import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLI
 # Of the lines of a figure, in their order; a mark tells lines apart without their colour.
 COLOURS = [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, GREY]
 MARKS = ["o", "s", "^", "D", "v", "P"]
+
+
+def ordered_colours(count: int) -> ListedColormap:
+    """Colours of ordered lines, from low to high; all are visible on a light and on a dark page."""
+    return ListedColormap(matplotlib.colormaps["plasma"](np.linspace(0.35, 0.75, count)))
 
 
 def plain_ticks(axis: Axis) -> None:

@@ -74,7 +74,7 @@ def fourier_features(
         image: A photograph; its central square is used.
         out: Folder for rows.csv, figures and report.html. A stopped study goes on in it.
         preset: ``small``: 128 px, width 128, 64 features, 600 steps of 512 points, learning rate 3e-3. ``paper``:
-            512 px, width 256, 256 features, 2,000 steps of all points, 1e-3; needs a GPU's worth of time.
+            512 px, width 256, 256 features, 2,000 steps of all points, 1e-3; takes hours for each network.
         image_size: Side in pixels, even. Default: of the preset.
         sigmas: Standard deviations of Gaussian frequencies, in cycles per image.
         compare_sigmas: Deviations at which Laplace and uniform distributions are compared with the Gaussian; also

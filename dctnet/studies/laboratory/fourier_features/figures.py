@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from dctnet.studies.laboratory.figures import COLOURS, MARKS, ends, plain_ticks
+from dctnet.studies.laboratory.figures import COLOURS, MARKS, ends, ordered_colours, plain_ticks
 from dctnet.studies.laboratory.fourier_features.mappings import DISTRIBUTIONS
 from dctnet.studies.laboratory.fourier_features.results import Sweep, psnr_by_draw
 from dctnet.studies.laboratory.intervals import mean_interval
@@ -97,10 +97,10 @@ def draw_training(shown: Mapping[tuple[str, float], Sequence[Measurement]]) -> F
     figure = new_figure(430)
     grid = figure.subplots(-(-len(shown) // 2), 2, squeeze=False, sharex=True, sharey=True)
     highest = max(int(row["k"]) for rows in shown.values() for row in rows)
-    colours = matplotlib.colormaps["viridis"].resampled(highest)
+    colours = ordered_colours(highest)
     for axes, ((name, amplitude), rows) in zip(grid.flat, shown.items(), strict=False):
         for k in range(1, highest + 1):
-            color = colours((k - 1) / max(highest - 1, 1))
+            color = colours(k - 1)
             for kind in ("measured", "predicted"):
                 line = [
                     (row["x"], row["value"]) for row in rows if row["k"] == k and row["measure"] == kind and row["x"]

@@ -55,7 +55,7 @@ def spectral_bias(
 ) -> None:
     """Measures the order in which a network learns the frequencies of a function.
 
-    A fully connected network learns a sum of sines, as in Rahaman et al. 2019; its outputs are analysed at each of a
+    A fully connected network learns a sum of sines, as in Rahaman et al. 2019; its outputs are analysed at about a
     hundred iterations. Then its parameters are moved in random directions, and networks of the same kind learn to tell
     threes from eights with noise of different frequencies on the labels. A sweep repeats the first two measurements for
     several values of one factor, and says whether it changes the order.

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dctnet.studies.laboratory.figures import COLOURS, MARKS, ends, plain_ticks
+from dctnet.studies.laboratory.figures import COLOURS, MARKS, ends, ordered_colours, plain_ticks
 from dctnet.studies.laboratory.intervals import mean_interval
 from dctnet.studies.laboratory.spectral_bias.results import Curves
 from dctnet.studies.page.page import GREY, Plot, add_legend, new_figure
@@ -88,10 +88,10 @@ def draw_perturbed(panels: Mapping[str, Curves]) -> Figure:
     figure = new_figure(70 + 200 * rows)
     grid = figure.subplots(rows, 2, squeeze=False, sharex=True, sharey=True)
     every = next(iter(panels.values())).k
-    colours = matplotlib.colormaps["viridis"].resampled(len(every))
+    colours = ordered_colours(len(every))
     for axes, (name, curves) in zip(grid.flat, panels.items(), strict=False):
         for place in np.flatnonzero(curves.values[:, 0].min(0) >= 0.5):
-            color = colours(place / max(len(every) - 1, 1))
+            color = colours(int(place))
             axes.plot(curves.x, curves.mean[:, place], color=color, marker="o", markersize=3)
         axes.set(ylim=(-0.25, 1.75), title=name)
         axes.grid(True)
