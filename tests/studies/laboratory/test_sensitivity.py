@@ -22,6 +22,7 @@ from dctnet.studies.laboratory.sensitivity.bands import (
     RINGS,
     Noisy,
     Removed,
+    bandwidth,
     frequency_cells,
     half_accuracy_noise,
     polar_cells,
@@ -176,6 +177,17 @@ def test_noise_depends_on_the_image_not_on_the_batch():
 def test_the_noise_that_halves_the_accuracy_is_interpolated(accuracies, expected):
     found = half_accuracy_noise(dict(zip(NOISE, accuracies, strict=True)), 0.8)
     assert found is None if expected is None else found == pytest.approx(expected)
+
+
+def test_the_bandwidth_is_the_width_at_half_of_the_sensitivity():
+    # A triangle over octaves: sensitivity 10 at the peak, 5 an octave and a half to each side.
+    centers = [2.0**octave for octave in range(-6, 0)]
+    triangle = [(c, 1 / max(1e-9, 10 - abs(math.log2(c) + 3) * 10 / 3)) for c in centers]
+    width, bound = bandwidth(triangle)
+    assert (width, bound) == (pytest.approx(3), False)
+    assert bandwidth([(1, 0.1), (2, 0.1), (4, math.inf)]) == (pytest.approx(1.5), True)
+    assert bandwidth([(1, 0.1), (2, None)]) is None
+    assert bandwidth([(1, math.inf), (2, math.inf)]) is None
 
 
 @pytest.mark.parametrize(("cycles", "share"), [(2, 0.0), (10, 1.0)])

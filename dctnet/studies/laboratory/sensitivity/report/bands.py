@@ -11,7 +11,14 @@ from matplotlib.figure import Figure
 from dctnet.frequency.color import ycbcr_to_rgb
 from dctnet.studies.laboratory.page import Section, Table
 from dctnet.studies.laboratory.photographs import Photographs
-from dctnet.studies.laboratory.sensitivity.bands import MAP_NOISE, NOISE, ORIENTATIONS, RINGS, half_accuracy_noise
+from dctnet.studies.laboratory.sensitivity.bands import (
+    MAP_NOISE,
+    NOISE,
+    ORIENTATIONS,
+    RINGS,
+    bandwidth,
+    half_accuracy_noise,
+)
 from dctnet.studies.laboratory.sensitivity.report.text import numbers_of, points, rows_of
 from dctnet.studies.laboratory.spectrum import NYQUIST, Band, band_mask, project
 from dctnet.studies.laboratory.study import Measurement
@@ -149,19 +156,28 @@ def noise_section(rows: Sequence[Measurement], bands: Sequence[Band]) -> Section
         _finish(figure, axes, bands, clean)
         return figure
 
+    thresholds = noise_thresholds(rows, bands)
     table = Table(
         "Noise that halves the accuracy",
         ["Band, cycles per pixel", "RMS", *(f"Clipped colours at {rms:g}, %" for rms in NOISE)],
         [
             [band, _threshold(value), *(100 * noise[band, rms]["clipped"] for rms in NOISE)]
-            for band, value in noise_thresholds(rows, bands).items()
+            for band, value in thresholds.items()
         ],
     )
+    width = bandwidth([(band.center, thresholds[str(band)]) for band in bands])
+    told = []
+    if width is not None:
+        told.append(
+            f"Its band is {'at least ' * width[1]}{width[0]:.1f} octaves wide: the width at half of the largest "
+            "sensitivity, which is one over the RMS that halves the accuracy."
+        )
     return Section(
         "Noise",
         [
             "Noise of one band is added to each photograph, equally strong at all frequencies of the band. Its RMS, "
-            "the root of its mean square, is that of each colour, where 1 is the range from black to white."
+            "the root of its mean square, is that of each colour, where 1 is the range from black to white.",
+            *told,
         ],
         [
             (
