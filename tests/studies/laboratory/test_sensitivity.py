@@ -25,6 +25,7 @@ from dctnet.studies.laboratory.sensitivity.bands import (
     bandwidth,
     frequency_cells,
     half_accuracy_noise,
+    lower_contrast,
     polar_cells,
 )
 from dctnet.studies.laboratory.sensitivity.channels import CODINGS, ChannelStudy
@@ -273,6 +274,20 @@ class Tokens(torch.nn.Module):
 
     def forward(self, rgb):
         return torch.nn.functional.adaptive_avg_pool2d(rgb, 1).flatten(1)
+
+
+def test_noise_on_grey_photographs_is_compared_with_those(gated_run, tmp_path):
+    options = {"images": 6, "channel_images": 2, "contrast": 0.2}
+    sensitivity(str(gated_run / CKPT), str(tmp_path / "out"), **options)
+    rows = read_csv(tmp_path / "out" / "rows.csv")
+    clean = {row["item"]: float(row["accuracy"]) for row in rows if row["part"] == "clean"}
+    for row in rows:
+        if row["part"] == "noise":
+            assert float(row["accuracy"]) - float(row["change"]) == pytest.approx(clean["noise"])
+            assert float(row["clipped"]) < 0.01
+    grey = lower_contrast(torch.rand(1, 3, 8, 8) * 255, 0.2)
+    assert 102 <= float(grey[:, 0].min()) <= float(grey[:, 0].max()) <= 153
+    assert bool((grey[:, 1:] == 128).all())
 
 
 def test_a_network_without_feature_maps_has_a_page_that_says_so(photos, tmp_path, monkeypatch):

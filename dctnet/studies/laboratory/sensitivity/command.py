@@ -10,7 +10,13 @@ from dctnet.frequency.maskfile import read_mask, write_mask
 from dctnet.signals import SignalRecorder
 from dctnet.studies.laboratory.photographs import read_photographs
 from dctnet.studies.laboratory.sensitivity.answers import COLUMNS, collect, compare
-from dctnet.studies.laboratory.sensitivity.bands import band_units, map_units, noise_units
+from dctnet.studies.laboratory.sensitivity.bands import (
+    band_units,
+    change_planes,
+    lower_contrast,
+    map_units,
+    noise_units,
+)
 from dctnet.studies.laboratory.sensitivity.channels import ChannelStudy, Method
 from dctnet.studies.laboratory.sensitivity.layers import attention_rows, layer_rows
 from dctnet.studies.laboratory.sensitivity.report.report import write_report
@@ -99,12 +105,15 @@ def sensitivity(
     clean = collect(lambda part: subject(photographs.planes[part]), photographs.targets, batch)
     changes = ChannelStudy(subject, photographs.spread(channel_images), batch, seed)
     clean_few = changes.answers({})
-    few = "channels"  # the part of the fewer photographs
+    without = clean  # noise
+    if contrast is not None:
+        without = change_planes(subject, photographs, batch, lambda planes, _: lower_contrast(planes, contrast))[0]
+    unchanged = {"all": clean, "noise": without, "channels": clean_few}
     study.run(
         {
-            "clean": lambda: [compare("clean", "all", 0, clean, clean), compare("clean", few, 0, clean_few, clean_few)],
+            "clean": lambda: [compare("clean", item, 0, answers, answers) for item, answers in unchanged.items()],
             **dict(band_units(subject, photographs, clean, chosen_bands, batch)),
-            **dict(noise_units(subject, photographs, clean, chosen_bands, batch, seed, contrast)),
+            **dict(noise_units(subject, photographs, without, chosen_bands, batch, seed, contrast)),
             "gradient": ChannelStudy(subject, photographs, batch, seed).gradient_rows,
             **dict(changes.coding_units(clean_few)),
             "layers": lambda: layer_rows(subject, photographs, batch, seed),

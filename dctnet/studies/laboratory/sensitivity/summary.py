@@ -15,7 +15,7 @@ from dctnet.studies.laboratory.page import Section, Table, write_sections
 from dctnet.studies.laboratory.sensitivity.answers import COLUMNS, RESAMPLES
 from dctnet.studies.laboratory.sensitivity.bands import half_accuracy_noise
 from dctnet.studies.laboratory.sensitivity.channels import CODINGS
-from dctnet.studies.laboratory.sensitivity.report.text import minus, rank_correlation, rows_of
+from dctnet.studies.laboratory.sensitivity.report.text import clean_accuracy, minus, rank_correlation, rows_of
 from dctnet.studies.laboratory.study import Measurement, read_study
 from dctnet.studies.page.page import (
     BLUE,
@@ -213,7 +213,12 @@ def _noise(groups: Sequence[Group]) -> Section:
         [],
         [
             (
-                _curves("noise", groups, "change of accuracy, points", lambda g, band: g.change("noise", band, _RMS)),
+                _curves(
+                    "noise",
+                    groups,
+                    "change of accuracy, points",
+                    lambda g, band: g.change("noise", band, _RMS, "noise"),
+                ),
                 f"Change of the accuracy with noise of RMS {_RMS:g} in each band.",
             )
         ],
@@ -237,7 +242,7 @@ def _pad(row: list[str], width: int) -> list[str]:
 
 def _halving(rows: Sequence[Measurement], band: str) -> str:
     levels = {row["level"]: row["accuracy"] for row in rows_of(rows, "noise") if row["item"] == band}
-    found = half_accuracy_noise(levels, rows_of(rows, "clean")[0]["accuracy"])
+    found = half_accuracy_noise(levels, clean_accuracy(rows, "noise"))
     return "below all" if found is None else f"{found:.3f}" if math.isfinite(found) else "above all"
 
 

@@ -19,7 +19,7 @@ from dctnet.studies.laboratory.sensitivity.bands import (
     bandwidth,
     half_accuracy_noise,
 )
-from dctnet.studies.laboratory.sensitivity.report.text import numbers_of, points, rows_of
+from dctnet.studies.laboratory.sensitivity.report.text import clean_accuracy, numbers_of, points, rows_of
 from dctnet.studies.laboratory.spectrum import NYQUIST, Band, band_mask, project
 from dctnet.studies.laboratory.study import Measurement
 from dctnet.studies.laboratory.subject import Subject
@@ -33,7 +33,7 @@ def bands_section(
 ) -> Section:
     """Accuracy without and with only each band, and a photograph treated in these ways."""
     kinds = {kind: {row["item"]: row for row in rows_of(rows, kind)} for kind in ("removed", "only")}
-    clean = rows_of(rows, "clean")[0]["accuracy"]
+    clean = clean_accuracy(rows)
 
     def draw() -> Figure:
         figure = new_figure(250)
@@ -132,7 +132,7 @@ def _finish(figure: Figure, axes: Axes, bands: Sequence[Band], clean: float) -> 
 
 def noise_thresholds(rows: Sequence[Measurement], bands: Sequence[Band]) -> dict[str, float | None]:
     """RMS that halves the accuracy, by band; see :func:`half_accuracy_noise`."""
-    clean = rows_of(rows, "clean")[0]["accuracy"]
+    clean = clean_accuracy(rows, "noise")
     noise = rows_of(rows, "noise")
     return {
         str(band): half_accuracy_noise(
@@ -144,7 +144,7 @@ def noise_thresholds(rows: Sequence[Measurement], bands: Sequence[Band]) -> dict
 
 def noise_section(rows: Sequence[Measurement], bands: Sequence[Band]) -> Section:
     """Accuracy under noise in each band, the noise that halves it, and the Fourier map."""
-    clean = rows_of(rows, "clean")[0]["accuracy"]
+    clean = clean_accuracy(rows, "noise")
     noise = {(row["item"], row["level"]): row for row in rows_of(rows, "noise")}
 
     def draw() -> Figure:

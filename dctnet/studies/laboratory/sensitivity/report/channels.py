@@ -14,6 +14,7 @@ from dctnet.studies.laboratory.page import Section, Table
 from dctnet.studies.laboratory.sensitivity.channels import CODINGS
 from dctnet.studies.laboratory.sensitivity.report.text import (
     channel_name,
+    clean_accuracy,
     numbers_of,
     points,
     rank_correlation,
@@ -166,7 +167,7 @@ def _compare_gate(scores: Mapping[int, float], ranked: Sequence[int], gate: Gate
 def coding_section(rows: Sequence[Measurement]) -> Section:
     """Accuracy without signs, magnitudes, phases or amplitudes."""
     found = {row["item"]: row for row in rows_of(rows, "coding")}
-    clean = next(row["accuracy"] for row in rows_of(rows, "clean") if row["item"] == "channels")
+    clean = clean_accuracy(rows, "channels")
 
     def draw() -> Figure:
         figure = new_figure(170)

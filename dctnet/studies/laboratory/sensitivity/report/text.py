@@ -15,6 +15,11 @@ def rows_of(rows: Sequence[Measurement], part: str) -> list[Measurement]:
     return [row for row in rows if row["part"] == part]
 
 
+def clean_accuracy(rows: Sequence[Measurement], item: str = "all") -> float:
+    """Accuracy on unchanged images: ``all``, those of single ``channels``, or those that ``noise`` is added to."""
+    return next(row["accuracy"] for row in rows_of(rows, "clean") if row["item"] == item)
+
+
 def numbers_of(head: Sequence[str], rows: Sequence[Measurement]) -> Numbers:
     """Some columns of rows, with their names first."""
     return [list(head), *([row[name] for name in head] for row in rows)]
