@@ -12,6 +12,7 @@ import torch
 
 from dctnet.data.planted import TRUTH
 from dctnet.errors import Stopped
+from dctnet.frequency.bands import band_mask, octave_bands, project, radius
 from dctnet.frequency.channels import NUM_CHANNELS
 from dctnet.frequency.maskfile import read_mask
 from dctnet.signals import SignalRecorder
@@ -32,7 +33,7 @@ from dctnet.studies.laboratory.sensitivity.channels import CODINGS, ChannelStudy
 from dctnet.studies.laboratory.sensitivity.command import sensitivity
 from dctnet.studies.laboratory.sensitivity.layers import high_share, layer_profile
 from dctnet.studies.laboratory.sensitivity.summary import bootstrap
-from dctnet.studies.laboratory.spectrum import band_mask, band_noise, octave_bands, project, radius
+from dctnet.studies.laboratory.spectrum import band_noise
 from dctnet.studies.laboratory.subject import open_subject
 from tests.commands import CKPT, fails, read_csv, run
 from tests.studies.laboratory.planted import planted_subject
@@ -164,6 +165,7 @@ def test_noise_depends_on_the_image_not_on_the_batch():
     noisy = Noisy(band_mask(octave_bands(32)[0], 32), 0.02, seed=3)
     assert torch.equal(noisy(planes, 0), noisy(planes, 0))
     assert not torch.equal(noisy(planes, 0), noisy(planes, 4))
+    torch.testing.assert_close(torch.cat([noisy(planes[:3], 0), noisy(planes[3:], 3)]), noisy(planes, 0))
 
 
 @pytest.mark.parametrize(
@@ -250,6 +252,8 @@ def test_a_stopped_study_ends_with_the_same_rows(gated_run, tmp_path):
     [
         (["--images", 1], "--images must be at least 2"),
         (["--keep", 0], "--keep must be 1…192"),
+        (["--keep", 25, "--mask", "mask.json"], "reads 24 channels"),
+        (["--seed", -1], "--seed must be at least 0"),
         (["--contrast", 1.5], "--contrast must be a share"),
         (["--bands", "[0.001,0.002]"], "no frequency"),
         (["--methods", "[swop]"], "methods"),

@@ -4,16 +4,22 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from dctnet.frequency.bands import Band
 from dctnet.studies.laboratory.page import write_study
 from dctnet.studies.laboratory.photographs import Photographs
 from dctnet.studies.laboratory.sensitivity.report.bands import bands_section, noise_section, noise_thresholds
 from dctnet.studies.laboratory.sensitivity.report.channels import GateMask, channel_section, coding_section
 from dctnet.studies.laboratory.sensitivity.report.layers import attention_section, layer_section
 from dctnet.studies.laboratory.sensitivity.report.text import channel_name, percent, points, rows_of, with_interval
-from dctnet.studies.laboratory.spectrum import Band
 from dctnet.studies.laboratory.study import Measurement, Study
 from dctnet.studies.laboratory.subject import Subject
 
+_CHANGES = {
+    "swap": "are swapped between images",
+    "mean": "are set to their means",
+    "noise_abs": "have noise of equal strength",
+    "noise_rel": "have noise as strong as they vary",
+}
 _EXAMPLES = 4  # photographs whose attention is shown
 
 
@@ -56,10 +62,11 @@ def write_report(
         attention_section(rows, subject, photographs.spread(_EXAMPLES)),
     ]
     title = "Which frequencies does the network use?"
-    return write_study(study, title, question, _summary(rows, bands, ranked), sections)
+    summary = _summary(rows, bands, ranked, study.content["options"]["methods"][0])
+    return write_study(study, title, question, summary, sections)
 
 
-def _summary(rows: Sequence[Measurement], bands: Sequence[Band], ranked: Sequence[int]) -> list[str]:
+def _summary(rows: Sequence[Measurement], bands: Sequence[Band], ranked: Sequence[int], method: str) -> list[str]:
     worst = min(rows_of(rows, "removed"), key=lambda row: row["change"])
     best = max(rows_of(rows, "only"), key=lambda row: row["accuracy"])
     told = [
@@ -71,7 +78,7 @@ def _summary(rows: Sequence[Measurement], bands: Sequence[Band], ranked: Sequenc
         band = min(halving, key=lambda each: halving[each])
         told.append(f"Noise disturbs it most in the band {band}: RMS {halving[band]:.3f} halves the accuracy.")
     names = ", ".join(channel_name(channel) for channel in ranked[:5])
-    told.append(f"The channels that matter most when they are swapped between images: {names}.")
+    told.append(f"The channels that matter most when they {_CHANGES[method]}: {names}.")
     for row in rows_of(rows, "attention"):
         if row["item"] == "difference":
             follows = "follows" if row["low"] > 0 else "avoids" if row["high"] < 0 else "is not shown to follow"
