@@ -32,6 +32,7 @@ from dctnet.studies.laboratory.sensitivity.bands import (
 from dctnet.studies.laboratory.sensitivity.channels import CODINGS, ChannelStudy
 from dctnet.studies.laboratory.sensitivity.command import sensitivity
 from dctnet.studies.laboratory.sensitivity.layers import high_share, layer_profile
+from dctnet.studies.laboratory.sensitivity.report.report import lowest
 from dctnet.studies.laboratory.sensitivity.summary import bootstrap
 from dctnet.studies.laboratory.spectrum import band_noise
 from dctnet.studies.laboratory.subject import open_subject
@@ -322,6 +323,19 @@ def test_a_page_across_networks_has_intervals_over_seeds(gated_run, tmp_path, ca
     other = tmp_path / "first-s1" / "study.json"
     other.write_text(other.read_text().replace('"images": 6', '"images": 5'))
     assert "measured with other options" in fails(capsys, "report", tmp_path)
+    lines = (tmp_path / "first-s1" / "rows.csv").read_text().splitlines()
+    (tmp_path / "first-s1" / "rows.csv").write_text("\n".join(lines[:5]) + "\n")
+    assert "an unfinished study" in fails(capsys, "report", tmp_path)
+
+
+def test_the_worst_band_is_named_alone_only_if_it_is_shown_to_be_worse():
+    rows = [
+        {"item": name, "accuracy": right.count("r") / 40, "right": right}
+        for name, right in (("a", "rw" * 20), ("b", "r" * 22 + "w" * 18), ("c", "r" * 40))
+    ]
+    assert lowest(rows)[1] == "a or b (not shown to differ)"
+    assert lowest(rows, -1) == (rows[2], "c")
+    assert lowest(rows[:1]) == (rows[0], "a")
 
 
 def test_the_bootstrap_pairs_images_of_a_network():

@@ -110,9 +110,13 @@ def read_groups(folders: Sequence[Path]) -> list[Group]:
     """Reads studies; those whose folders differ only in ``-sN`` at the end are one group.
 
     Raises:
-        UserError: A folder is damaged, or the studies of a group differ in more than the network's weights.
+        UserError: A folder is damaged or its study was stopped too early, or the studies of a group differ in more than
+            the network's weights.
     """
     studies = {folder: read_study(folder, COLUMNS) for folder in folders}
+    for folder, (_, rows) in studies.items():
+        if not (rows_of(rows, "attention") or rows_of(rows, "no_attention")):  # the last rows that the page reads
+            raise UserError(f"{folder}: an unfinished study; repeat its command, or move it out of {folder.parent}")
     groups = []
     by_name = itertools.groupby(sorted(studies, key=lambda each: (_group(each), each.name)), _group)
     for name, members in by_name:
