@@ -125,6 +125,7 @@ def test_several_networks_on_channels_are_compared(gated_run, photos, tmp_path):
     assert "Each network is one training" in page
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_backbones")
 def test_networks_of_the_same_name_are_refused(gated_run, photos, tmp_path, capsys):
     checkpoint = next((gated_run / "out").rglob("last.ckpt"))

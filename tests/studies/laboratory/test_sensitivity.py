@@ -254,7 +254,7 @@ def test_a_stopped_study_ends_with_the_same_rows(gated_run, tmp_path):
         (["--images", 1], "--images must be at least 2"),
         (["--keep", 0], "--keep must be 1…192"),
         (["--keep", 25, "--mask", "mask.json"], "reads 24 channels"),
-        (["--seed", -1], "--seed must be at least 0"),
+        (["--seed=-1"], "--seed must be at least 0"),
         (["--contrast", 1.5], "--contrast must be a share"),
         (["--bands", "[0.001,0.002]"], "no frequency"),
         (["--methods", "[swop]"], "methods"),

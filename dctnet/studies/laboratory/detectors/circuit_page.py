@@ -78,11 +78,8 @@ def circuit_sections(study: Study, measured: Measured, number: int) -> list[Sect
             f"input, as a sum of a channel factor times a spatial map: {verdict}",
             *_use_text(of),
         ]
-        sections.append(
-            Section(
-                f"{measured.label}: circuit of {layer}", text, [(plot, caption)], [*_inputs_table(of), *_use_table(of)]
-            )
-        )
+        tables = [*_inputs_table(of), *_use_table(of)]
+        sections.append(Section(f"{measured.label}: circuit of {layer}", text, [(plot, caption)], tables))
     return sections
 
 

@@ -126,7 +126,7 @@ def _mapping_section(rows: Sequence[Measurement], sweep: Sweep) -> Found:
         "Test PSNR: " + ", ".join(f"{name} {mean_interval(test)}" for name, test in tests.items())
         + f" dB. From the worst to the best mean, this is {' < '.join(ours)}; "
         + ("the same order as in the source" if ours == theirs else f"the source has {' < '.join(theirs)}")
-        + (f". Paired by draw, the intervals show {'every' if shown == 3 else f'{shown} of 3'} of these steps."
+        + (f". Paired by draw, the intervals show {'all' if shown == 3 else f'{shown} of 3'} of these steps."
            if len(tests["none"]) > 1 else ".")
     ]  # fmt: skip
     text = (

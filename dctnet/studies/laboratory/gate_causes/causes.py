@@ -91,7 +91,7 @@ def partial_correlations(runs: Runs, arm: str, seed: int = 0) -> dict[str, Inter
         draws.append(_partial(sample))
     low, high = np.nanpercentile(draws, [2.5, 97.5], axis=0)
     found = zip(CAUSES, _partial(ranks), low, high, strict=True)
-    return {name: Interval(*map(float, each), count) for name, *each in found}
+    return {name: Interval(float(value), float(a), float(b), count) for name, value, a, b in found}
 
 
 def _partial(ranks: np.ndarray) -> np.ndarray:
