@@ -33,12 +33,21 @@ class Interval:
         """1 or −1 if the whole interval lies above or below zero, else 0; 0 with one seed."""
         return int(self.low > 0) - int(self.high < 0)
 
+    def excludes(self, value: float) -> bool:
+        """Whether a value is outside of the interval; never with one seed."""
+        return self.low > value or self.high < value
+
+
+def minus(text: str) -> str:
+    """A text of numbers with minus signs instead of hyphens."""
+    return text.replace("-", "−")
+
 
 def number(value: float) -> str:
     """A number with three digits, and with thousands separators instead of an exponent: 1,020."""
     if abs(value) >= 1000:
-        return f"{float(f'{value:.3g}'):,.0f}".replace("-", "−")
-    return f"{value:.3g}".replace("-", "−")
+        return minus(f"{float(f'{value:.3g}'):,.0f}")
+    return minus(f"{value:.3g}")
 
 
 def mean_interval(values: Sequence[float] | np.ndarray, log: bool = False) -> Interval:

@@ -1,24 +1,10 @@
-"""Spatial frequencies of images: bands, projections on them, noise in them, and gradient energy."""
+"""Noise in bands of spatial frequency, gradient energy, and the frequency of each channel."""
 
 import torch
 from torch import Tensor
 
-from dctnet.frequency.bands import NYQUIST, Band, band_mask, bands_between, octave_bands, project, radius
 from dctnet.frequency.channels import NUM_CHANNELS
 from dctnet.frequency.dct import BLOCK
-
-__all__ = [
-    "NYQUIST",
-    "Band",
-    "band_mask",
-    "band_noise",
-    "bands_between",
-    "channel_radius",
-    "gradient_energy",
-    "octave_bands",
-    "project",
-    "radius",
-]
 
 
 def band_noise(count: int, mask: Tensor, rms: float, generator: torch.Generator) -> Tensor:

@@ -5,7 +5,6 @@ import hashlib
 import json
 import platform
 import signal
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -99,9 +98,7 @@ class Study:
         self._total, self._done = len(units), len(units) - len(waiting)
         for name in tqdm(waiting, initial=self._done, total=self._total, desc=self.name, unit="unit", disable=None):
             self.check_stop()
-            began = time.perf_counter()
             found = [{"unit": name, **row} for row in units[name]()]
-            self.seconds = time.perf_counter() - began
             if not found or any(set(row) != set(self.columns) for row in found):
                 raise AssertionError(f"unit {name}: rows without the columns {self.columns}")
             self.rows += found

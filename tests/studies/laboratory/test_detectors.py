@@ -277,6 +277,12 @@ def test_examples_are_the_places_of_the_largest_activation(network):
     assert activity.shape == (len(DETECTOR),)
 
 
+def test_a_photograph_smaller_than_the_receptive_field_has_examples(network):
+    planes = 255 * torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    found, _ = pictures.best_examples(network, "relu3", [9], planes, network.field("relu3"), lambda: None)
+    assert all(4 <= place <= 11 and each.activation >= 0 for each in found[9] for place in (each.y, each.x))
+
+
 def test_a_crop_is_the_receptive_field_with_grey_outside():
     planes = torch.arange(64.0).expand(3, 64, 64)
     field = Field(21, 4, -10)

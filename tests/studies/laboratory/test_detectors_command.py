@@ -63,6 +63,10 @@ def test_the_command_finds_their_circuit_and_their_use(finished):
     assert "This is the pattern Invariant→Equivariant" in page
     rows = rows_of(finished)
     assert {row["text"] for row in rows if row["measure"] == "use"} == {"conv4"}
+    inputs = [row for row in rows if row["measure"] == "factor_input"]  # by factor, strongest first
+    strongest = {row["item"]: row["channel"] for row in reversed(inputs)}
+    assert strongest == {0: 0, 1: 1}  # the planted fine and coarse bands
+    assert "Strongest inputs of each factor" in page
     assert len([row for row in rows if row["measure"] == "example"]) == 2 * 9
     assert len(list((finished / "images").glob("*.png"))) == 2
 
@@ -121,6 +125,18 @@ def test_several_networks_on_channels_are_compared(gated_run, photos, tmp_path):
     assert "Each network is one training" in page
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_backbones")
+def test_networks_of_the_same_name_are_refused(gated_run, photos, tmp_path, capsys):
+    checkpoint = next((gated_run / "out").rglob("last.ckpt"))
+    copy = tmp_path / checkpoint.relative_to(gated_run)
+    copy.parent.mkdir(parents=True)
+    shutil.copy(checkpoint, copy)
+    args = [f"[{checkpoint}, {copy}]", f"--out={tmp_path / 'study'}", f"--data.root={photos}"]
+    assert main(["lab", "detectors", *args]) == 2
+    assert "have the same name" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -130,6 +146,7 @@ def test_several_networks_on_channels_are_compared(gated_run, photos, tmp_path):
         (["--units=[3, 23]"], "--units [3, 23]: relu3 has 23 units, from 0"),
         (["--wavelengths=[2]"], "--wavelengths must be different numbers of pixels, at least 3"),
         (["--show=0"], "--show must be at least 1, got 0"),
+        (["--seed=-1"], "--seed must be at least 0, got -1"),
         (["--image_size=60"], "--image_size must be a multiple of 8, got 60"),
         (["--data.root=/nowhere"], "/nowhere: no such folder"),
     ],

@@ -21,6 +21,7 @@ from dctnet.studies.laboratory.fourier_features.kernel import (
     nonstationarity,
     outputs_of,
 )
+from dctnet.studies.laboratory.fourier_features.kernel_report import best_mapping
 from dctnet.studies.laboratory.fourier_features.mappings import (
     DISTRIBUTIONS,
     draw_frequencies,
@@ -328,3 +329,10 @@ def test_files_that_are_no_image_are_one_line(tmp_path, capsys):
     assert "text.jpg" in fails(capsys, *arguments(text, tmp_path / "out"))
     assert "no such file" in fails(capsys, *arguments(tmp_path / "none.jpg", tmp_path / "out"))
     assert "dir" in fails(capsys, *arguments(tmp_path, tmp_path / "out")).lower()
+
+
+def test_the_best_mapping_is_named_alone_only_if_it_is_shown_to_be_better():
+    draws = np.random.default_rng(0).normal(1, 0.1, (3, 20))
+    assert best_mapping({"a": draws[0], "b": draws[0] + 0.5, "c": draws[2] + 1}).startswith("a (relative")
+    assert " or " not in best_mapping({"a": draws[0], "b": draws[0] + 0.5, "c": draws[2] + 1})
+    assert "not shown to differ" in best_mapping({"a": draws[0], "b": draws[1], "c": draws[2] + 1})

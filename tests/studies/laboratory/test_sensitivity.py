@@ -12,6 +12,7 @@ import torch
 
 from dctnet.data.planted import TRUTH
 from dctnet.errors import Stopped
+from dctnet.frequency.bands import band_mask, octave_bands, project, radius
 from dctnet.frequency.channels import NUM_CHANNELS
 from dctnet.frequency.maskfile import read_mask
 from dctnet.signals import SignalRecorder
@@ -31,8 +32,9 @@ from dctnet.studies.laboratory.sensitivity.bands import (
 from dctnet.studies.laboratory.sensitivity.channels import CODINGS, ChannelStudy
 from dctnet.studies.laboratory.sensitivity.command import sensitivity
 from dctnet.studies.laboratory.sensitivity.layers import high_share, layer_profile
+from dctnet.studies.laboratory.sensitivity.report.report import lowest
 from dctnet.studies.laboratory.sensitivity.summary import bootstrap
-from dctnet.studies.laboratory.spectrum import band_mask, band_noise, octave_bands, project, radius
+from dctnet.studies.laboratory.spectrum import band_noise
 from dctnet.studies.laboratory.subject import open_subject
 from tests.commands import CKPT, fails, read_csv, run
 from tests.studies.laboratory.planted import planted_subject
@@ -164,6 +166,7 @@ def test_noise_depends_on_the_image_not_on_the_batch():
     noisy = Noisy(band_mask(octave_bands(32)[0], 32), 0.02, seed=3)
     assert torch.equal(noisy(planes, 0), noisy(planes, 0))
     assert not torch.equal(noisy(planes, 0), noisy(planes, 4))
+    torch.testing.assert_close(torch.cat([noisy(planes[:3], 0), noisy(planes[3:], 3)]), noisy(planes, 0))
 
 
 @pytest.mark.parametrize(
@@ -250,6 +253,8 @@ def test_a_stopped_study_ends_with_the_same_rows(gated_run, tmp_path):
     [
         (["--images", 1], "--images must be at least 2"),
         (["--keep", 0], "--keep must be 1…192"),
+        (["--keep", 25, "--mask", "mask.json"], "reads 24 channels"),
+        (["--seed=-1"], "--seed must be at least 0"),
         (["--contrast", 1.5], "--contrast must be a share"),
         (["--bands", "[0.001,0.002]"], "no frequency"),
         (["--methods", "[swop]"], "methods"),
@@ -318,6 +323,19 @@ def test_a_page_across_networks_has_intervals_over_seeds(gated_run, tmp_path, ca
     other = tmp_path / "first-s1" / "study.json"
     other.write_text(other.read_text().replace('"images": 6', '"images": 5'))
     assert "measured with other options" in fails(capsys, "report", tmp_path)
+    lines = (tmp_path / "first-s1" / "rows.csv").read_text().splitlines()
+    (tmp_path / "first-s1" / "rows.csv").write_text("\n".join(lines[:5]) + "\n")
+    assert "an unfinished study" in fails(capsys, "report", tmp_path)
+
+
+def test_the_worst_band_is_named_alone_only_if_it_is_shown_to_be_worse():
+    rows = [
+        {"item": name, "accuracy": right.count("r") / 40, "right": right}
+        for name, right in (("a", "rw" * 20), ("b", "r" * 22 + "w" * 18), ("c", "r" * 40))
+    ]
+    assert lowest(rows)[1] == "a or b (not shown to differ)"
+    assert lowest(rows, -1) == (rows[2], "c")
+    assert lowest(rows[:1]) == (rows[0], "a")
 
 
 def test_the_bootstrap_pairs_images_of_a_network():

@@ -6,15 +6,8 @@ import pytest
 import torch
 
 from dctnet.errors import UserError
-from dctnet.studies.laboratory.spectrum import (
-    band_mask,
-    band_noise,
-    bands_between,
-    channel_radius,
-    gradient_energy,
-    octave_bands,
-    project,
-)
+from dctnet.frequency.bands import band_mask, bands_between, octave_bands, project
+from dctnet.studies.laboratory.spectrum import band_noise, channel_radius, gradient_energy
 
 SIZES = [32, 40, 112]
 

@@ -20,6 +20,7 @@ WAVELENGTHS = (4, 6, 8, 12, 16, 24, 32, 48, 64)  # of the tuning of factors
 # their spatial maps.
 LEAST_SHARE, LEAST_OCTAVES, LARGEST_CORRELATION = 0.8, 0.5, -0.5
 DOWNSTREAM = 20
+INPUTS = 5  # of each factor that are listed
 _OPPOSITE = (7, 8, 9)  # differences of directions, in sixteenths of a turn, that count as opposite
 _BATCH = 32
 

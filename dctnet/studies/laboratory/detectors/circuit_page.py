@@ -7,13 +7,9 @@ import numpy as np
 from dctnet.studies.laboratory.detectors import unit_figures
 from dctnet.studies.laboratory.detectors.circuit import WAVELENGTHS, is_invariant_to_equivariant
 from dctnet.studies.laboratory.detectors.measured import Measured
+from dctnet.studies.laboratory.intervals import minus
 from dctnet.studies.laboratory.page import Section, Table
 from dctnet.studies.laboratory.study import Measurement, Study
-
-
-def signed(value: float) -> str:
-    """A number with two digits and a true minus sign."""
-    return f"{value:.2f}".replace("-", "−")
 
 
 def _of(rows: list[Measurement], label: str, layer: str, measure: str) -> list[Measurement]:
@@ -38,7 +34,7 @@ def circuit_texts(rows: list[Measurement], label: str) -> dict[str, str]:
             "what is "
             f"possible with two; their centres are {coarse - fine:.1f} octaves apart ({2**fine:.0f} and "
             f"{2**coarse:.0f} px); "
-            f"their maps correlate with {signed(mean)}. "
+            f"their maps correlate with {minus(f'{mean:.2f}')}. "
             + (
                 "This is the pattern Invariant→Equivariant: a fine and a coarse input, the same for all, on opposite "
                 "sides."
@@ -82,8 +78,17 @@ def circuit_sections(study: Study, measured: Measured, number: int) -> list[Sect
             f"input, as a sum of a channel factor times a spatial map: {verdict}",
             *_use_text(of),
         ]
-        sections.append(Section(f"{measured.label}: circuit of {layer}", text, [(plot, caption)], _use_table(of)))
+        tables = [*_inputs_table(of), *_use_table(of)]
+        sections.append(Section(f"{measured.label}: circuit of {layer}", text, [(plot, caption)], tables))
     return sections
+
+
+def _inputs_table(of: Any) -> list[Table]:
+    rows = [
+        [f"{('fine', 'coarse')[int(r['item'])]}: {r['text']}, input {r['channel']}", float(r["value"])]
+        for r in of("factor_input")
+    ]
+    return [Table("Strongest inputs of each factor", ["Input", "Weight in the factor"], rows)] if rows else []
 
 
 def _use_text(of: Any) -> list[str]:

@@ -62,9 +62,13 @@ def detectors(
         UserError: An option is invalid, a network cannot be opened or traced, or a layer does not exist.
     """
     nets = [net] if isinstance(net, str) else list(net)
-    _check(nets, wavelengths, images, steps, show, layer, units)
+    _check(nets, wavelengths, images, steps, show, seed, layer, units)
     circuit.load_nmf()
     opened = [Measured(name, layer, units, rank, root, images, seed, (weights, mean, std, image_size)) for name in nets]
+    labels = [each.label for each in opened]
+    if twice := next((label for place, label in enumerate(labels) if label in labels[:place]), None):
+        same = [name for name, label in zip(nets, labels, strict=True) if label == twice]
+        raise UserError(f"NET: {' and '.join(same)} have the same name, {twice}; rename a folder, or study them apart")
     files = [path for path in [*nets, weights] if path is not None and Path(path).is_file()]
     options = {
         "net": nets, "root": root, "mean": mean, "std": std, "image_size": image_size, "layer": layer, "units": units,
@@ -81,7 +85,14 @@ def detectors(
 
 
 def _check(
-    nets: list[str], wavelengths: list[float], images: int, steps: int, show: int, layer: str | None, units: Any
+    nets: list[str],
+    wavelengths: list[float],
+    images: int,
+    steps: int,
+    show: int,
+    seed: int,
+    layer: str | None,
+    units: Any,
 ) -> None:
     if not nets or len(set(nets)) < len(nets):
         raise UserError(f"NET: expected one network or several different ones, got {nets}")
@@ -90,7 +101,7 @@ def _check(
             f"--wavelengths must be different numbers of pixels, at least 3, because finer textures alias; "
             f"got {wavelengths}"
         )
-    for option, value, least in (("images", images, 1), ("steps", steps, 0), ("show", show, 1)):
+    for option, value, least in (("images", images, 1), ("steps", steps, 0), ("show", show, 1), ("seed", seed, 0)):
         if value < least:
             raise UserError(f"--{option} must be at least {least}, got {value}")
     if units is not None and layer is None:

@@ -9,23 +9,17 @@ from matplotlib.lines import Line2D
 
 from dctnet.studies.laboratory.detectors.results import Count, Unit
 from dctnet.studies.laboratory.detectors.stimuli import ORIENTATIONS
+from dctnet.studies.laboratory.figures import COLOURS, MARKS
 from dctnet.studies.page.page import (
     BLUE,
-    GREEN,
     GREY,
     INK,
-    ORANGE,
-    PURPLE,
     VERMILLION,
     Plot,
     add_legend,
     new_figure,
     shorten,
 )
-
-COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, GREY)
-MARKERS = "osD^vP"
-_RATIOCOLOURS = {1: GREY, 2: GREEN, 4: BLUE, 8: PURPLE}
 
 
 def plot_counts(counts: Sequence[Count]) -> Plot:
@@ -38,7 +32,7 @@ def plot_counts(counts: Sequence[Count]) -> Plot:
         axes = figure.subplots()
         handles: list[Any] = []
         for n, network in enumerate(networks):
-            colour, marker = COLOURS[n % 6], MARKERS[n % 6]
+            colour, marker = COLOURS[n % 6], MARKS[n % 6]
             own = [count for count in judged if count.network == network]
             shift = 0.9 * (n - (len(networks) - 1) / 2)
             x = np.array([100 * count.depth + shift for count in own])
@@ -126,14 +120,14 @@ def plot_directions(label: str, number: int, units: Sequence[Unit]) -> Plot:
             nth = seen[key] = seen.get(key, -1) + 1
             angle = 2 * np.pi * unit.orientation / ORIENTATIONS + 0.06 * ((nth + 1) // 2) * (-1) ** nth
             n = layers.index(unit.layer)
-            axes.plot(angle, n + 1, MARKERS[n % 6], color=COLOURS[n % 6], markersize=7)
+            axes.plot(angle, n + 1, MARKS[n % 6], color=COLOURS[n % 6], markersize=7)
         axes.set_ylim(0, len(layers) + 0.4)
         axes.set_yticks(range(1, len(layers) + 1), [""] * len(layers))
         axes.set_xticks(np.pi / 4 * np.arange(8), ["right", "", "up", "", "left", "", "down", ""])
         add_legend(
             figure,
             [
-                Line2D([], [], marker=MARKERS[n % 6], linestyle="", color=COLOURS[n % 6], label=x)
+                Line2D([], [], marker=MARKS[n % 6], linestyle="", color=COLOURS[n % 6], label=x)
                 for n, x in enumerate(layers)
             ],
         )

@@ -253,6 +253,10 @@ class Measured:
                 for w, wavelength in enumerate(circuit.WAVELENGTHS)
                 for n, f in enumerate(order)
             ]
+            for n, f in enumerate(order):
+                top = factors.channels[:, f].topk(min(circuit.INPUTS, len(factors.channels)))
+                pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
+                rows += [row(self.label, layer, "factor_input", w, channel=c, item=n, text=conv) for c, w in pairs]
             maps = factors.maps[:, order]
             similar = circuit.correlation(maps).tolist()
             for channel, value, pair in zip(channels, similar, maps, strict=True):

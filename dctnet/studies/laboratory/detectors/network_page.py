@@ -10,12 +10,13 @@ from torchvision.io import ImageReadMode, decode_image
 
 from dctnet.frequency.color import ycbcr_to_rgb
 from dctnet.studies.laboratory.detectors import figures, unit_figures
-from dctnet.studies.laboratory.detectors.circuit_page import circuit_sections, signed
+from dctnet.studies.laboratory.detectors.circuit_page import circuit_sections
 from dctnet.studies.laboratory.detectors.measured import Measured
 from dctnet.studies.laboratory.detectors.pictures import crop_field
 from dctnet.studies.laboratory.detectors.polarity import canvas_for, largest_gap
 from dctnet.studies.laboratory.detectors.results import Unit
 from dctnet.studies.laboratory.detectors.stimuli import ORIENTATIONS, PHASES, boundaries
+from dctnet.studies.laboratory.intervals import minus
 from dctnet.studies.laboratory.page import Section, Table
 from dctnet.studies.laboratory.photographs import read_planes
 from dctnet.studies.laboratory.study import Study
@@ -126,7 +127,7 @@ def _directions_text(found: list[Unit]) -> str:
     curves /= np.maximum(np.linalg.norm(curves, axis=1, keepdims=True), 1e-12)
     similar = curves @ curves.T
     mean = (similar.sum() - len(found)) / (len(found) * (len(found) - 1))
-    return f"{text} Turned to the same direction, their tuning curves correlate with {signed(mean)} on average."
+    return f"{text} Turned to the same direction, their tuning curves correlate with {minus(f'{mean:.2f}')} on average."
 
 
 def _pictures(study: Study, measured: Measured, number: int, shown: list[Unit]) -> list[tuple[Plot, str]]:

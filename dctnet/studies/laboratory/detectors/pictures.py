@@ -32,8 +32,8 @@ def best_examples(
 ) -> tuple[dict[int, list[Example]], Tensor]:
     """The photographs with the largest activation of each unit, one place in each photograph.
 
-    Places are centred at least a quarter of the receptive field from the border of the photograph, whose padding would
-    excite units that detect boundaries.
+    Places are centred at least a quarter of the receptive field, or of the photograph if that is smaller, from the
+    border of the photograph, whose padding would excite units that detect boundaries.
 
     Returns:
         Up to nine examples by unit, strongest first; and the mean activation of every unit of the layer, (C,).
@@ -44,9 +44,8 @@ def best_examples(
         with torch.inference_mode():
             output = read(network.input(batch))[layer]
         size = planes.shape[-1]
-        inside = torch.tensor(
-            [field.size / 4 <= field.center(o) <= size - 1 - field.size / 4 for o in range(output.shape[-1])]
-        )
+        margin = min(field.size, size) / 4
+        inside = torch.tensor([margin <= field.center(o) <= size - 1 - margin for o in range(output.shape[-1])])
         chosen = output[:, list(units)].masked_fill(~(inside[:, None] & inside), -torch.inf)
         peak, place = chosen.flatten(2).max(-1)
         peaks.append(peak)

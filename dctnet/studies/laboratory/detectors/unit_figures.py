@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dctnet.studies.laboratory.detectors.circuit import WAVELENGTHS
-from dctnet.studies.laboratory.detectors.figures import COLOURS, MARKERS
 from dctnet.studies.laboratory.detectors.results import Unit
 from dctnet.studies.laboratory.detectors.stimuli import ORIENTATIONS
+from dctnet.studies.laboratory.figures import COLOURS, MARKS
 from dctnet.studies.page.page import (
     BLUE,
     GREEN,
@@ -66,7 +66,7 @@ def plot_invariance(label: str, number: int, units: Sequence[Unit]) -> Plot:
         figure = new_figure(215)
         left, right = figure.subplots(1, 2, sharey=True)
         for n, unit in enumerate(units):
-            style: dict[str, Any] = {"color": COLOURS[n % 6], "marker": MARKERS[n % 6], "markersize": 5}
+            style: dict[str, Any] = {"color": COLOURS[n % 6], "marker": MARKS[n % 6], "markersize": 5}
             left.plot(unit.judged, [unit.responses[w, 4].index for w in unit.judged], **style)
             right.plot(_ratios(unit), [unit.responses[unit.best, r].index for r in _ratios(unit)], **style)
         wavelengths = sorted({w for unit in units for w in unit.judged})
@@ -82,7 +82,7 @@ def plot_invariance(label: str, number: int, units: Sequence[Unit]) -> Plot:
         add_legend(
             figure,
             [
-                Line2D([], [], color=COLOURS[n % 6], marker=MARKERS[n % 6], label=f"{u.layer}, unit {u.channel}")
+                Line2D([], [], color=COLOURS[n % 6], marker=MARKS[n % 6], label=f"{u.layer}, unit {u.channel}")
                 for n, u in enumerate(units)
             ],
         )

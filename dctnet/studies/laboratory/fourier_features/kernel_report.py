@@ -1,6 +1,6 @@
 """The sections of the page on one dimension: the kernel, its prediction, and signals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -136,6 +136,14 @@ def window_section(rows: Sequence[Measurement], options: dict[str, Any]) -> Foun
     return Section("Bandwidth over time", plots=[(figure, caption)]), told
 
 
+def best_mapping(errors: Mapping[str, np.ndarray]) -> str:
+    """The mapping with the smallest mean error, (signals,) each, and the next if the two are not shown to differ."""
+    best, second = sorted(errors, key=lambda name: errors[name].mean())[:2]
+    said = f"{best} (relative error {mean_interval(errors[best])})"
+    differ = mean_interval(errors[second] - errors[best]).sign
+    return said if differ else f"{said} or {second}, which are not shown to differ,"
+
+
 def signal_section(rows: Sequence[Measurement]) -> Found:
     """Interpolation of signals with a spectrum."""
     alphas = sorted({float(row["level"]) for row in rows if row["part"] == "signals"})
@@ -148,10 +156,9 @@ def signal_section(rows: Sequence[Measurement]) -> Found:
         }
         for alpha in alphas
     }  # fmt: skip
-    best = {alpha: min(each, key=lambda name: each[name].mean()) for alpha, each in errors.items()}
     told = [
         f"Signals with a spectrum 1/f^α are interpolated best after {last:,.0f} iterations by "
-        + "; ".join(f"{best[a]} at α = {a:g} (relative error {mean_interval(errors[a][best[a]])})" for a in alphas)
+        + "; ".join(f"{best_mapping(errors[alpha])} at α = {alpha:g}" for alpha in alphas)
         + f". These intervals are over {len(next(iter(errors[alphas[0]].values())))} random signals."
     ]
     cells = [[name, *(mean_interval(errors[alpha][name]).cell for alpha in alphas)] for name in names]

@@ -1,5 +1,6 @@
 """The page of the study: the answers in words, and the sections that were measured."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -120,10 +121,13 @@ def _mapping_section(rows: Sequence[Measurement], sweep: Sweep) -> Found:
         cells.append([label, train.cell, mean_interval(test).cell, _SOURCE[name]])
     means = {name: float(test.mean()) for name, test in tests.items()}
     ours, theirs = sorted(means, key=lambda name: means[name]), ["none", "basic", "positional", "gaussian"]
+    shown = sum(mean_interval(tests[b] - tests[a]).sign > 0 for a, b in itertools.pairwise(ours))
     told = [
         "Test PSNR: " + ", ".join(f"{name} {mean_interval(test)}" for name, test in tests.items())
-        + f" dB. From the worst to the best, this is {' < '.join(ours)}; "
-        + ("the same order as in the source." if ours == theirs else f"the source has {' < '.join(theirs)}.")
+        + f" dB. From the worst to the best mean, this is {' < '.join(ours)}; "
+        + ("the same order as in the source" if ours == theirs else f"the source has {' < '.join(theirs)}")
+        + (f". Paired by draw, the intervals show {'all' if shown == 3 else f'{shown} of 3'} of these steps."
+           if len(tests["none"]) > 1 else ".")
     ]  # fmt: skip
     text = (
         "basic: one cycle per image. positional: frequencies along each axis, equally spaced in their logarithm up "

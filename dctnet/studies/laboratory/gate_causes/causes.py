@@ -1,13 +1,13 @@
 """What the trainings say: low channels kept by arm, and rank correlations of the keep probability with each cause."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata, t
+from scipy.stats import rankdata
 
 from dctnet.studies.laboratory.gate_causes.arms import ARMS
 from dctnet.studies.laboratory.gate_causes.data import KEEP
+from dctnet.studies.laboratory.intervals import Interval, mean_interval
 from dctnet.studies.laboratory.study import Measurement
 
 # Columns of the rows that may explain what the gate keeps.
@@ -17,30 +17,8 @@ CAUSES = {
     "smoothness": "smoothness",
     "rho": "frequency",
 }
-MIN_SEEDS = 4  # below, an interval over seeds says nothing
+MIN_SEEDS = 4  # below, there is no verdict
 _RESAMPLES = 2000
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its 95 % interval; the ends are NaN if there are too few seeds."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        if np.isnan(self.low):
-            return f"{_signed(self.value)} (too few seeds for an interval)"
-        return f"{_signed(self.value)} [{_signed(self.low)}, {_signed(self.high)}]"
-
-    def excludes(self, value: float) -> bool:
-        """Whether a value is outside."""
-        return self.low > value or self.high < value
-
-
-def _signed(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")
 
 
 Runs = Mapping[str, Mapping[int, Mapping[str, np.ndarray]]]
@@ -62,16 +40,6 @@ def low_kept(run: Mapping[str, np.ndarray]) -> int:
     """Low channels among the twelve with the highest keep probability."""
     kept = np.argsort(-run["keep_probability"], kind="stable")[:KEEP]
     return int(run["low"][kept].sum())
-
-
-def mean_interval(values: Sequence[float]) -> Interval:
-    """Mean over seeds with Student's interval."""
-    array = np.array(values, float)
-    mean = float(array.mean())
-    if len(array) < MIN_SEEDS:
-        return Interval(mean, np.nan, np.nan)
-    reach = float(t.ppf(0.975, len(array) - 1) * array.std(ddof=1) / len(array) ** 0.5)
-    return Interval(mean, mean - reach, mean + reach)
 
 
 def kept_in(runs: Runs, arm: str) -> Interval:
@@ -122,7 +90,8 @@ def partial_correlations(runs: Runs, arm: str, seed: int = 0) -> dict[str, Inter
         sample = ranks[rng.integers(count, size=count)][:, :, rng.integers(channels, size=channels)]
         draws.append(_partial(sample))
     low, high = np.nanpercentile(draws, [2.5, 97.5], axis=0)
-    return {name: Interval(*map(float, each)) for name, *each in zip(CAUSES, _partial(ranks), low, high, strict=True)}
+    found = zip(CAUSES, _partial(ranks), low, high, strict=True)
+    return {name: Interval(float(value), float(a), float(b), count) for name, value, a, b in found}
 
 
 def _partial(ranks: np.ndarray) -> np.ndarray:

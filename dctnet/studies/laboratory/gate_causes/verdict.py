@@ -4,7 +4,6 @@ from dctnet.studies.laboratory.gate_causes.arms import FACTOR
 from dctnet.studies.laboratory.gate_causes.causes import (
     CAUSES,
     MIN_SEEDS,
-    Interval,
     Runs,
     deviation,
     effect,
@@ -13,6 +12,7 @@ from dctnet.studies.laboratory.gate_causes.causes import (
     partial_correlations,
 )
 from dctnet.studies.laboratory.gate_causes.data import KEEP
+from dctnet.studies.laboratory.intervals import Interval
 
 
 def verdict(runs: Runs) -> list[str]:
@@ -44,7 +44,9 @@ def _answer(runs: Runs) -> str:
         sign = "low" if partial["rho"].value < 0 else "high"
         own = f"{sign} frequencies by themselves are still preferred"
     found = f"What the gate keeps goes with {_list(causes)}" if causes else "No single cause can be told"
-    most = f", most of all with {CAUSES[strongest]}" if len(causes) > 1 and CAUSES[strongest] in causes else ""
+    others = [max(-each.low, each.high) for name, each in partial.items() if name != strongest]
+    is_apart = max(partial[strongest].low, -partial[strongest].high) > max(others)
+    most = f", most of all with {CAUSES[strongest]}" if len(causes) > 1 and is_apart else ""
     return f"{compaction}. {found}{most}; {own}, once the other causes are held constant."
 
 

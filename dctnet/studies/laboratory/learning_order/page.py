@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dctnet.studies.laboratory.intervals import minus
 from dctnet.studies.laboratory.learning_order.figures import plot_errors, plot_only, plot_times, plot_without
 from dctnet.studies.laboratory.learning_order.order import (
     MIN_BANDS,
@@ -83,7 +84,7 @@ def _answer(name: str, curves: Curves, is_calibrated: bool) -> str:
             f"{name}: fewer than {MIN_BANDS} bands are significantly above chance alone, so there is no order "
             f"({_seeds(curves)})."
         )
-    value, low, high = (f"{each:.2f}".replace("-", "−") for each in (found.value, found.low, found.high))
+    value, low, high = (minus(f"{each:.2f}") for each in (found.value, found.low, found.high))
     said = f"rank correlation of frequency and epoch {value} [{low}, {high}]"
     if found.low > 0:
         what = "low frequencies are learned first"

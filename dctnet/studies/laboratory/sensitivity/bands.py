@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dctnet.frequency.bands import NYQUIST, Band, band_mask, project
 from dctnet.frequency.color import rgb_to_ycbcr, ycbcr_to_rgb
 from dctnet.studies.laboratory.photographs import Photographs
 from dctnet.studies.laboratory.sensitivity.answers import Answers, clip, collect, compare
-from dctnet.studies.laboratory.spectrum import NYQUIST, Band, band_mask, band_noise, project
+from dctnet.studies.laboratory.spectrum import band_noise
 from dctnet.studies.laboratory.study import Measure, Measurement
 from dctnet.studies.laboratory.subject import Subject
 
@@ -58,14 +59,19 @@ class Noisy:
     contrast: float | None = None
 
     def __call__(self, planes: Tensor, first: int) -> Tensor:
-        """Changes planes, the first of which is number ``first`` of all images, which seeds the noise."""
-        generator = torch.Generator().manual_seed(self.seed + first)
-        noise = 255 * band_noise(len(planes), self.mask, self.rms, generator)
+        """Changes planes, the first of which is number ``first`` of all images; each number has noise of its own."""
+        numbers = range(first, first + len(planes))
+        noise = 255 * torch.cat([band_noise(1, self.mask, self.rms, self._generator(each)) for each in numbers])
         if self.contrast is not None:
             noise = noise[:, :1].expand(-1, 3, -1, -1)
             planes = lower_contrast(planes, self.contrast)
         # The colours of the photograph are already within their range; those of the sum are clipped later.
         return rgb_to_ycbcr(ycbcr_to_rgb(planes) + noise)
+
+    def _generator(self, number: int) -> torch.Generator:
+        """Of an image's noise: the same in all bands and at all strengths, and in batches of any size."""
+        state = np.random.SeedSequence((self.seed, number)).generate_state(1)
+        return torch.Generator().manual_seed(int(state[0]))
 
 
 def lower_contrast(planes: Tensor, contrast: float) -> Tensor:

@@ -1,7 +1,7 @@
 """The 192 channels one by one and in order of importance, signs and magnitudes, amplitudes and phases."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +16,6 @@ from dctnet.studies.laboratory.study import Measure, Measurement
 from dctnet.studies.laboratory.subject import Subject
 
 Method = Literal["swap", "mean", "noise_abs", "noise_rel"]
-METHODS: tuple[Method, ...] = get_args(Method)
 _ABSOLUTE, _RELATIVE = 32.0, 1.0  # RMS of noise: in the unit of coefficients; in deviations of the channel
 STEPS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
 CODINGS = {
@@ -145,12 +144,14 @@ class ChannelStudy:
             yield f"coding/{name}", measure
 
     def _coded(self, name: str, number: int, part: slice) -> Tensor:
-        generator = self.generator(NUM_CHANNELS + number * 10_000 + part.start)
+        generator = self.generator(NUM_CHANNELS + len(CODINGS) + number)
         other = self.others(NUM_CHANNELS + number)[part]
         if name.startswith("dct"):
             channels = self.channels[part]
             if name == "dct_signs":
-                coded = channels * (2.0 * torch.randint(2, channels.shape, generator=generator) - 1)
+                # For all images at once, so that they do not depend on the batch.
+                positive = torch.randint(2, self.channels.shape, generator=generator, dtype=torch.int8)[part]
+                coded = channels * (2.0 * positive - 1)
             else:
                 coded = self.channels[other].abs() * channels.sign()
             dc = [0, 64, 128]
@@ -158,7 +159,7 @@ class ChannelStudy:
             return self.subject.from_channels(coded)
         spectrum = torch.fft.rfft2(self.planes[part])
         if name == "fourier_phases":
-            noise = torch.randn(spectrum.shape[0], 1, *self.planes.shape[2:], generator=generator)
+            noise = torch.randn(len(self.planes), 1, *self.planes.shape[2:], generator=generator)[part]
             amplitude, phase = spectrum.abs(), torch.fft.rfft2(noise).angle()
         else:
             amplitude, phase = torch.fft.rfft2(self.planes[other]).abs(), spectrum.angle()

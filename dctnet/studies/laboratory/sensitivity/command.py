@@ -5,6 +5,7 @@ from typing import Literal
 
 from dctnet import __version__
 from dctnet.errors import UserError, printable
+from dctnet.frequency.bands import bands_between, octave_bands
 from dctnet.frequency.channels import NUM_CHANNELS, ChannelSet
 from dctnet.frequency.maskfile import read_mask, write_mask
 from dctnet.signals import SignalRecorder
@@ -20,7 +21,6 @@ from dctnet.studies.laboratory.sensitivity.bands import (
 from dctnet.studies.laboratory.sensitivity.channels import ChannelStudy, Method
 from dctnet.studies.laboratory.sensitivity.layers import attention_rows, layer_rows
 from dctnet.studies.laboratory.sensitivity.report.report import write_report
-from dctnet.studies.laboratory.spectrum import bands_between, octave_bands
 from dctnet.studies.laboratory.study import Study
 from dctnet.studies.laboratory.subject import open_subject
 
@@ -81,7 +81,12 @@ def sensitivity(
         UserError: The network, the photographs or an option cannot be used.
         Stopped: A signal came.
     """
-    for name, value, least in (("images", images, 2), ("channel_images", channel_images, 2), ("batch", batch, 1)):
+    for name, value, least in (
+        ("images", images, 2),
+        ("channel_images", channel_images, 2),
+        ("batch", batch, 1),
+        ("seed", seed, 0),
+    ):
         if value < least:
             raise UserError(f"--{name} must be at least {least}, got {value}")
     if not 1 <= keep <= NUM_CHANNELS:
@@ -91,6 +96,9 @@ def sensitivity(
     subject = open_subject(net, weights, mean, std, image_size, classes)
     chosen_bands = octave_bands(subject.image_size) if bands is None else bands_between(bands, subject.image_size)
     given_gate = None if gate is None else read_mask(gate)
+    read = NUM_CHANNELS if subject.channel_set is None else len(subject.channel_set)
+    if mask is not None and keep > read:
+        raise UserError(f"--keep {keep}: {subject.name} reads {read} channels, and the mask cannot have more")
     chosen_methods: list[Method] = methods or ["swap"]
     if mask is not None and not Path(mask).parent.is_dir():
         raise UserError(f"--mask {mask}: the folder {Path(mask).parent} does not exist")

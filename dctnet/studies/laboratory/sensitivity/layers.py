@@ -11,9 +11,10 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dctnet.frequency.bands import radius
 from dctnet.studies.laboratory.photographs import Photographs
 from dctnet.studies.laboratory.sensitivity.answers import chunks, interval, single
-from dctnet.studies.laboratory.spectrum import gradient_energy, radius
+from dctnet.studies.laboratory.spectrum import gradient_energy
 from dctnet.studies.laboratory.study import Measurement
 from dctnet.studies.laboratory.subject import Subject
 

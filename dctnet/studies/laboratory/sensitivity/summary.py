@@ -11,11 +11,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from dctnet.errors import UserError
+from dctnet.studies.laboratory.intervals import minus
 from dctnet.studies.laboratory.page import Section, Table, write_sections
 from dctnet.studies.laboratory.sensitivity.answers import COLUMNS, RESAMPLES
 from dctnet.studies.laboratory.sensitivity.bands import half_accuracy_noise
 from dctnet.studies.laboratory.sensitivity.channels import CODINGS
-from dctnet.studies.laboratory.sensitivity.report.text import clean_accuracy, minus, rank_correlation, rows_of
+from dctnet.studies.laboratory.sensitivity.report.text import clean_accuracy, rank_correlation, rows_of
 from dctnet.studies.laboratory.study import Measurement, read_study
 from dctnet.studies.page.page import (
     BLUE,
@@ -90,33 +91,32 @@ class Interval:
         return minus(f"{self.value:.1f} [{self.low:.1f}, {self.high:.1f}]")
 
 
-def bootstrap(values: np.ndarray, other: np.ndarray | None = None) -> Interval:
-    """Mean over seeds and images, or minus that of another network on the same images; both are resampled.
+def bootstrap(values: np.ndarray) -> Interval:
+    """Mean over seeds and images, both of which are resampled.
 
     Shape:
-        - values, other: (seeds, images)
+        - values: (seeds, images)
     """
     rng = np.random.default_rng(0)
     found = np.empty(RESAMPLES)
     for place in range(RESAMPLES):
         images = rng.integers(values.shape[1], size=values.shape[1])
-        means = [
-            each[rng.integers(len(each), size=len(each))][:, images].mean()
-            for each in (values, other)
-            if each is not None
-        ]
-        found[place] = means[0] - sum(means[1:])
+        found[place] = values[rng.integers(len(values), size=len(values))][:, images].mean()
     low, high = np.percentile(found, [2.5, 97.5])
-    return Interval(100 * float(values.mean() - (0 if other is None else other.mean())), 100 * low, 100 * high)
+    return Interval(100 * float(values.mean()), 100 * low, 100 * high)
 
 
 def read_groups(folders: Sequence[Path]) -> list[Group]:
     """Reads studies; those whose folders differ only in ``-sN`` at the end are one group.
 
     Raises:
-        UserError: A folder is damaged, or the studies of a group differ in more than the network's weights.
+        UserError: A folder is damaged or its study was stopped too early, or the studies of a group differ in more than
+            the network's weights.
     """
     studies = {folder: read_study(folder, COLUMNS) for folder in folders}
+    for folder, (_, rows) in studies.items():
+        if not (rows_of(rows, "attention") or rows_of(rows, "no_attention")):  # the last rows that the page reads
+            raise UserError(f"{folder}: an unfinished study; repeat its command, or move it out of {folder.parent}")
     groups = []
     by_name = itertools.groupby(sorted(studies, key=lambda each: (_group(each), each.name)), _group)
     for name, members in by_name:

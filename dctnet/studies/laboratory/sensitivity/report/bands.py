@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dctnet.frequency.bands import NYQUIST, Band, band_mask, project
 from dctnet.frequency.color import ycbcr_to_rgb
 from dctnet.studies.laboratory.page import Section, Table
 from dctnet.studies.laboratory.photographs import Photographs
@@ -20,7 +21,6 @@ from dctnet.studies.laboratory.sensitivity.bands import (
     half_accuracy_noise,
 )
 from dctnet.studies.laboratory.sensitivity.report.text import clean_accuracy, numbers_of, points, rows_of
-from dctnet.studies.laboratory.spectrum import NYQUIST, Band, band_mask, project
 from dctnet.studies.laboratory.study import Measurement
 from dctnet.studies.laboratory.subject import Subject
 from dctnet.studies.page.page import BLUE, GREEN, GREY, ORANGE, VERMILLION, Plot, add_legend, new_figure

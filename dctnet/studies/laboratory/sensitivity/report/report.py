@@ -4,16 +4,25 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+from dctnet.frequency.bands import Band
 from dctnet.studies.laboratory.page import write_study
 from dctnet.studies.laboratory.photographs import Photographs
+from dctnet.studies.laboratory.sensitivity.answers import interval
 from dctnet.studies.laboratory.sensitivity.report.bands import bands_section, noise_section, noise_thresholds
 from dctnet.studies.laboratory.sensitivity.report.channels import GateMask, channel_section, coding_section
 from dctnet.studies.laboratory.sensitivity.report.layers import attention_section, layer_section
 from dctnet.studies.laboratory.sensitivity.report.text import channel_name, percent, points, rows_of, with_interval
-from dctnet.studies.laboratory.spectrum import Band
 from dctnet.studies.laboratory.study import Measurement, Study
 from dctnet.studies.laboratory.subject import Subject
 
+_CHANGES = {
+    "swap": "are swapped between images",
+    "mean": "are set to their means",
+    "noise_abs": "have noise of equal strength",
+    "noise_rel": "have noise as strong as they vary",
+}
 _EXAMPLES = 4  # photographs whose attention is shown
 
 
@@ -56,22 +65,35 @@ def write_report(
         attention_section(rows, subject, photographs.spread(_EXAMPLES)),
     ]
     title = "Which frequencies does the network use?"
-    return write_study(study, title, question, _summary(rows, bands, ranked), sections)
+    summary = _summary(rows, bands, ranked, study.content["options"]["methods"][0])
+    return write_study(study, title, question, summary, sections)
 
 
-def _summary(rows: Sequence[Measurement], bands: Sequence[Band], ranked: Sequence[int]) -> list[str]:
-    worst = min(rows_of(rows, "removed"), key=lambda row: row["change"])
-    best = max(rows_of(rows, "only"), key=lambda row: row["accuracy"])
+def lowest(rows: Sequence[Measurement], sign: int = 1) -> tuple[Measurement, str]:
+    """The row of the lowest accuracy, or with −1 of the highest, and its band; with the next if they may be equal."""
+    first, *others = sorted(rows, key=lambda row: sign * row["accuracy"])
+    if not others:
+        return first, first["item"]
+    one, other = (np.array([char == "r" for char in row["right"]], float) for row in (first, others[0]))
+    low, high = interval(one - other)
+    if low > 0 or high < 0:
+        return first, first["item"]
+    return first, f"{first['item']} or {others[0]['item']} (not shown to differ)"
+
+
+def _summary(rows: Sequence[Measurement], bands: Sequence[Band], ranked: Sequence[int], method: str) -> list[str]:
+    worst, without = lowest(rows_of(rows, "removed"))
+    best, alone = lowest(rows_of(rows, "only"), -1)
     told = [
-        f"Removing the band {worst['item']} cycles per pixel costs most: {points(worst)} points. Of single bands, "
-        f"{best['item']} alone gives the highest accuracy: {percent(best['accuracy'])}."
+        f"Removing the band {without} cycles per pixel costs most: {points(worst)} points. Of single bands, "
+        f"{alone} alone gives the highest accuracy: {percent(best['accuracy'])}."
     ]
     halving = {b: rms for b, rms in noise_thresholds(rows, bands).items() if rms is not None and math.isfinite(rms)}
     if halving:
         band = min(halving, key=lambda each: halving[each])
         told.append(f"Noise disturbs it most in the band {band}: RMS {halving[band]:.3f} halves the accuracy.")
     names = ", ".join(channel_name(channel) for channel in ranked[:5])
-    told.append(f"The channels that matter most when they are swapped between images: {names}.")
+    told.append(f"The channels that matter most when they {_CHANGES[method]}: {names}.")
     for row in rows_of(rows, "attention"):
         if row["item"] == "difference":
             follows = "follows" if row["low"] > 0 else "avoids" if row["high"] < 0 else "is not shown to follow"

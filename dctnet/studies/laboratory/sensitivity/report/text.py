@@ -6,6 +6,7 @@ from scipy.stats import spearmanr
 
 from dctnet.frequency.channels import COMPONENTS, PER_COMPONENT
 from dctnet.frequency.dct import BLOCK
+from dctnet.studies.laboratory.intervals import minus
 from dctnet.studies.laboratory.study import Measurement
 from dctnet.studies.page.page import Numbers
 
@@ -23,11 +24,6 @@ def clean_accuracy(rows: Sequence[Measurement], item: str = "all") -> float:
 def numbers_of(head: Sequence[str], rows: Sequence[Measurement]) -> Numbers:
     """Some columns of rows, with their names first."""
     return [list(head), *([row[name] for name in head] for row in rows)]
-
-
-def minus(text: str) -> str:
-    """A text of numbers with minus signs instead of hyphens."""
-    return text.replace("-", "−")
 
 
 def percent(share: float) -> str:
