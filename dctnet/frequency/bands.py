@@ -61,6 +61,8 @@ def bands_between(edges: Sequence[float], size: int) -> list[Band]:
         )
     ends = [*edges[:-1], 1.0 if edges[-1] >= NYQUIST else edges[-1]]
     bands = [Band(low, high) for low, high in itertools.pairwise(ends)]
+    if len(set(map(str, bands))) < len(bands):
+        raise UserError(f"--bands: two bands have the same first three digits; got {list(edges)}")
     for band in bands:
         if not bool(band_mask(band, size).any()):
             raise UserError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -79,7 +80,11 @@ def _open(subject: Subject, root: str | None) -> FrequencyDataModule:
         names = ("root", "val_fraction", "classes", "per_class", "seed")
         options = {name: subject.origin.options[name] for name in names if name in subject.origin.options}
     if root is not None:
-        kept = {"classes"} if subject.origin is None or root != subject.origin.root else set(options)
+        kept = (
+            {"classes"}
+            if subject.origin is None or Path(root).resolve() != Path(subject.origin.root).resolve()
+            else set(options)
+        )
         options = {key: value for key, value in options.items() if key in kept} | {"root": root}
     if "root" not in options:
         raise UserError(f"{subject.name}: give its photographs as --data.root")

@@ -246,7 +246,7 @@ def _call_factory(module: str, name: str) -> nn.Module:
     print(f"running {name}() of the module {module}")
     try:
         network = getattr(importlib.import_module(module), name)()
-    except Exception as error:  # of the user's code
+    except (Exception, SystemExit) as error:  # of the user's code
         raise UserError(
             f"{module}:{name}: {first_line(error)}; expected a function that returns an nn.Module"
         ) from error

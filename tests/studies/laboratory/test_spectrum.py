@@ -74,7 +74,13 @@ def test_a_channel_has_the_frequency_of_its_cosine():
 
 @pytest.mark.parametrize(
     ("edges", "message"),
-    [([0.1], "ascending"), ([0.2, 0.1], "ascending"), ([-0.1, 0.2], "ascending"), ([0.001, 0.002], "no frequency")],
+    [
+        ([0.1], "ascending"),
+        ([0.2, 0.1], "ascending"),
+        ([-0.1, 0.2], "ascending"),
+        ([0.001, 0.002], "no frequency"),
+        ([0.25, 0.25001, 0.25002, 0.25003], "same first three digits"),
+    ],
 )
 def test_bands_without_a_frequency_are_refused(edges, message):
     with pytest.raises(UserError, match=message):

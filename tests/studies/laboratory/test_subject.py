@@ -37,6 +37,13 @@ def test_a_checkpoint_answers_as_validate_does(gated_run):
     assert [subject.classes[t] for t in photographs.targets] == [path.split("/")[-2] for path in photographs.paths]
 
 
+def test_the_data_of_the_training_under_another_name_keeps_its_options(gated_run):
+    subject = open_subject(str(gated_run / CKPT))
+    subject.origin.options["per_class"] = 2
+    for root in (None, str(gated_run / "out" / ".." / "photos")):
+        assert len(read_photographs(subject, root, "train", 100, 0)) == 6
+
+
 def test_photographs_are_spread_over_the_classes_and_depend_on_the_seed(gated_run):
     subject = open_subject(str(gated_run / CKPT))
     first = read_photographs(subject, None, "train", 9, 0)
@@ -80,12 +87,18 @@ def test_a_network_of_the_user(tmp_path, monkeypatch, capsys):
         "def small(): return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))\n"
         "def number(): return 3\n"
         "def broken(): raise RuntimeError('no GPU')\n"
+        "def leaving(): raise SystemExit(3)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     subject = open_subject("my_networks:small", image_size=32)
     assert subject(torch.full((2, 3, 32, 32), 128.0)).shape == (2, 2)
     assert capsys.readouterr().out == "running small() of the module my_networks\n"
-    for name, reason in (("number", "returned int"), ("broken", "no GPU"), ("smaller", "no attribute")):
+    for name, reason in (
+        ("number", "returned int"),
+        ("broken", "no GPU"),
+        ("leaving", "SystemExit"),
+        ("smaller", "no attribute"),
+    ):
         with pytest.raises(UserError, match=reason):
             open_subject(f"my_networks:{name}")
     sys.modules.pop("my_networks")
