@@ -58,6 +58,14 @@ def clip(planes: Tensor) -> tuple[Tensor, float]:
     return rgb_to_ycbcr(rgb.clamp(0, 255)), float(clipped.float().mean())
 
 
+def random_cycle(count: int, generator: torch.Generator) -> Tensor:
+    """For each image another one, so that each is used once: (N,)."""
+    order = torch.randperm(count, generator=generator)
+    result = torch.empty_like(order)
+    result[order] = order.roll(1)
+    return result
+
+
 def interval(values: np.ndarray) -> tuple[float, float]:
     """95 % bootstrap interval of a mean over images; of paired differences, if the values are such."""
     rng = np.random.default_rng(0)

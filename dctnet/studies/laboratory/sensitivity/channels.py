@@ -11,7 +11,7 @@ from dctnet.frequency.channels import NUM_CHANNELS, planes_to_channels
 from dctnet.frequency.dct import block_dct
 from dctnet.frequency.selections import named_channels, rank_channels
 from dctnet.studies.laboratory.photographs import Photographs
-from dctnet.studies.laboratory.sensitivity.answers import Answers, chunks, collect, compare, single
+from dctnet.studies.laboratory.sensitivity.answers import Answers, chunks, collect, compare, random_cycle, single
 from dctnet.studies.laboratory.study import Measure, Measurement
 from dctnet.studies.laboratory.subject import Subject
 
@@ -49,10 +49,7 @@ class ChannelStudy:
 
     def others(self, number: int) -> Tensor:
         """For each image another one: (N,), a random cycle through all."""
-        order = torch.randperm(len(self.targets), generator=self.generator(number))
-        result = torch.empty_like(order)
-        result[order] = order.roll(1)
-        return result
+        return random_cycle(len(self.targets), self.generator(number))
 
     def changed(self, method: Method, channel: int) -> Tensor:
         """A channel of all images after a change: (N, S/8, S/8)."""

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from dctnet.frequency.bands import radius
 from dctnet.studies.laboratory.photographs import Photographs
-from dctnet.studies.laboratory.sensitivity.answers import chunks, interval, single
+from dctnet.studies.laboratory.sensitivity.answers import chunks, interval, random_cycle, single
 from dctnet.studies.laboratory.spectrum import gradient_energy
 from dctnet.studies.laboratory.study import Measurement
 from dctnet.studies.laboratory.subject import Subject
@@ -71,14 +71,14 @@ def layer_profile(subject: Subject, photographs: Photographs, batch: int) -> lis
         sides[name] = maps.shape[-1]
         if maps.ndim == 4 and maps.shape[-1] == maps.shape[-2] >= _SMALLEST:
             found = high_share(maps)
-            sums.setdefault(name, []).append(float(found[~found.isnan()].mean()))
+            sums.setdefault(name, []).extend(found[~found.isnan()].tolist())
 
     with recorded(subject.network, keep):
         for part in chunks(len(photographs), batch):
             subject(photographs.planes[part])
     names = list(sides)
     return [
-        Layer(name, names.index(name) / max(1, len(names) - 1), sides[name], float(np.nanmean(found)))
+        Layer(name, names.index(name) / max(1, len(names) - 1), sides[name], float(np.mean(found)))
         for name, found in sums.items()
     ]
 
@@ -136,7 +136,9 @@ def rank_correlations(found: Attention) -> tuple[np.ndarray, np.ndarray]:
     """
     cam, energy = found.cam.flatten(1).numpy(), found.energy.flatten(1).numpy()
     own = [_spearman(a, b) for a, b in zip(cam, energy, strict=True)]
-    others = [_spearman(a, b) for a, b in zip(cam, np.roll(energy, 1, 0), strict=True)]
+    # The order of the photographs is that of the classes: a neighbour would show the same thing.
+    cycle = random_cycle(len(cam), torch.Generator().manual_seed(0)).numpy()
+    others = [_spearman(a, b) for a, b in zip(cam, energy[cycle], strict=True)]
     return np.array(own), np.array(others)
 
 
