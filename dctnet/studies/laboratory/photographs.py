@@ -34,7 +34,17 @@ class Photographs:
 
     def spread(self, count: int) -> "Photographs":
         """A number of them, evenly spread; all if there are fewer."""
-        places = [i * len(self) // count for i in range(count)] if count < len(self) else list(range(len(self)))
+        return self._at(self._spread(count))
+
+    def apart_from(self, count: int) -> "Photographs":
+        """Those that :meth:`spread` leaves out; all if it leaves out none or a single one."""
+        rest = sorted({*range(len(self))} - {*self._spread(count)})
+        return self._at(rest) if len(rest) > 1 else self
+
+    def _spread(self, count: int) -> list[int]:
+        return [i * len(self) // count for i in range(count)] if count < len(self) else list(range(len(self)))
+
+    def _at(self, places: list[int]) -> "Photographs":
         return Photographs(self.planes[places], self.targets[places], [self.paths[i] for i in places])
 
 

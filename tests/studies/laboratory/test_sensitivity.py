@@ -208,6 +208,14 @@ def test_white_maps_have_the_share_of_the_area():
     assert float(high_share(maps).mean()) == pytest.approx(expected, abs=0.02)
 
 
+def test_curves_are_measured_on_other_photographs_than_the_order():
+    photographs = planted_subject()[1]
+    for count in (1, 30, 78):
+        chosen, rest = photographs.spread(count), photographs.apart_from(count)
+        assert sorted(chosen.paths + rest.paths) == sorted(photographs.paths)
+    assert photographs.apart_from(80).paths == photographs.paths
+
+
 def command(folder, out, *more):
     few = ("--images", 6, "--channel_images", 4, "--batch", 4)
     return "lab", "sensitivity", folder / CKPT, "--out", out, *few, *more

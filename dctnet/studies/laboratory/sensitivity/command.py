@@ -131,9 +131,11 @@ def sensitivity(
         }
     )
     ranked = ranking(study, chosen_methods[0])
-    orders = {"importance": ranked, "frequency": changes.by_frequency()}
+    # On other photographs than those that the order comes from, which would flatter it.
+    curves = ChannelStudy(subject, photographs.apart_from(channel_images), batch, seed)
+    orders, clean_rest = {"importance": ranked, "frequency": curves.by_frequency()}, curves.answers({})
     study.run(
-        {name: unit for key, order in orders.items() for name, unit in changes.curve_units(clean_few, order, key)}
+        {name: unit for key, order in orders.items() for name, unit in curves.curve_units(clean_rest, order, key)}
     )
     kept = ChannelSet("sensitivity", tuple(sorted(ranked[:keep])))
     if mask is not None:

@@ -58,7 +58,9 @@ def channel_section(
             _curves(rows),
             "Channels are set to their means one after the other. Deletion begins with the most important channel; "
             "insertion begins without any and returns the most important one first. “By frequency” is the zigzag "
-            "order of JPEG. Where channels can replace each other, single changes hide it; these curves do not.",
+            "order of JPEG. Where channels can replace each other, single changes hide it; these curves do not. "
+            "Measured on the photographs that the order does not come from, if there are any (--images more than "
+            "--channel_images).",
         )
     )
     read = "the image that the changed channels describe" if subject.channel_set is None else "only the channels shown"

@@ -56,6 +56,11 @@ def write_report(
         "unlike those of the training: a frequency that matters here is used by this network, which does not mean "
         "that another one needs it."
     )
+    if any(str(row["part"]).endswith("_fixed") for row in rows):
+        question += (
+            " Its gate chooses channels for each image, and reacts to a change; for single channels, the result with "
+            "its choice for the unchanged image is shown too."
+        )
     sections = [
         bands_section(rows, subject, photographs, bands),
         noise_section(rows, bands),
