@@ -15,8 +15,9 @@ from dctnet.errors import Stopped
 from dctnet.frequency.bands import band_mask, octave_bands, project, radius
 from dctnet.frequency.channels import NUM_CHANNELS
 from dctnet.frequency.maskfile import read_mask
+from dctnet.model.network import FrequencyNet
 from dctnet.signals import SignalRecorder
-from dctnet.studies.laboratory.photographs import read_photographs
+from dctnet.studies.laboratory.photographs import Photographs, read_photographs
 from dctnet.studies.laboratory.sensitivity.bands import (
     NOISE,
     ORIENTATIONS,
@@ -35,7 +36,7 @@ from dctnet.studies.laboratory.sensitivity.layers import high_share, layer_profi
 from dctnet.studies.laboratory.sensitivity.report.report import lowest
 from dctnet.studies.laboratory.sensitivity.summary import bootstrap
 from dctnet.studies.laboratory.spectrum import band_noise
-from dctnet.studies.laboratory.subject import open_subject
+from dctnet.studies.laboratory.subject import Subject, open_subject
 from tests.commands import CKPT, fails, read_csv, run
 from tests.studies.laboratory.planted import planted_subject
 
@@ -206,6 +207,22 @@ def test_white_maps_have_the_share_of_the_area():
     maps = torch.randn(4, 16, 32, 32, generator=torch.Generator().manual_seed(0))
     expected = 1 - math.pi / 4 * 0.25 / 0.25 * 0.25  # outside a circle of half the highest frequency
     assert float(high_share(maps).mean()) == pytest.approx(expected, abs=0.02)
+
+
+def test_a_gate_that_decides_per_image_is_measured_free_and_fixed():
+    torch.manual_seed(0)
+    network = FrequencyNet(["a", "b", "c"], "square-24", 64, gate="dynamic").eval()
+    network.gate.forward = lambda normalised: normalised.mean((-2, -1))  # keeps what is positive on average
+    subject = Subject("gated", network, 64, network.channels, network.classes)
+    planes = 255 * torch.rand(6, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    study = ChannelStudy(subject, Photographs(planes, torch.arange(6) % 3, ["x"] * 6), 3, 0)
+    free, fixed = study.answers({}), study.answers({}, fixed=True)
+    np.testing.assert_allclose(free.loss, fixed.loss, rtol=1e-5)
+    names = dict(study.units(free, ["swap"]))
+    assert {name.split("/")[0] for name in names} == {"swap", "swap_fixed"}
+    assert len(names) == 2 * 24
+    opposite = {0: -study.channels[:, 0]}
+    assert not np.allclose(study.answers(opposite).loss, study.answers(opposite, fixed=True).loss)
 
 
 def test_curves_are_measured_on_other_photographs_than_the_order():
