@@ -66,7 +66,8 @@ def bands_between(edges: Sequence[float], size: int) -> list[Band]:
     for band in bands:
         if not bool(band_mask(band, size).any()):
             raise UserError(
-                f"--bands: an image of {size} px has no frequency in {band}; the lowest is 1/{size} = {1 / size:.3g}"
+                f"--bands: an image of {size} px has no frequency in {band.low:g} … {band.high:g}; the lowest is "
+                f"1/{size} = {1 / size:.3g}"
             )
     return bands
 

@@ -13,6 +13,7 @@ class _Descriptor(io.FileIO):
     error: OSError | None = None
 
     def write(self, data: Any) -> int:
+        """Writes all of the data, or drops it after an error; returns its size."""
         rest = memoryview(data).cast("B")
         size = len(rest)
         try:
@@ -40,7 +41,7 @@ def restart_in_utf8_mode() -> None:
 
 
 def protect_streams() -> None:
-    """Makes ``sys.stdout`` and ``sys.stderr`` accept all text, whatever the terminal, pipe or file can take.
+    """Makes ``sys.stdout`` and ``sys.stderr`` accept all text, also what the terminal, pipe or file cannot represent.
 
     Characters that the encoding does not have, and undecodable bytes of file names, are written as escapes. If a pipe's
     reader leaves, a disk is full, or a stream is closed, the rest of the output is dropped and the work goes on:

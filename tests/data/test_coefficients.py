@@ -93,7 +93,7 @@ def test_aligned_channels_are_the_dct_of_the_picture_that_pillow_transposes(samp
         stored = Image.open(io.BytesIO(one.data))
         stored.draft("YCbCr", stored.size)
         image = ImageOps.exif_transpose(stored)
-        # Blocks start at the first stored pixel, in whichever corner it is.
+        # Blocks start at the first stored pixel, which the orientation moves to any corner.
         corner = np.zeros(size[::-1], np.uint8)
         corner[0, 0] = 1
         first = Image.fromarray(corner)

@@ -13,7 +13,8 @@ Activation = Literal["relu", "tanh", "sigmoid", "gelu", "sin"]
 class Sine(nn.Module):
     """The sine of each value."""
 
-    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, x: Tensor) -> Tensor:
+        """Computes the sines."""
         return torch.sin(x)
 
 

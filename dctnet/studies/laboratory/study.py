@@ -30,8 +30,8 @@ class Study:
     """Runs the measurements of a study and keeps them in a folder.
 
     A *unit* is what is measured at once and recorded at once, as one or more rows; a finished unit is not measured
-    again. ``rows.csv`` has the column ``unit`` and those of the study. ``study.json`` has the options, with which the
-    folder cannot be used again if they differ, the versions, the machine, and the SHA-256 of the files that were read.
+    again. ``rows.csv`` has the column ``unit`` and those of the study. ``study.json`` has the options, the versions,
+    the machine, and the SHA-256 of the files that were read; a folder with rows is not continued with other ones.
 
     Args:
         name: Of the study.
@@ -60,10 +60,12 @@ class Study:
             "options": json.loads(json.dumps(dict(options), default=str)),
             "inputs": {str(path): _sha256(path) for path in inputs},
         }
-        self._check_folder(content)
+        self._check_out()
         self.rows = _read_rows(self.out / ROWS, self.columns)
         self._total = self._done = 0
-        if not (self.out / STUDY).exists():
+        if self.rows:
+            self._check_unchanged(content)
+        else:  # also after an error before the first unit, so that the corrected command can use the folder
             self.out.mkdir(parents=True, exist_ok=True)
             mark_as_own(self.out)
             versions = {"dctnet": __version__, "python": platform.python_version()}
@@ -72,16 +74,21 @@ class Study:
             atomic_write(self.out / STUDY, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
         self.content: dict[str, Any] = json.loads((self.out / STUDY).read_text(encoding="utf-8"))
 
-    def _check_folder(self, content: dict[str, Any]) -> None:
+    def _check_out(self) -> None:
         if self.out.exists() and not self.out.is_dir():
             raise UserError(f"--out {self.out}: is a file; it must be a folder")
-        if not (self.out / STUDY).exists():
-            if self.out.exists() and any(self.out.iterdir()):
-                raise UserError(f"--out {self.out}: a folder with other files; give a new or empty one")
-            return
+        if (self.out / STUDY).exists():
+            if (name := read_content(self.out / STUDY)["study"]) != self.name:
+                raise UserError(
+                    f"--out {self.out}: was made with study {name!r}, now {self.name!r}; give another --out"
+                )
+        elif self.out.exists() and any(self.out.iterdir()):
+            raise UserError(f"--out {self.out}: a folder with other files; give a new or empty one")
+
+    def _check_unchanged(self, content: dict[str, Any]) -> None:
         before = read_content(self.out / STUDY)
-        old = {**before["options"], **before["inputs"], "study": before["study"]}
-        new = {**content["options"], **content["inputs"], "study": self.name}
+        old = {**before["options"], **before["inputs"]}
+        new = {**content["options"], **content["inputs"]}
         for key in [*new, *old]:
             if old.get(key) != new.get(key):
                 was, now = (repr(each.get(key))[:60] for each in (old, new))

@@ -49,6 +49,14 @@ _RC: dict[Any, Any] = {
 }
 Numbers = list[list[str | int | float]]
 Style = dict[str, Any]  # keyword arguments of matplotlib
+# Of the series of a figure, in their order; a marker tells series apart without their colour.
+STYLES: tuple[Style, ...] = (
+    {"color": BLUE, "marker": "o"},
+    {"color": VERMILLION, "marker": "s"},
+    {"color": GREEN, "marker": "D"},
+    {"color": PURPLE, "marker": "^"},
+    {"color": ORANGE, "marker": "v"},
+)
 
 
 @dataclass(frozen=True)

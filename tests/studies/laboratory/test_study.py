@@ -73,7 +73,7 @@ def test_a_unit_that_fails_leaves_the_finished_ones(tmp_path):
 def test_a_folder_belongs_to_its_options_and_files(tmp_path):
     given = tmp_path / "net.pt"
     given.write_bytes(b"one")
-    Study("tested", tmp_path / "out", COLUMNS, {"seed": 0}, [given])
+    Study("tested", tmp_path / "out", COLUMNS, {"seed": 0}, [given]).run(Counter().units("a"))
     content = json.loads((tmp_path / "out" / "study.json").read_text())
     assert content["versions"]["torch"]
     assert content["machine"]
@@ -84,6 +84,12 @@ def test_a_folder_belongs_to_its_options_and_files(tmp_path):
     given.write_bytes(b"two")
     with pytest.raises(UserError, match=r"was made with .*net.pt"):
         Study("tested", tmp_path / "out", COLUMNS, {"seed": 0}, [given])
+
+
+def test_a_folder_without_a_measurement_takes_the_options_of_the_corrected_command(tmp_path):
+    Study("tested", tmp_path / "out", COLUMNS, {"root": "nowhere"})
+    Study("tested", tmp_path / "out", COLUMNS, {"root": "photos"}).run(Counter().units("a"))
+    assert json.loads((tmp_path / "out" / "study.json").read_text())["options"] == {"root": "photos"}
 
 
 @pytest.mark.parametrize(

@@ -24,18 +24,11 @@ from dctnet.studies.accuracy.report.arms import (
 from dctnet.studies.accuracy.report.ranking import read_rankings
 from dctnet.studies.bootstrap import RESAMPLES, Estimate
 from dctnet.studies.page import page
-from dctnet.studies.page.page import Numbers, Plot, Style, add_legend, new_figure, render_plots, shorten, write_page
+from dctnet.studies.page.page import STYLES, Numbers, Plot, add_legend, new_figure, render_plots, shorten, write_page
 from dctnet.studies.rows import ROWS, read_rows
 
 # Selections of this size are compared and transferred.
 COUNT = 24
-_STYLES: tuple[Style, ...] = (
-    {"color": page.BLUE, "marker": "o"},
-    {"color": page.VERMILLION, "marker": "s"},
-    {"color": page.GREEN, "marker": "D"},
-    {"color": page.PURPLE, "marker": "^"},
-    {"color": page.ORANGE, "marker": "v"},
-)
 
 
 @dataclass(frozen=True)
@@ -134,7 +127,7 @@ def _draw_against_rgb(benchmarks: Sequence[Benchmark], names: Sequence[str]) -> 
     figure = new_figure((14 * len(benchmarks) + 10) * max(len(names), 1) + 60)
     axes = figure.subplots()
     axes.axvline(0, color=page.INK, linewidth=1.1)
-    styles = dict(zip([b.name for b in benchmarks], itertools.cycle(_STYLES), strict=False))
+    styles = dict(zip([b.name for b in benchmarks], itertools.cycle(STYLES), strict=False))
     for y, name in enumerate(names):
         for place, benchmark in enumerate(benchmarks):
             if e := _against_rgb(benchmark, name):

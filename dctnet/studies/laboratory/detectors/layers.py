@@ -202,7 +202,7 @@ def measure_field(layer: Callable[[Tensor], Tensor], channels: int, widths: Sequ
             image[1, ..., cut:] = torch.nan
             with torch.inference_mode():
                 output = layer(image.transpose(-1, axis)).transpose(-1, axis)
-            if output.shape[-1] == 1:  # of a global pooling, whatever the width
+            if output.shape[-1] == 1:  # of a global pooling, at every width
                 return None
             alive = ~output.isnan().any(1).any(-2)
             if not alive.any(1).all():

@@ -12,8 +12,8 @@ from dctnet.studies.laboratory.detectors.results import (
     Count,
     count_layers,
     read_units,
+    share_interval,
     share_text,
-    wilson,
 )
 from dctnet.studies.laboratory.page import Section, Table, write_study
 from dctnet.studies.laboratory.study import Study
@@ -52,7 +52,7 @@ def _summary(label: str, counts: list[Count]) -> str:
     if not total:
         return f"{label}: no layer has a receptive field that is large enough to judge."
     shuffled, ratio1 = sum(c.shuffled for c in own), sum(c.ratio1 for c in own)
-    apart = wilson(found, total)[0] > wilson(shuffled, total)[1]
+    apart = share_interval(found, total)[0] > share_interval(shuffled, total)[1]
     text = f"{label}: {share_text(found, total)} are detectors, against {shuffled} with shuffled weights "
     text += f"and {ratio1} for textures of equal frequency. "
     text += (

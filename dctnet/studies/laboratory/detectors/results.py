@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from scipy.stats import binomtest
+
 from dctnet.studies.laboratory.detectors.polarity import LEAST_INDEX, is_detector
 from dctnet.studies.laboratory.study import Measurement
 
@@ -162,7 +164,7 @@ class Count:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % interval of the share of detectors, as if the units were a random sample."""
-        return wilson(self.found, self.judged)
+        return share_interval(self.found, self.judged)
 
 
 def count_layers(rows: list[Measurement]) -> list[Count]:
@@ -194,18 +196,17 @@ def count_layers(rows: list[Measurement]) -> list[Count]:
     return counts
 
 
-def wilson(count: int, total: int) -> tuple[float, float]:
-    """95 % interval of a share, (0, 1) of nothing. Source: Wilson, JASA 22, 1927."""
+def share_interval(count: int, total: int) -> tuple[float, float]:
+    """95 % interval of a share by Wilson's method, (0, 1) of nothing."""
     if not total:
         return 0.0, 1.0
-    z = 1.959964
-    middle, width = count + z * z / 2, z * math.sqrt(count * (total - count) / total + z * z / 4)
-    return max(0.0, (middle - width) / (total + z * z)), min(1.0, (middle + width) / (total + z * z))
+    found = binomtest(count, total).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
 
 
 def share_text(count: int, total: int) -> str:
     """``5 of 128 units (3.9 %, 95 % interval 1.7 to 8.8 %)``."""
-    low, high = wilson(count, total)
+    low, high = share_interval(count, total)
     return (
         f"{count} of {total} units ({100 * count / total:.1f} %, 95 % interval {100 * low:.1f} to {100 * high:.1f} %)"
     )

@@ -173,6 +173,7 @@ def _draw_errors(curves: Curves, mean: np.ndarray) -> Figure:
         axes.plot(curves.epochs, mean[:, place, 1], color=VERMILLION, linewidth=1.6, linestyle="--")
         axes.set_title(f"over {count} images", loc="left")
         _epochs(axes, curves)
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))  # more labels would touch in a narrow panel
     panels[0].set_ylabel("relative error")
     panels[0].set_ylim(bottom=0)
     handles = [

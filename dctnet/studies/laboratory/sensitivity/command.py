@@ -5,11 +5,11 @@ from typing import Literal
 
 from dctnet import __version__
 from dctnet.errors import UserError, printable
-from dctnet.frequency.bands import bands_between, octave_bands
+from dctnet.frequency.bands import Band, bands_between, octave_bands
 from dctnet.frequency.channels import NUM_CHANNELS, ChannelSet
 from dctnet.frequency.maskfile import read_mask, write_mask
 from dctnet.signals import SignalRecorder
-from dctnet.studies.laboratory.photographs import read_photographs
+from dctnet.studies.laboratory.photographs import Photographs, read_photographs
 from dctnet.studies.laboratory.sensitivity.answers import COLUMNS, collect, compare
 from dctnet.studies.laboratory.sensitivity.bands import (
     band_units,
@@ -22,7 +22,7 @@ from dctnet.studies.laboratory.sensitivity.channels import ChannelStudy, Method
 from dctnet.studies.laboratory.sensitivity.layers import attention_rows, layer_rows
 from dctnet.studies.laboratory.sensitivity.report.report import write_report
 from dctnet.studies.laboratory.study import Study
-from dctnet.studies.laboratory.subject import open_subject
+from dctnet.studies.laboratory.subject import Subject, open_subject
 
 DATA_OPTIONS = ("root",)
 
@@ -81,18 +81,7 @@ def sensitivity(
         UserError: The network, the photographs or an option cannot be used.
         Stopped: A signal came.
     """
-    for name, value, least in (
-        ("images", images, 2),
-        ("channel_images", channel_images, 2),
-        ("batch", batch, 1),
-        ("seed", seed, 0),
-    ):
-        if value < least:
-            raise UserError(f"--{name} must be at least {least}, got {value}")
-    if not 1 <= keep <= NUM_CHANNELS:
-        raise UserError(f"--keep must be 1…{NUM_CHANNELS}, got {keep}")
-    if contrast is not None and not 0 < contrast <= 1:
-        raise UserError(f"--contrast must be a share above 0 and at most 1, got {contrast}")
+    _check(images, channel_images, batch, seed, keep, contrast)
     subject = open_subject(net, weights, mean, std, image_size, classes)
     chosen_bands = octave_bands(subject.image_size) if bands is None else bands_between(bands, subject.image_size)
     given_gate = None if gate is None else read_mask(gate)
@@ -110,6 +99,37 @@ def sensitivity(
     inputs = [path for path in (net, weights, classes) if path is not None and Path(path).is_file()]
     study = Study("sensitivity", out, COLUMNS, options, inputs, signals)
     photographs = read_photographs(subject, root, split, images, seed)
+    ranked = _measure(
+        study, subject, photographs, channel_images, chosen_bands, chosen_methods, contrast, full, batch, seed
+    )
+    kept = ChannelSet("sensitivity", tuple(sorted(ranked[:keep])))
+    if mask is not None:
+        write_mask(mask, kept, None, {"dctnet": __version__, "network": subject.name, "method": chosen_methods[0]})
+        print(printable(f"{kept} -> {mask}"))
+    page = write_report(study, subject, photographs, chosen_bands, ranked, keep, given_gate)
+    print(f"report: {printable(str(page))}")
+
+
+def _check(images: int, channel_images: int, batch: int, seed: int, keep: int, contrast: float | None) -> None:
+    for name, value, least in (
+        ("images", images, 2),
+        ("channel_images", channel_images, 2),
+        ("batch", batch, 1),
+        ("seed", seed, 0),
+    ):
+        if value < least:
+            raise UserError(f"--{name} must be at least {least}, got {value}")
+    if not 1 <= keep <= NUM_CHANNELS:
+        raise UserError(f"--keep must be 1…{NUM_CHANNELS}, got {keep}")
+    if contrast is not None and not 0 < contrast <= 1:
+        raise UserError(f"--contrast must be a share above 0 and at most 1, got {contrast}")
+
+
+def _measure(
+    study: Study, subject: Subject, photographs: Photographs, channel_images: int, bands: list[Band],
+    methods: list[Method], contrast: float | None, full: bool, batch: int, seed: int,
+) -> list[int]:  # fmt: skip
+    """Runs all units; returns the channels that the network reads, the most important first."""
     clean = collect(lambda part: subject(photographs.planes[part]), photographs.targets, batch)
     changes = ChannelStudy(subject, photographs.spread(channel_images), batch, seed)
     clean_few = changes.answers({})
@@ -120,29 +140,24 @@ def sensitivity(
     study.run(
         {
             "clean": lambda: [compare("clean", item, 0, answers, answers) for item, answers in unchanged.items()],
-            **dict(band_units(subject, photographs, clean, chosen_bands, batch)),
-            **dict(noise_units(subject, photographs, without, chosen_bands, batch, seed, contrast)),
+            **dict(band_units(subject, photographs, clean, bands, batch)),
+            **dict(noise_units(subject, photographs, without, bands, batch, seed, contrast)),
             "gradient": ChannelStudy(subject, photographs, batch, seed).gradient_rows,
             **dict(changes.coding_units(clean_few)),
             "layers": lambda: layer_rows(subject, photographs, batch, seed),
             "attention": lambda: attention_rows(subject, photographs, batch),
             **dict(map_units(subject, photographs, clean, batch, seed, full)),
-            **dict(changes.units(clean_few, chosen_methods)),
+            **dict(changes.units(clean_few, methods)),
         }
     )
-    ranked = ranking(study, chosen_methods[0])
+    ranked = ranking(study, methods[0])
     # On other photographs than those that the order comes from, which would flatter it.
     curves = ChannelStudy(subject, photographs.apart_from(channel_images), batch, seed)
     orders, clean_rest = {"importance": ranked, "frequency": curves.by_frequency()}, curves.answers({})
     study.run(
         {name: unit for key, order in orders.items() for name, unit in curves.curve_units(clean_rest, order, key)}
     )
-    kept = ChannelSet("sensitivity", tuple(sorted(ranked[:keep])))
-    if mask is not None:
-        write_mask(mask, kept, None, {"dctnet": __version__, "network": subject.name, "method": chosen_methods[0]})
-        print(printable(f"{kept} -> {mask}"))
-    page = write_report(study, subject, photographs, chosen_bands, ranked, keep, given_gate)
-    print(f"report: {printable(str(page))}")
+    return ranked
 
 
 def ranking(study: Study, method: Method) -> list[int]:

@@ -18,26 +18,8 @@ from dctnet.studies.laboratory.sensitivity.bands import half_accuracy_noise
 from dctnet.studies.laboratory.sensitivity.channels import CODINGS
 from dctnet.studies.laboratory.sensitivity.report.text import clean_accuracy, rank_correlation, rows_of
 from dctnet.studies.laboratory.study import Measurement, read_study
-from dctnet.studies.page.page import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    PURPLE,
-    VERMILLION,
-    Numbers,
-    Plot,
-    Style,
-    add_legend,
-    new_figure,
-)
+from dctnet.studies.page.page import STYLES, Numbers, Plot, add_legend, new_figure
 
-_STYLES: tuple[Style, ...] = (
-    {"color": VERMILLION, "marker": "o"},
-    {"color": BLUE, "marker": "s"},
-    {"color": GREEN, "marker": "D"},
-    {"color": PURPLE, "marker": "^"},
-    {"color": ORANGE, "marker": "v"},
-)
 _RMS = 0.08  # of the noise that is compared
 _SEED = re.compile(r"(.+)-s\d+")
 
@@ -177,7 +159,7 @@ def _curves(name: str, groups: Sequence[Group], ylabel: str, measure: Callable[[
         figure = new_figure(240)
         axes = figure.subplots()
         for number, (group, each) in enumerate(found.items()):
-            style = _STYLES[number % len(_STYLES)]
+            style = STYLES[number % len(STYLES)]
             x = [places.index(lower) + 0.06 * number for lower, _, _ in each]
             values = np.array([[i.value, i.value - i.low, i.high - i.value] for _, _, i in each])
             axes.errorbar(x, values[:, 0], values[:, 1:].T, capsize=3, label=group, **style)
