@@ -223,7 +223,9 @@ def _draw_polar(axes: Any, found: Mapping[tuple[int, ...], float]) -> Any:
     values = np.full((RINGS, sectors), np.nan)
     for (ring, orientation), change in found.items():
         values[ring, [orientation, orientation + ORIENTATIONS]] = change
-    mesh = axes.pcolormesh(edges, np.arange(RINGS + 1), values.repeat(smooth, 1), cmap="viridis", vmax=0)
+    mesh = axes.pcolormesh(
+        edges, np.arange(RINGS + 1), values.repeat(smooth, 1), cmap="viridis", vmax=0, edgecolors="face"
+    )
     rings = range(2, RINGS + 1, 2)
     axes.set_yticks(
         list(rings), [f"{NYQUIST * 2 ** ((ring - RINGS) / 2):.2g}" for ring in rings], fontsize=10, color="w"
