@@ -23,6 +23,7 @@ Image classifiers on block-DCT frequency channels, and the channels worth keepin
   export-mask    write the kept channels:         dctnet export-mask CKPT --out mask.json [--keep K]
   make-planted   make a data set with a known answer:      dctnet make-planted DIR [--design bands]
   pack           store a data set as channels:    dctnet pack SRC OUT --data.channels mask.json
+  thin           JPEG files with the kept channels alone:  dctnet thin SRC OUT --channels mask.json
   verify         check every byte of a packed store:       dctnet verify DIR
   throughput     time every input pipeline:       dctnet throughput [--data.root DIR]
   benchmark      accuracy against channels kept:  dctnet benchmark --config CONFIG [--dry-run]
@@ -65,6 +66,13 @@ def _pack(args: list[str]) -> None:
     from dctnet.data.packed.writer import DATA_OPTIONS, pack
 
     call(pack, args[1:], DATA_OPTIONS)
+
+
+def _thin(args: list[str]) -> None:
+    from dctnet.cli.parsing import call
+    from dctnet.export.thin import thin
+
+    call(thin, args[1:])
 
 
 def _verify(args: list[str]) -> None:
@@ -115,6 +123,7 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "export-mask": _export_mask,
     "make-planted": _make_planted,
     "pack": _pack,
+    "thin": _thin,
     "verify": _verify,
     "throughput": _throughput,
     "benchmark": _benchmark,

@@ -10,7 +10,7 @@ import pytest
 from dctnet.data.images.photo import ImageError
 from dctnet.data.planted import make_planted
 from tests.conftest import make_photos, needs_turbojpeg
-from tests.stress import dead_helpers, flip_bits, fuzz_jpeg, kill_saving
+from tests.stress import dead_helpers, flip_bits, fuzz_jpeg, kill_saving, thin_files
 from tests.stress.bad_files import damage, trial
 from tests.stress.kill_pack import campaign
 
@@ -120,3 +120,13 @@ def test_fuzzing_continues_after_a_crash_and_after_an_interruption(tmp_path, mon
     assert begun == [(0, 6), (2, 6), (6, 12)]
     assert sum(json.loads((tmp_path / "state").read_text())["counts"].values()) == 12
     assert "turbojpeg: 4 mutants: 1 crash, 0 hang, 0 wrong; refused 75.00 %" in capsys.readouterr().out
+
+
+@needs_turbojpeg
+def test_thin_files_are_smaller_with_fewer_channels(tmp_path):
+    make_planted(tmp_path / "photos", train_per_class=2, val_per_class=1)
+    files = thin_files.choose(tmp_path / "photos", 6)
+    sizes = [sum(map(len, thin_files.thinned(files, count))) for count in (3, 24, 192)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[-1] / 2
+    assert any("24 channels" in row for row in thin_files.speeds(files[:2], rounds=1))

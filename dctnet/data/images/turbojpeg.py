@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from dctnet.data.images.header import DamagedError, JpegError, JpegHeader
+from dctnet.data.images.header import Component, DamagedError, JpegError, JpegHeader
 from dctnet.errors import first_line
 
 T = TypeVar("T")
 
 # Constants of turbojpeg.h, for the functions of version 2 that version 3 still has.
 _FLAGS = 32768 | 8192  # TJFLAG_LIMITSCANS, against thousands of scans; TJFLAG_STOPONWARNING, because Pillow takes over
-_NO_OUTPUT = 16  # TJXOPT_NOOUTPUT
+_GREY_ONLY, _NO_OUTPUT, _PROGRESSIVE, _NO_METADATA, _OPTIMIZE = 8, 16, 32, 64, 256  # TJXOPT_…; the last since 3.1
 _GREY = 6  # TJPF_GRAY
 
 
@@ -83,7 +83,7 @@ def _refusal(message: str) -> JpegError:
     return JpegError(message)
 
 
-class _Transform(ctypes.Structure):
+class _TransformOptions(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_int) for name in ("x", "y", "w", "h", "op", "options")),
         ("data", ctypes.c_void_p),
@@ -100,7 +100,8 @@ _Filter = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)
 def _transformer() -> ctypes.CDLL:
     lib = ctypes.CDLL(library())
     lib.tjInitTransform.restype = ctypes.c_void_p
-    lib.tjDestroy.argtypes = [ctypes.c_void_p]
+    lib.tjDestroy.argtypes = lib.tjFree.argtypes = [ctypes.c_void_p]
+    lib.tjFree.restype = None
     lib.tjGetErrorStr2.argtypes, lib.tjGetErrorStr2.restype = [ctypes.c_void_p], ctypes.c_char_p
     pointer = ctypes.c_void_p
     lib.tjTransform.argtypes = [
@@ -112,17 +113,63 @@ def _transformer() -> ctypes.CDLL:
 def with_coefficients(data: bytes, header: JpegHeader, take: Callable[[list[np.ndarray]], T]) -> T:
     """Calls a function with views of the quantised coefficients of a JPEG file, and returns its result.
 
-    The lossless transform of libjpeg-turbo, without output, calls a filter for each row of blocks. All rows stay in
-    memory until it returns. The filter collects their addresses, and its last call passes all of them to ``take``:
-    one array per component, (rows, columns, 64), int16, index 8·v + u last. ``take`` must copy what it keeps, because
-    the memory is freed afterwards.
+    All rows of blocks stay in memory until ``take`` returns: one array per component, (rows, columns, 64), int16, index
+    8·v + u last, read-only. ``take`` must copy what it keeps, because the memory is freed afterwards.
 
     Raises:
         DamagedError, JpegError: As :func:`decode_planes`.
     """
-    shapes = header.blocks
+
+    def read(views: list[np.ndarray]) -> T:
+        for view in views:
+            view.flags.writeable = False
+        return take(views)
+
+    return _transform(data, header.components, header.blocks, _NO_OUTPUT, read)[0]
+
+
+def edit_coefficients(
+    data: bytes,
+    header: JpegHeader,
+    edit: Callable[[list[np.ndarray]], None],
+    grey: bool = False,
+    progressive: bool = False,
+    metadata: bool = True,
+) -> bytes:
+    """Codes a JPEG file again after a change of its quantised coefficients; nothing else is lost.
+
+    Args:
+        data: The file.
+        header: Its header.
+        edit: Changes the coefficients in place, as :func:`with_coefficients` passes them.
+        grey: Leaves the chroma out.
+        progressive: Writes a progressive file, of which a decoder shows a coarse picture first.
+        metadata: Copies EXIF data, colour profile and comments.
+
+    Raises:
+        DamagedError, JpegError: As :func:`decode_planes`.
+    """
+    options = _OPTIMIZE | (grey and _GREY_ONLY) | (progressive and _PROGRESSIVE) | (not metadata and _NO_METADATA)
+    components, shapes = header.components, header.blocks
+    if grey:  # one component has no interleaving
+        components, shapes = (Component(1, 1, components[0].table),), shapes[:1]
+    return _transform(data, components, shapes, options, edit)[1]
+
+
+def _transform(
+    data: bytes,
+    components: tuple[Component, ...],
+    shapes: list[tuple[int, int]],
+    options: int,
+    use: Callable[[list[np.ndarray]], T],
+) -> tuple[T, bytes]:
+    """The lossless transform of libjpeg-turbo; returns what ``use`` returns, and the new file.
+
+    It calls a filter for each row of blocks. The filter collects their addresses, and its last call passes all of them
+    to ``use``. The rows are coded again afterwards.
+    """
     # The library processes whole rows of MCUs.
-    heights = [-(-rows // c.vertical) * c.vertical for (rows, _), c in zip(shapes, header.components, strict=True)]
+    heights = [-(-rows // c.vertical) * c.vertical for (rows, _), c in zip(shapes, components, strict=True)]
     total, addresses = sum(heights), list[int]()
     outcome: list[T | BaseException] = []
 
@@ -130,14 +177,14 @@ def with_coefficients(data: bytes, header: JpegHeader, take: Callable[[list[np.n
         addresses.append(address)
         if len(addresses) == total:
             try:
-                outcome.append(take(_views(addresses, shapes, heights)))
+                outcome.append(use(_views(addresses, shapes, heights)))
             except BaseException as error:  # exceptions cannot propagate through C
                 outcome.append(error)
         return 0
 
     lib = _transformer()
     callback = _Filter(note)
-    transform = _Transform(options=_NO_OUTPUT, filter=ctypes.cast(callback, ctypes.c_void_p))
+    transform = _TransformOptions(options=options, filter=ctypes.cast(callback, ctypes.c_void_p))
     handle, buffer, size = lib.tjInitTransform(), ctypes.c_void_p(), ctypes.c_ulong()
     try:
         failed = lib.tjTransform(
@@ -145,13 +192,15 @@ def with_coefficients(data: bytes, header: JpegHeader, take: Callable[[list[np.n
         )
         if failed:
             raise _refusal(lib.tjGetErrorStr2(handle).decode(errors="replace"))
+        written = ctypes.string_at(buffer, size.value) if buffer else b""
     finally:
+        lib.tjFree(buffer)
         lib.tjDestroy(handle)
     if len(addresses) != total or not outcome:
         raise JpegError(f"{len(addresses)} rows of blocks, but the header has {total}")
     if isinstance(outcome[0], BaseException):
         raise outcome[0]
-    return outcome[0]
+    return outcome[0], written
 
 
 def _views(addresses: list[int], shapes: list[tuple[int, int]], heights: list[int]) -> list[np.ndarray]:
@@ -163,6 +212,6 @@ def _views(addresses: list[int], shapes: list[tuple[int, int]], heights: list[in
         if stride < columns * 128 or own != list(range(own[0], own[0] + stride * rows, stride)):
             raise JpegError("the rows of blocks are not evenly spaced in memory")
         memory = (ctypes.c_char * (stride * (rows - 1) + columns * 128)).from_address(own[0])
-        view = np.ndarray((rows, columns, 64), "<i2", memoryview(memory).toreadonly(), strides=(stride, 128, 2))
+        view = np.ndarray((rows, columns, 64), "<i2", memoryview(memory), strides=(stride, 128, 2))
         views.append(view)
     return views
