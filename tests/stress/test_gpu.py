@@ -24,7 +24,7 @@ def make_bench(folder: Path, data: Path | None = None, seconds: float = 1000) ->
     for each in (out, scratch):
         each.mkdir(exist_ok=True)
     return Bench(
-        "cpu", True, data, ROOT / "configs" / "benchmark_clothing.yaml", out, scratch, time.monotonic() + seconds
+        "cpu", True, data, ROOT / "configs" / "benchmark_imagenette_small.yaml", out, scratch, time.monotonic() + seconds
     )
 
 

@@ -99,7 +99,7 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=25)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--data", type=Path, help="photographs with train/, val/ and, for the seeds, test/")
-    parser.add_argument("--recipe", type=Path, default=ROOT / "configs" / "benchmark_clothing.yaml")
+    parser.add_argument("--recipe", type=Path, default=ROOT / "configs" / "benchmark_imagenette_small.yaml")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir(), "dctnet-gpu"))
