@@ -23,9 +23,8 @@ def make_bench(folder: Path, data: Path | None = None, seconds: float = 1000) ->
     out, scratch = folder / "out", folder / "scratch"
     for each in (out, scratch):
         each.mkdir(exist_ok=True)
-    return Bench(
-        "cpu", True, data, ROOT / "configs" / "benchmark_imagenette_small.yaml", out, scratch, time.monotonic() + seconds
-    )
+    recipe = ROOT / "configs" / "benchmark_imagenette_small.yaml"
+    return Bench("cpu", True, data, recipe, out, scratch, time.monotonic() + seconds)
 
 
 def splits(root: Path) -> Path:
