@@ -23,6 +23,7 @@ from dctnet.data.packed.manifest import is_store
 from dctnet.data.sampler import translate_worker_errors
 from dctnet.data.sources import PhotoSource
 from dctnet.errors import UserError, first_line, printable
+from dctnet.export.onnx_file import OnnxNetwork, is_onnx, read_onnx_options
 from dctnet.io.config_checks import Range, check_options
 from dctnet.model.network import SHAPE_OPTIONS
 from dctnet.signals import SignalRecorder
@@ -43,6 +44,7 @@ from dctnet.training.lightning_internals import (
 from dctnet.training.module import FrequencyClassifier
 from dctnet.training.preemption import StopOnSignal, translate_interrupt
 from dctnet.training.resume import check_resumed, training_shape, translate_restore_errors
+from dctnet.training.weights_file import SUFFIX as SAFETENSORS
 
 # Warnings for developers of Lightning, or about conditions that dctnet handles itself.
 _NOISE = (
@@ -255,6 +257,7 @@ class ExperimentCLI(SubcommandCLI):
             else:
                 self.model.load_weights()
             return
+        self._take_exported()
         self.datamodule.class_names = self.model.hparams["classes"]
         if self.subcommand == "predict" and isinstance(self.datamodule.source, PhotoSource):
             self.datamodule.source.check_output(self.option("out"), "--out")
@@ -264,6 +267,17 @@ class ExperimentCLI(SubcommandCLI):
             raise UserError(
                 f"the checkpoint was trained on {len(trained)} channels; --data.channels names {len(given)} others"
             )
+
+    def _take_exported(self) -> None:
+        """Takes the network from a file of ``dctnet export``, which Lightning cannot load."""
+        path = self.option("ckpt_path")
+        if is_onnx(path):
+            self.model.network = OnnxNetwork(path)
+        elif Path(path).suffix == SAFETENSORS:
+            self.model.network = checkpoint.load(path)
+        else:
+            return
+        self.config_init[self.subcommand]["ckpt_path"] = None
 
     def after_fit(self) -> None:
         """Validates the final weights, writes the mask of a gated fit, and prints a summary."""
@@ -321,7 +335,8 @@ def _trained_options(args: list[str]) -> dict[str, Any]:
     given = parser.parse_known_args(args)[0]
     if given.ckpt_path is None:
         raise UserError("--ckpt_path is missing: a checkpoint, such as checkpoints/quickstart/version_0/last.ckpt")
-    model, data = checkpoint.read_options(given.ckpt_path)
+    read = read_onnx_options if is_onnx(given.ckpt_path) else checkpoint.read_options
+    model, data = read(given.ckpt_path)
     data = checkpoint.adapt_data_options(data, model, given.root)
     data.pop("input")
     parts = {"model": model, "data": data}

@@ -20,6 +20,7 @@ Image classifiers on block-DCT frequency channels, and the channels worth keepin
   validate       accuracy on val/:                dctnet validate --ckpt_path CKPT [--data.root DIR]
   test           accuracy on test/:               dctnet test --ckpt_path CKPT [--data.root DIR]
   predict        label photographs:               dctnet predict --ckpt_path CKPT --data.root PATH [--out CSV]
+  export         write the network for other programs:     dctnet export CKPT --out model.onnx
   export-mask    write the kept channels:         dctnet export-mask CKPT --out mask.json [--keep K]
   make-planted   make a data set with a known answer:      dctnet make-planted DIR [--design bands]
   pack           store a data set as channels:    dctnet pack SRC OUT --data.channels mask.json
@@ -45,6 +46,13 @@ def _experiment(args: list[str]) -> None:
         from dctnet.cli.fit import run_experiment
 
         run_experiment(args, signals)
+
+
+def _export(args: list[str]) -> None:
+    from dctnet.cli.parsing import call
+    from dctnet.export.command import export
+
+    call(export, args[1:], ("root",))
 
 
 def _export_mask(args: list[str]) -> None:
@@ -120,6 +128,7 @@ def _doctor(args: list[str]) -> None:
 
 VERBS: dict[str, Callable[[list[str]], None]] = {
     **dict.fromkeys(("fit", "validate", "test", "predict"), _experiment),
+    "export": _export,
     "export-mask": _export_mask,
     "make-planted": _make_planted,
     "pack": _pack,

@@ -20,6 +20,7 @@ from dctnet.model.weights import read_weights, take_network, take_state
 from dctnet.training.callbacks.finite import first_nonfinite
 from dctnet.training.checkpoint_schema import check_content, schema_error, upgrade
 from dctnet.training.module import FrequencyClassifier
+from dctnet.training.weights_file import SUFFIX, read_safetensors
 
 _REQUIRED = {"classes", "channels", "input", "gate", "image_size"}
 
@@ -28,7 +29,7 @@ def read(path: str | Path) -> dict[str, Any]:
     """Reads and checks a checkpoint, on the CPU.
 
     Args:
-        path: A checkpoint of ``dctnet fit``.
+        path: A checkpoint of ``dctnet fit``, or a safetensors file of ``dctnet export``.
 
     Raises:
         UserError: There is no such file, or it is no checkpoint of dctnet. Says why.
@@ -38,7 +39,7 @@ def read(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise UserError(f"{path}: no such checkpoint.{did_you_mean_path(path)}")
     try:
-        content = load_torch_file(path)
+        content = read_safetensors(path) if Path(path).suffix == SUFFIX else load_torch_file(path)
     except Exception as error:  # torch raises many types of exception on files of other programs
         raise schema_error(path, first_line(error)) from error
     return _checked(path, content)
@@ -115,7 +116,7 @@ def load(path: str | Path) -> FrequencyNet:
     """Loads a trained network for inference; public as ``dctnet.load``.
 
     Args:
-        path: A checkpoint of ``dctnet fit``.
+        path: A checkpoint of ``dctnet fit``, or a safetensors file of ``dctnet export``.
 
     Returns:
         The network on the CPU, in evaluation mode. ``classes`` and ``channels`` name its outputs and inputs;

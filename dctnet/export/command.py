@@ -1,0 +1,156 @@
+"""The verb ``export``: a trained network for other programs, checked against the original."""
+
+import statistics
+import time
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from dctnet.errors import UserError, did_you_mean_path, printable
+from dctnet.export.describe import describe
+from dctnet.export.graph import PixelNet
+from dctnet.export.onnx_file import OnnxNetwork, trace, with_metadata
+from dctnet.export.quantize import quantize_to_int8
+from dctnet.export.samples import Samples, read_samples
+from dctnet.io.atomic import atomic_write
+from dctnet.model.fixed import without_dropped_channels
+from dctnet.model.network import FrequencyNet
+from dctnet.training.checkpoint import load, read
+from dctnet.training.weights_file import write_safetensors
+
+FORMATS = (".onnx", ".safetensors")
+# Of the largest logit: rounding of float32 in another order, over the layers of the largest networks.
+_BOUND = 1e-4
+_ROUNDS, _BATCH = 5, 8
+
+
+def export(
+    ckpt: str,
+    *,
+    out: str = "model.onnx",
+    input: Literal["channels", "pixels"] | None = None,
+    int8: bool = False,
+    opset: int = 18,
+    images: int = 256,
+    root: str | None = None,
+) -> None:
+    """Writes a trained network as ONNX or safetensors file, and checks that it computes what the checkpoint computes.
+
+    The channels that a static gate drops are removed from an ONNX file; a dynamic gate becomes part of it. The metadata
+    has classes, channels, preprocessing and image size. ``dctnet predict`` and ``validate`` take the file in place of a
+    checkpoint; so does ``dctnet.load`` for safetensors.
+
+    Args:
+        ckpt: A checkpoint of ``dctnet fit``.
+        out: The file to write: ``NAME.onnx`` or ``NAME.safetensors``.
+        input: What an ONNX file reads: ``channels`` (N, K, S/8, S/8), float32; or ``pixels``, RGB (N, 3, S, S), uint8,
+            with colour conversion, block DCT and normalisation inside. Default: channels; for an RGB network, pixels.
+        int8: Quantise an ONNX file to 8 bits, calibrated on training images; prints what it costs on validation images.
+        opset: Version of ONNX's operators.
+        images: Number of images for the check and for ``int8``.
+        root: Data set for them. Default: that of the training, or generated pictures if it is not there.
+
+    Raises:
+        UserError: The checkpoint or an option cannot be used, ``out`` exists, or the network differs after conversion.
+    """
+    target = Path(out)
+    _check_target(target, int8, input, images)
+    content = read(ckpt)
+    network = load(ckpt)
+    if target.suffix == ".safetensors":
+        write_safetensors(target, content)
+        _compare_weights(network, load(out), out)
+        return
+    if input == "channels" and network.channels is None:
+        raise UserError("--input channels: the checkpoint is of a network on RGB; give --input pixels")
+    reads: Literal["channels", "pixels"] = input or ("pixels" if network.channels is None else "channels")
+    smaller = without_dropped_channels(network)
+    smaller.preprocess = network.preprocess
+    wrapped = (PixelNet(smaller) if reads == "pixels" else smaller).eval()
+    samples = read_samples(smaller, content, root, "val", images, reads)
+    metadata = describe(smaller, content, reads)
+    plain = with_metadata(trace(wrapped, samples.exported[:1].repeat(2, 1, 1, 1), reads, opset), metadata)
+    _check_parity(wrapped, OnnxNetwork(plain), samples)
+    if reads == "pixels" and smaller.channels is not None:
+        _compare_preprocessing(smaller, wrapped, samples)
+    written = plain
+    if int8:
+        calibration = read_samples(smaller, content, root, "train", images, reads)
+        small = quantize_to_int8(plain, calibration.exported)
+        written = with_metadata(small, {**metadata, "int8": True})
+        _compare_int8(plain, written, samples, calibration)
+    atomic_write(target, written)
+    kind = f"RGB, uint8 {tuple(samples.exported.shape[1:])}" if reads == "pixels" else str(smaller.channels)
+    print(printable(f"{out}: {len(written) / 1e6:.1f} MB, opset {opset}, reads {kind}"))
+
+
+def _check_target(target: Path, int8: bool, input: str | None, images: int) -> None:
+    if target.suffix not in FORMATS:
+        raise UserError(f"{target}: --out must end in {' or '.join(FORMATS)}")
+    if not target.parent.is_dir():
+        raise UserError(f"{target}: no such folder {target.parent}.{did_you_mean_path(target.parent)}")
+    if target.exists():
+        raise UserError(f"{target}: exists; export does not replace files")
+    if target.suffix != ".onnx" and (int8 or input is not None):
+        raise UserError(
+            f"--{'int8' if int8 else 'input'} is for ONNX files; {target.suffix} has the weights as trained"
+        )
+    if images < 1:
+        raise UserError(f"--images must be at least 1, got {images}")
+
+
+@torch.inference_mode()
+def _logits(network: nn.Module, inputs: Tensor) -> Tensor:
+    return torch.cat([network(part) for part in inputs.split(_BATCH)])
+
+
+def _check_parity(network: nn.Module, exported: OnnxNetwork, samples: Samples) -> None:
+    """Prints the largest difference of the logits and the agreement of labels; raises UserError above the bound."""
+    expected, found = _logits(network, samples.exported), _logits(exported, samples.exported)
+    difference, bound = (expected - found).abs().max().item(), _BOUND * max(1.0, expected.abs().max().item())
+    agreed = (expected.argmax(1) == found.argmax(1)).sum().item()
+    text = f"{agreed} of {len(expected)} labels agree, largest difference of a logit {difference:.1e}"
+    if not difference <= bound:  # also of NaN
+        raise UserError(
+            f"the ONNX network differs from the checkpoint: {text}, allowed {bound:.1e}; nothing is written"
+        )
+    print(f"checked on {samples.origin}: {text}")
+
+
+def _compare_preprocessing(network: FrequencyNet, wrapped: nn.Module, samples: Samples) -> None:
+    trained, pixels = _logits(network, samples.original), _logits(wrapped, samples.exported)
+    agreed = (trained.argmax(1) == pixels.argmax(1)).sum().item()
+    print(f"from 8-bit RGB instead of the planes of the files: {agreed} of {len(trained)} labels agree")
+
+
+def _compare_int8(plain: bytes, small: bytes, samples: Samples, calibration: Samples) -> None:
+    """Prints size, accuracy and speed of a quantised network beside those of the original."""
+    networks = [OnnxNetwork(plain, threads=1), OnnxNetwork(small, threads=1)]
+    labels = [_logits(each, samples.exported).argmax(1) for each in networks]
+    known = samples.targets >= 0
+    print(f"int8, calibrated on {len(calibration.exported)} {calibration.origin}:")
+    print(f"  size      {len(plain) / 1e6:.1f} -> {len(small) / 1e6:.1f} MB")
+    if known.any():
+        before, after = ((label == samples.targets)[known].float().mean().item() for label in labels)
+        print(f"  accuracy  {100 * before:.2f} -> {100 * after:.2f} % on {int(known.sum())} {samples.origin}")
+    print(f"  labels    {(labels[0] == labels[1]).sum().item()} of {len(labels[0])} as before")
+    batch = samples.exported[:_BATCH]
+    seconds: list[list[float]] = [[], []]
+    for _ in range(_ROUNDS + 1):
+        for own, network in zip(seconds, networks, strict=True):
+            started = time.perf_counter()
+            network(batch)
+            own.append(time.perf_counter() - started)
+    before, after = (len(batch) / statistics.median(own[1:]) for own in seconds)
+    print(f"  speed     {before:.0f} -> {after:.0f} images/s on one thread ({after / before:.1f}×)")
+
+
+def _compare_weights(network: FrequencyNet, again: FrequencyNet, out: str) -> None:
+    own, other = network.state_dict(), again.state_dict()
+    if own.keys() != other.keys() or not all(torch.equal(own[name], other[name]) for name in own):
+        Path(out).unlink()
+        raise UserError(f"{out}: the weights that were read back differ; the file was removed")
+    size = Path(out).stat().st_size / 1e6
+    print(printable(f"{out}: {size:.1f} MB, {len(own)} tensors, read back and equal; dctnet.load reads it"))

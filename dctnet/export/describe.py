@@ -1,0 +1,51 @@
+"""What is known of a trained network, as metadata of the files that are written from it."""
+
+from typing import Any, Literal
+
+from torch import Tensor
+
+from dctnet import __version__
+from dctnet.data.preprocess import Preprocess
+from dctnet.model.network import FrequencyNet
+
+
+def describe(network: FrequencyNet, content: dict[str, Any], reads: Literal["channels", "pixels"]) -> dict[str, Any]:
+    """The metadata of an ONNX file: what it reads and computes, and the options with which it is evaluated."""
+    preprocess = network.preprocess
+    assert isinstance(preprocess, Preprocess)
+    size, fraction = network.image_size, preprocess.crop_fraction
+    square = f"the central square of {100 * fraction:g} % of the short side, resized to {size}×{size} pixels"
+    channels = None if network.channels is None else list(network.channels.indices)
+    model = {**content["hyper_parameters"], "weights": None, "freeze": None, "gate": "none", "keep": None}
+    model |= {"sparsity_weight": 0.0, "compile": False}
+    if reads == "pixels":
+        text = f"{square}; RGB, 8 bits, (N, 3, {size}, {size})"
+        model |= {"input": "rgb", "stem": "torchvision", "layer2_stride": 2}
+    else:
+        text = f"{square}; YCbCr of JFIF minus 128; orthonormal DCT-II of 8×8 blocks; channels 64·component + 8·v + u"
+        model["channels"] = channels
+    return {
+        "format": "dctnet-onnx",
+        "version": 1,
+        "dctnet": __version__,
+        "input": reads,
+        "classes": network.classes,
+        "channels": channels,
+        "image_size": size,
+        "crop_fraction": fraction,
+        "preprocessing": text,
+        "gate": content["hyper_parameters"]["gate"],
+        "backbone": network.backbone_name,
+        "val_acc1": known_accuracy(content),
+        "int8": False,
+        "model": model,
+        "data": {**content["datamodule_hyper_parameters"], "input": model["input"]},
+    }
+
+
+def known_accuracy(content: dict[str, Any]) -> float | None:
+    """Validation accuracy, 0…1, of the weights of a checkpoint, if the training has recorded it."""
+    for state in content.get("callbacks", {}).values():
+        if state.get("monitor") == "val_acc1" and isinstance(state.get("current_score"), Tensor):
+            return round(float(state["current_score"]), 6)
+    return None

@@ -1,0 +1,156 @@
+"""Export to ONNX and safetensors: what is written computes the same, and is evaluated like a checkpoint."""
+
+import pytest
+import torch
+
+import dctnet
+from dctnet.errors import UserError
+from dctnet.export import command
+from dctnet.export.command import export
+from dctnet.frequency.channels import PlanesToChannels
+from dctnet.frequency.color import rgb_to_ycbcr
+from dctnet.model.fixed import without_dropped_channels
+from tests.commands import CKPT, fails, read_csv, run
+from tests.export.test_graph import network, pixels
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+from dctnet.export.onnx_file import OnnxNetwork, trace, with_metadata  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("small_backbones")
+
+
+def exported(own: torch.nn.Module, example: torch.Tensor, opset: int = 18) -> OnnxNetwork:
+    return OnnxNetwork(with_metadata(trace(own, example, "channels", opset), {"dctnet": "0"}))
+
+
+@pytest.mark.parametrize(
+    "options", [{"gate": "dynamic"}, {"gate": "dynamic", "squeeze": "mean"}, {"companding": "asinh"}]
+)
+def test_the_graph_computes_the_same_logits_for_batches_of_any_size(options):
+    own = network(**options)
+    if own.gate is not None:  # a gate that decides differently for each image
+        own.gate.scale.data, own.gate.bias.data = torch.randn(24), torch.randn(24)
+    channels = torch.randn(5, 24, 4, 4) * torch.rand(5, 24, 1, 1) * 50
+    if own.gate is not None:
+        assert len(own.kept_channels(channels).unique(dim=0)) > 1
+    graph = exported(own, channels[:2])
+    for count in (1, 2, 5):
+        assert torch.allclose(graph(channels[:count]), own(channels[:count]), atol=1e-4)
+
+
+def test_the_verb_writes_a_static_gates_channels_alone_and_checks_the_result(gated_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(gated_run)
+    run("export", CKPT, "--out", tmp_path / "model.onnx", "--opset", "20")
+    own = without_dropped_channels(dctnet.load(CKPT))
+    graph = OnnxNetwork(tmp_path / "model.onnx")
+    assert graph.metadata["channels"] == list(own.channels.indices)
+    assert graph.metadata["classes"] == own.classes
+    assert len(own.channels) < 24
+    channels = torch.randn(2, *own.input_shape) * 30
+    assert torch.allclose(graph(channels), own(channels), atol=1e-4)
+    assert "15 of 15 labels agree" in (printed := capsys.readouterr().out)
+    assert "opset 20" in printed
+    text = (tmp_path / "model.onnx").read_bytes()
+    assert b"site-packages" not in text  # no path of the machine that exported it
+
+
+def test_pixels_in_computes_the_same_as_channels_in(gated_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(gated_run)
+    export(CKPT, out=str(tmp_path / "pixels.onnx"), input="pixels")
+    own = without_dropped_channels(dctnet.load(CKPT))
+    rgb = pixels(2, 64)
+    channels = PlanesToChannels(own.channels)(rgb_to_ycbcr(rgb.float()))
+    assert torch.allclose(OnnxNetwork(tmp_path / "pixels.onnx")(rgb), own(channels), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "pixels.onnx", "model.safetensors"])
+def test_validate_and_predict_take_the_file_like_the_checkpoint(gated_run, tmp_path, monkeypatch, name, capsys):
+    monkeypatch.chdir(gated_run)
+    file = tmp_path / name
+    export(CKPT, out=str(file), input="pixels" if name.startswith("pixels") else None)
+    tables = []
+    for number, ckpt in enumerate((CKPT, file)):
+        run("validate", "--ckpt_path", ckpt, "--trainer.accelerator", "cpu")
+        out = tmp_path / f"{number}.csv"
+        run("predict", "--ckpt_path", ckpt, "--data.root", "photos/val", "--out", out, "--trainer.accelerator", "cpu")
+        tables.append(read_csv(out))
+    agreed = [one["label"] == other["label"] for one, other in zip(*tables, strict=True)]
+    assert sum(agreed) >= len(agreed) - (1 if name.startswith("pixels") else 0)
+    if not name.startswith("pixels"):
+        close = [abs(float(a["probability"]) - float(b["probability"])) < 1e-4 for a, b in zip(*tables, strict=True)]
+        assert all(close)
+
+
+@pytest.mark.parametrize("input", ["channels", "pixels"])
+def test_int8_is_smaller_and_says_what_it_costs(gated_run, tmp_path, monkeypatch, capsys, input):
+    monkeypatch.chdir(gated_run)
+    export(CKPT, out=str(tmp_path / "small.onnx"), input=input, int8=True)
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("calibrated on 36 train images", "accuracy", "size", "images/s"))
+    graph = OnnxNetwork(tmp_path / "small.onnx")
+    assert graph.metadata["int8"]
+    written = onnx.load(tmp_path / "small.onnx").graph
+    assert any(node.op_type == "QuantizeLinear" for node in written.node)
+    first = next(node for node in written.node if node.op_type in ("Conv", "QuantizeLinear"))
+    assert (first.op_type == "Conv") == (input == "pixels")  # the block DCT stays in float32
+
+
+def test_a_network_that_differs_after_conversion_is_refused(gated_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(gated_run)
+    monkeypatch.setattr(command, "trace", lambda own, *rest: trace(torch.nn.Sequential(own, torch.nn.Tanh()), *rest))
+    with pytest.raises(UserError, match="differs from the checkpoint.*nothing is written"):
+        export(CKPT, out=str(tmp_path / "model.onnx"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_the_photographs_of_the_training_pictures_are_generated(gated_run, tmp_path, monkeypatch, capsys):
+    content = torch.load(gated_run / CKPT)
+    content["datamodule_hyper_parameters"]["root"] = str(tmp_path / "moved")
+    torch.save(content, tmp_path / "last.ckpt")
+    export(str(tmp_path / "last.ckpt"), out=str(tmp_path / "model.onnx"), images=8)
+    assert "generated pictures: 8 of 8 labels agree" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--out", "model.pt"], "must end in .onnx or .safetensors"),
+        (["--out", "nowhere/model.onnx"], "no such folder nowhere"),
+        (["--out", "w.safetensors", "--int8", "true"], "--int8 is for ONNX files"),
+        (["--out", "m.onnx", "--opset", "5"], "--opset 5"),
+        (["--out", "m.onnx", "--opset", "99"], "--opset 99"),
+        (["--out", "m.onnx", "--images", "0"], "--images must be at least 1"),
+        (["--out", "m.onnx", "--input", "mask"], "mask"),
+        (["--out", "m.onnx", "--data.root", "missing"], "missing"),
+    ],
+)
+def test_mistakes_are_one_line_and_write_nothing(gated_run, tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in fails(capsys, "export", gated_run / CKPT, *options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_file_is_not_replaced(gated_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(gated_run)
+    (tmp_path / "model.onnx").write_bytes(b"mine")
+    assert "exists" in fails(capsys, "export", CKPT, "--out", tmp_path / "model.onnx")
+    assert (tmp_path / "model.onnx").read_bytes() == b"mine"
+
+
+def test_files_of_other_programs_are_refused(tmp_path, capsys):
+    (tmp_path / "broken.onnx").write_bytes(b"no protobuf")
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    value = [onnx.helper.make_tensor_value_info(name, 1, [1]) for name in "xy"]
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", value[:1], value[1:]), ir_version=10)
+    onnx.save(model, tmp_path / "other.onnx")
+    (tmp_path / "broken.safetensors").write_bytes(b"no header")
+    reasons = {
+        "broken.onnx": "cannot run it",
+        "other.onnx": "not written by dctnet export",
+        "missing.onnx": "no such",
+        "broken.safetensors": "not a checkpoint of dctnet",
+    }
+    for name, message in reasons.items():
+        assert message in fails(capsys, "validate", "--ckpt_path", tmp_path / name)
