@@ -22,6 +22,7 @@ Image classifiers on block-DCT frequency channels, and the channels worth keepin
   predict        label photographs:               dctnet predict --ckpt_path CKPT --data.root PATH [--out CSV]
   export         write the network for other programs:     dctnet export CKPT --out model.onnx
   export-mask    write the kept channels:         dctnet export-mask CKPT --out mask.json [--keep K]
+  explain        show what a network sees in a photograph:  dctnet explain CKPT PHOTO
   make-planted   make a data set with a known answer:      dctnet make-planted DIR [--design bands]
   pack           store a data set as channels:    dctnet pack SRC OUT --data.channels mask.json
   thin           JPEG files with the kept channels alone:  dctnet thin SRC OUT --channels mask.json
@@ -60,6 +61,13 @@ def _export_mask(args: list[str]) -> None:
     from dctnet.export.mask import export_mask
 
     call(export_mask, args[1:], ("root",))
+
+
+def _explain(args: list[str]) -> None:
+    from dctnet.cli.parsing import call
+    from dctnet.studies.explain.command import explain
+
+    call(explain, args[1:])
 
 
 def _make_planted(args: list[str]) -> None:
@@ -130,6 +138,7 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     **dict.fromkeys(("fit", "validate", "test", "predict"), _experiment),
     "export": _export,
     "export-mask": _export_mask,
+    "explain": _explain,
     "make-planted": _make_planted,
     "pack": _pack,
     "thin": _thin,

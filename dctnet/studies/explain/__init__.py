@@ -1,0 +1,1 @@
+"""dctnet explain: what a network sees in one photograph, as a page."""
