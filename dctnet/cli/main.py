@@ -22,6 +22,7 @@ Image classifiers on block-DCT frequency channels, and the channels worth keepin
   predict        label photographs:               dctnet predict --ckpt_path CKPT --data.root PATH [--out CSV]
   export         write the network for other programs:     dctnet export CKPT --out model.onnx
   export-mask    write the kept channels:         dctnet export-mask CKPT --out mask.json [--keep K]
+  demo           write a page that classifies in the browser:  dctnet demo CKPT DIR --runtime DIR
   explain        show what a network sees in a photograph:  dctnet explain CKPT PHOTO
   make-planted   make a data set with a known answer:      dctnet make-planted DIR [--design bands]
   pack           store a data set as channels:    dctnet pack SRC OUT --data.channels mask.json
@@ -61,6 +62,13 @@ def _export_mask(args: list[str]) -> None:
     from dctnet.export.mask import export_mask
 
     call(export_mask, args[1:], ("root",))
+
+
+def _demo(args: list[str]) -> None:
+    from dctnet.cli.parsing import call
+    from dctnet.export.demo.command import demo
+
+    call(demo, args[1:], ("root",))
 
 
 def _explain(args: list[str]) -> None:
@@ -138,6 +146,7 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     **dict.fromkeys(("fit", "validate", "test", "predict"), _experiment),
     "export": _export,
     "export-mask": _export_mask,
+    "demo": _demo,
     "explain": _explain,
     "make-planted": _make_planted,
     "pack": _pack,

@@ -3,7 +3,7 @@
 import statistics
 import time
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -57,12 +57,20 @@ def export(
     """
     target = Path(out)
     _check_target(target, int8, input, images)
-    content = read(ckpt)
-    network = load(ckpt)
     if target.suffix == ".safetensors":
-        write_safetensors(target, content)
-        _compare_weights(network, load(out), out)
+        write_safetensors(target, read(ckpt))
+        _compare_weights(load(ckpt), load(out), out)
         return
+    written, _ = build_onnx(ckpt, input, int8, opset, images, root)
+    atomic_write(target, written)
+    print(printable(f"{out}: {len(written) / 1e6:.1f} MB"))
+
+
+def build_onnx(
+    ckpt: str, input: Literal["channels", "pixels"] | None, int8: bool, opset: int, images: int, root: str | None
+) -> tuple[bytes, dict[str, Any]]:
+    """The content of an ONNX file and its metadata; the arguments are those of :func:`export`."""
+    content, network = read(ckpt), load(ckpt)
     if input == "channels" and network.channels is None:
         raise UserError("--input channels: the checkpoint is of a network on RGB; give --input pixels")
     reads: Literal["channels", "pixels"] = input or ("pixels" if network.channels is None else "channels")
@@ -72,18 +80,18 @@ def export(
     samples = read_samples(smaller, content, root, "val", images, reads)
     metadata = describe(smaller, content, reads)
     plain = with_metadata(trace(wrapped, samples.exported[:1].repeat(2, 1, 1, 1), reads, opset), metadata)
+    kind = f"RGB, uint8 {tuple(samples.exported.shape[1:])}" if reads == "pixels" else str(smaller.channels)
+    print(printable(f"ONNX, opset {opset}, reads {kind}"))
     _check_parity(wrapped, OnnxNetwork(plain), samples)
     if reads == "pixels" and smaller.channels is not None:
         _compare_preprocessing(smaller, wrapped, samples)
-    written = plain
-    if int8:
-        calibration = read_samples(smaller, content, root, "train", images, reads)
-        small = quantize_to_int8(plain, calibration.exported)
-        written = with_metadata(small, {**metadata, "int8": True})
-        _compare_int8(plain, written, samples, calibration)
-    atomic_write(target, written)
-    kind = f"RGB, uint8 {tuple(samples.exported.shape[1:])}" if reads == "pixels" else str(smaller.channels)
-    print(printable(f"{out}: {len(written) / 1e6:.1f} MB, opset {opset}, reads {kind}"))
+    if not int8:
+        return plain, metadata
+    calibration = read_samples(smaller, content, root, "train", images, reads)
+    metadata = {**metadata, "int8": True}
+    small = with_metadata(quantize_to_int8(plain, calibration.exported), metadata)
+    _compare_int8(plain, small, samples, calibration)
+    return small, metadata
 
 
 def _check_target(target: Path, int8: bool, input: str | None, images: int) -> None:

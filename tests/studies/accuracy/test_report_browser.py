@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -10,11 +9,11 @@ import pytest
 from dctnet.frequency.channels import NUM_CHANNELS
 from dctnet.studies.accuracy.report.report import write_report
 from dctnet.studies.rows import write_rows
+from tests.browser import CHROMIUM, DRIVER, REASON, open_browser
 from tests.simulated_rows import make_benchmark, ranking_text
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 if not (CHROMIUM and DRIVER):
-    pytest.skip("chromium and chromedriver are not installed", allow_module_level=True)
+    pytest.skip(REASON, allow_module_level=True)
 pytestmark = pytest.mark.slow
 DESKTOP, PHONE = (1200, 800), (360, 740)
 # Contrast ratio (WCAG 2.2) of every element of a selector with the background behind it.
@@ -41,15 +40,7 @@ VISIBLE_FIGURES = "[...document.querySelectorAll('figure svg')].filter(s => s.ge
 
 @pytest.fixture(scope="module")
 def browser():
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    driver = open_browser()
     yield driver
     driver.quit()
 
