@@ -19,6 +19,7 @@ from dctnet.studies.accuracy.report.report import write_report
 from dctnet.studies.accuracy.runner import Runner
 from dctnet.studies.execution.job import StopSignals
 from dctnet.studies.execution.local import LocalExecutor
+from dctnet.training.lightning_internals import read_counts_as_integers
 from dctnet.training.module import FrequencyClassifier
 
 # Options that the arms determine.
@@ -50,6 +51,7 @@ def _add_fit_options(parser: ArgumentParser, skipped_model_options: set[str]) ->
     parser.add_class_arguments(FrequencyDataModule, "data", skip=_DATA_OF_ARMS, instantiate=False)
     parser.add_class_arguments(FrequencyClassifier, "model", skip=skipped_model_options, instantiate=False)
     parser.add_class_arguments(pl.Trainer, "trainer", skip=_OBJECTS, instantiate=False)
+    read_counts_as_integers(parser)
 
 
 def _check_variants(arms: list[Arms], ranking: Ranking, shared: Namespace) -> None:

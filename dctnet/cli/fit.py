@@ -59,6 +59,15 @@ _NOISE = (
 )
 
 
+# Options of fit alone: type, default and help.
+_OF_FIT: dict[str, tuple[type, Any, str]] = {
+    "name": (str, "run", "Folder of this experiment."),
+    "out_dir": (str, "checkpoints", "Folder of all experiments."),
+    "allow_changes": (bool, False, "Resume although data or options have changed."),
+    "probes": (
+        bool, False, "Measure each epoch with only and without each frequency band; for dctnet lab learning-order.",
+    ),
+}  # fmt: skip
 # Options that weights of dctnet bring with a gate, beside those of the network.
 _OF_GATE = ("keep", "sparsity_weight")
 # The options by which a verb does nothing if they are 0.
@@ -82,13 +91,14 @@ class ExperimentCLI(SubcommandCLI):
     command line override them.
 
     Args:
+        verb: ``fit``, ``validate``, ``test`` or ``predict``.
         signals: The recorder of signals that stop a fit.
         trained: The options that the checkpoint was trained with, dotted; empty for ``fit``.
         **kwargs: Arguments of LightningCLI.
     """
 
-    def __init__(self, signals: SignalRecorder, trained: dict[str, Any], **kwargs: Any) -> None:
-        self.signals, self._trained, self._resumed_at = signals, trained, -1
+    def __init__(self, verb: str, signals: SignalRecorder, trained: dict[str, Any], **kwargs: Any) -> None:
+        self.running, self.signals, self._trained, self._resumed_at = verb, signals, trained, -1
         self._folder: Path | None = None
         try:
             super().__init__(FrequencyClassifier, FrequencyDataModule, save_config_callback=None, **kwargs)
@@ -109,17 +119,8 @@ class ExperimentCLI(SubcommandCLI):
             parser.add_argument("--out", type=str, default="predictions.csv", help="CSV file to write.")
             parser.set_defaults({"trainer.devices": 1})
         if subcommand == "fit":
-            parser.add_argument("--name", type=str, default="run", help="Folder of this experiment.")
-            parser.add_argument("--out_dir", type=str, default="checkpoints", help="Folder of all experiments.")
-            parser.add_argument(
-                "--allow_changes", type=bool, default=False, help="Resume although data or options have changed."
-            )
-            parser.add_argument(
-                "--probes",
-                type=bool,
-                default=False,
-                help="Measure each epoch with only and without each frequency band; for dctnet lab learning-order.",
-            )
+            for name, (type_, default, text) in _OF_FIT.items():
+                parser.add_argument(f"--{name}", type=type_, default=default, help=text)
             parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
             # The model gets these from the data, so that the two cannot disagree.
             parser.link_arguments("data.size", "model.image_size", apply_on="instantiate")
@@ -158,11 +159,11 @@ class ExperimentCLI(SubcommandCLI):
             inherited["data.image_size"] = model["image_size"]
         if model["input"] == "channels":
             inherited["data.channels"] = model["channels"]
-        self.parser_of("fit").set_defaults(inherited)
+        self.subparser.set_defaults(inherited)
         super().parse_arguments(parser, args)
         if model["gate"] == self.config["fit"].model.gate != "none":
             inherited |= {f"model.{name}": model[name] for name in _OF_GATE}
-            self.parser_of("fit").set_defaults(inherited)
+            self.subparser.set_defaults(inherited)
             super().parse_arguments(parser, args)
         now = self.config["fit"]
         changed = [f"--{name} {str(now[name])[:40]}" for name in inherited if now[name] != given[name]]
@@ -171,8 +172,8 @@ class ExperimentCLI(SubcommandCLI):
 
     def _one_line(self, error: argparse.ArgumentError, verb: str) -> UserError:
         """Converts an error of the parser; an option of ``fit`` alone comes from the ``config.yaml`` of a run."""
-        known, unknown = option_names(self.parser_of(verb)), unknown_option(error)
-        if unknown in option_names(self.parser_of("fit")) and unknown not in known:
+        known, unknown = option_names(self.subparser), unknown_option(error)
+        if unknown in _OF_FIT and unknown not in known:
             return UserError(
                 f"{unknown!r} is an option of fit. {verb} needs no configuration of a fit: --ckpt_path has its options "
                 "of model and data; give only those to change"
@@ -226,7 +227,7 @@ class ExperimentCLI(SubcommandCLI):
         callbacks = [
             BadFileReport(folder),
             StopOnSignal(self.signals, folder),
-            RunConfig(self.parser_of("fit"), self.config["fit"], folder),
+            RunConfig(self.subparser, self.config["fit"], folder),
         ]
         if self.option("probes"):
             callbacks.append(ProbesCSV(folder))
@@ -366,12 +367,13 @@ def run_experiment(args: list[str], signals: SignalRecorder) -> ExperimentCLI:
         ):  # fmt: skip
             stack.enter_context(translate())
         return ExperimentCLI(
+            args[0],
             signals,
             seed_everything_default=0,
             trainer_defaults={"enable_model_summary": False},
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
-            parser_kwargs={**STRICT, **{each: dict(STRICT) for each in ExperimentCLI.subcommands()}},
+            parser_kwargs={**STRICT, args[0]: dict(STRICT)},
             args=args,
             trained=trained,
         )

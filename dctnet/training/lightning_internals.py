@@ -1,14 +1,18 @@
 """All uses of private names of Lightning 2.6. Check this file first when Lightning is upgraded."""
 
 import os
+import typing
 from typing import Any, Union
 
 import pytorch_lightning as pl
+from jsonargparse import ArgumentParser
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.strategies.launchers import _MultiProcessingLauncher, _SubprocessScriptLauncher
 
 from dctnet.errors import UserError
 from dctnet.signals import blocked_signals, ends_with_this_process
+
+_COUNTS = ("trainer.overfit_batches", "trainer.val_check_interval")
 
 
 def disable_signal_handlers(trainer: pl.Trainer) -> None:
@@ -80,18 +84,30 @@ def restart_after_tuning(trainer: pl.Trainer) -> None:
     trainer._logger_connector.reset_metrics()
 
 
-def read_counts_as_integers(parser: LightningArgumentParser) -> None:
-    """Makes ``--trainer.limit_train_batches 1`` and its like one batch, as in a configuration file.
+def read_counts_as_integers(parser: ArgumentParser) -> None:
+    """Makes ``--trainer.limit_val_batches 1`` and its like one batch, not the share 1.0, which is all of them.
 
-    jsonargparse tries the types of a union in their order, and typing may put float first: 1.0 is all batches.
+    jsonargparse tries the types of a union in their order, and typing may put float first.
     """
     for action in parser._actions:
-        if action.dest.startswith("trainer.limit_"):
-            action._typehint = Union[int, float, None]  # type: ignore[attr-defined]  # noqa: UP007
+        if action.dest.startswith("trainer.limit_") or action.dest in _COUNTS:
+            types = sorted(typing.get_args(action._typehint), key=lambda each: each is not int)  # type: ignore[attr-defined]
+            action._typehint = Union[tuple(types)]  # type: ignore[attr-defined]  # noqa: UP007
 
 
 class SubcommandCLI(LightningCLI):
-    """LightningCLI with a hook for the arguments of each subcommand, and with options that override a checkpoint's."""
+    """LightningCLI with a hook for the arguments of a subcommand, and with options that override a checkpoint's.
+
+    Attributes:
+        running: The subcommand that runs; to be set before ``__init__``. Only its parser is built, because each takes a
+            tenth of a second.
+    """
+
+    running: str
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """The subcommand that runs, and the arguments of its method that are no options."""
+        return {self.running: LightningCLI.subcommands()[self.running]}
 
     def add_subcommand_arguments(self, subcommand: str, parser: LightningArgumentParser) -> None:
         """Adds arguments to the parser of one subcommand; to be overridden."""
@@ -104,9 +120,10 @@ class SubcommandCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Does nothing: Lightning's version lets the checkpoint's options override the command line."""
 
-    def parser_of(self, subcommand: str) -> LightningArgumentParser:
-        """The parser of one subcommand."""
-        return self._subcommand_parsers[subcommand]
+    @property
+    def subparser(self) -> LightningArgumentParser:
+        """The parser of the subcommand that runs."""
+        return self._subcommand_parsers[self.running]
 
     def option(self, name: str) -> Any:
         """The value of an option of the subcommand that runs, with classes instantiated where that has happened."""

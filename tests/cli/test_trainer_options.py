@@ -1,12 +1,18 @@
 """What is wrong with the trainer's options, and what Lightning's callbacks do: one line, or a fit."""
 
 import pytest
+import pytorch_lightning as pl
 import torch
+from jsonargparse import ActionConfigFile
+from pytorch_lightning.cli import LightningArgumentParser
 
+from dctnet.cli import benchmark
 from dctnet.cli.fit import ExperimentCLI
+from dctnet.cli.parsing import STRICT
 from dctnet.errors import UserError
 from dctnet.model.network import FrequencyNet
 from dctnet.training.compiler import try_compiler
+from dctnet.training.lightning_internals import read_counts_as_integers
 from dctnet.training.module import FrequencyClassifier
 from tests.commands import CKPT, fails, read_csv, run
 
@@ -175,3 +181,25 @@ def test_a_limit_of_1_is_one_batch(gated_run, fit, tmp_path, capsys):
     assert run("predict", *args, "--trainer.limit_predict_batches", 1) == 0
     assert len(read_csv(out)) == 6
     assert "6 images, 9 not read (--trainer.limit_predict_batches)" in capsys.readouterr().out
+
+
+@pytest.fixture(params=["fit", "benchmark"])
+def trainer_of(request, tmp_path):
+    """Parses options of the trainer, from the command line or from a file, with the parser of a verb."""
+    if request.param == "fit":
+        parser = LightningArgumentParser(**STRICT)
+        parser.add_argument("--config", action=ActionConfigFile)
+        parser.add_lightning_class_args(pl.Trainer, "trainer")
+        read_counts_as_integers(parser)
+        return lambda *options: parser.parse_args([*options]).trainer
+    return lambda *options: benchmark._parser().parse_args(["--data.root", "x", *options]).trainer
+
+
+@pytest.mark.parametrize(("text", "value"), [("1", 1), ("1.0", 1.0), ("0.5", 0.5), ("3", 3)])
+def test_an_integer_is_a_count_of_batches_and_a_fraction_a_share(trainer_of, tmp_path, text, value):
+    names = [f"limit_{kind}_batches" for kind in ("train", "val", "test", "predict")]
+    names += ["overfit_batches", "val_check_interval"]
+    config = tmp_path / "config.yaml"
+    config.write_text("trainer: " + str(dict.fromkeys(names, value)))
+    for given in (trainer_of(*(f"--trainer.{name}={text}" for name in names)), trainer_of(f"--config={config}")):
+        assert [repr(given[name]) for name in names] == [repr(value)] * len(names)

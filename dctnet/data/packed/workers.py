@@ -5,6 +5,7 @@ import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import torch
@@ -43,10 +44,9 @@ def write_shards(tasks: list[ShardTask], folder: Path, workers: int) -> None:
                     write_shard(task, folder)
                     bar.update(len(task.images))
             return
-        # A forked process would copy locks that torch's threads may hold.
-        context = multiprocessing.get_context("spawn")
+        context = _worker_context()
         with ProcessPoolExecutor(workers, context, _start_worker) as pool:
-            with starting_workers("spawn"):
+            with starting_workers(context.get_start_method()):
                 running = {pool.submit(write_shard, task, folder): task for task in tasks}
             try:
                 for future in as_completed(running):
@@ -59,6 +59,18 @@ def write_shards(tasks: list[ShardTask], folder: Path, workers: int) -> None:
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
+
+
+def _worker_context() -> BaseContext:
+    """Starts workers by a fork server, which imports torch once, so that they share its memory.
+
+    Forked from this process, they would copy locks that torch's threads may hold.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def _start_worker() -> None:
