@@ -32,6 +32,7 @@ _RANGES = {
     "keep": Range(at_least=1, nullable=True),
     "sparsity_weight": Range(at_least=0),
     "weight_decay": Range(at_least=0),
+    "layer_decay": Range(above=0, at_most=1, nullable=True),
     **dict.fromkeys(("lr", "gate_lr", "tau_start", "tau_end"), _POSITIVE),
     **dict.fromkeys(("momentum", "label_smoothing", "warmup", "gate_warmup"), _FRACTION),
 }
@@ -66,10 +67,11 @@ class FrequencyClassifier(pl.LightningModule):
         gate_warmup: Fraction of training before the sparsity penalty starts.
         tau_start: Gumbel-softmax temperature at the start.
         tau_end: Temperature at the end; it falls geometrically.
-        optimizer: ``sgd`` (Nesterov) or ``adamw``, for the network.
+        optimizer: ``sgd`` (Nesterov), ``adamw`` or ``lamb``, for the network.
         lr: Peak learning rate.
         momentum: Momentum of SGD.
         weight_decay: Weight decay of weights with two dimensions or more; biases and norms have none.
+        layer_decay: Learning rate of each layer as a share of the next one's, 0…1; for fine-tuning. None: all the same.
         warmup: Fraction of training in which the learning rate rises.
         label_smoothing: Label smoothing, 0…1.
         compile: Whether to compile the backbone with ``torch.compile``.
@@ -108,10 +110,11 @@ class FrequencyClassifier(pl.LightningModule):
         gate_warmup: float = 0.1,
         tau_start: float = 1.0,
         tau_end: float = 0.5,
-        optimizer: Literal["sgd", "adamw"] = "sgd",
+        optimizer: Literal["sgd", "adamw", "lamb"] = "sgd",
         lr: float = 0.1,
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
+        layer_decay: float | None = None,
         warmup: float = 0.1,
         label_smoothing: float = 0.1,
         compile: bool = False,
@@ -321,7 +324,7 @@ class FrequencyClassifier(pl.LightningModule):
         return dict(self.hparams), {} if data is None else dict(data.hparams)
 
     def configure_optimizers(self) -> Any:
-        """SGD or AdamW with warm-up and cosine for the network, Adam at a constant rate for the gate.
+        """SGD, AdamW or LAMB with warm-up and cosine for the network, Adam at a constant rate for the gate.
 
         Fits the normalisation first, unless a checkpoint brought it: this is the last hook before ``on_fit_start`` of
         the callbacks, in which some of them train.
@@ -342,6 +345,8 @@ class FrequencyClassifier(pl.LightningModule):
 
 def _check_options(options: Mapping[str, Any]) -> None:
     check_options("model", options, _RANGES)
+    if options["layer_decay"] is not None and options["freeze"]:
+        raise UserError(f"--model.layer_decay {options['layer_decay']}: with --model.freeze only the head is trained")
     keep, offered = options["keep"], len(options["channels"])
     if options["gate"] == "none" and (keep is not None or options["sparsity_weight"]):
         raise UserError("--model.keep and --model.sparsity_weight need --model.gate static or dynamic")
