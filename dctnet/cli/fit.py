@@ -27,6 +27,7 @@ from dctnet.io.config_checks import Range, check_options
 from dctnet.model.network import SHAPE_OPTIONS
 from dctnet.signals import SignalRecorder
 from dctnet.training import checkpoint
+from dctnet.training.callbacks.averaging import MovingAverage
 from dctnet.training.callbacks.bad_files import BadFileReport
 from dctnet.training.callbacks.predictions import PredictionsCSV
 from dctnet.training.callbacks.probes import ProbesCSV
@@ -202,6 +203,8 @@ class ExperimentCLI(SubcommandCLI):
         config = self.option("trainer")
         if self.subcommand == "fit":
             kwargs |= self._fit_arguments(config)
+            if ema := self.model.hparams["ema"]:  # first: others save the average
+                kwargs["callbacks"].insert(0, MovingAverage(ema))
         else:
             kwargs["logger"] = False
             kwargs["callbacks"] = [BadFileReport()]

@@ -20,10 +20,12 @@ from dctnet.model.network import FrequencyNet, Gate, Input, Stem
 from dctnet.model.normalisation import ChannelNorm, Companding
 from dctnet.model.patchify import init_as_dct, rgb_channels
 from dctnet.model.sparsity import SparsityPenalty
+from dctnet.training.callbacks.averaging import MovingAverage
 from dctnet.training.callbacks.finite import FiniteCheck, refuse_nonfinite
 from dctnet.training.callbacks.steps import StepSeed, TrainingClock
 from dctnet.training.lightning_internals import rebuild_loaders_on_resume, restart_after_tuning
 from dctnet.training.optimizers import build_optimizer
+from dctnet.training.progressive import check_sizes
 
 _POSITIVE, _FRACTION = Range(above=0), Range(at_least=0, below=1)
 _RANGES = {
@@ -34,6 +36,7 @@ _RANGES = {
     "weight_decay": Range(at_least=0),
     "layer_decay": Range(above=0, at_most=1, nullable=True),
     **dict.fromkeys(("lr", "gate_lr", "tau_start", "tau_end"), _POSITIVE),
+    "ema": Range(above=0, below=1, nullable=True),
     **dict.fromkeys(("momentum", "label_smoothing", "warmup", "gate_warmup"), _FRACTION),
 }
 
@@ -74,6 +77,7 @@ class FrequencyClassifier(pl.LightningModule):
         layer_decay: Learning rate of each layer as a share of the next one's, 0…1; for fine-tuning. None: all the same.
         warmup: Fraction of training in which the learning rate rises.
         label_smoothing: Label smoothing, 0…1.
+        ema: Decay of a moving average of the weights, such as 0.999, which is then what is validated, saved and used.
         compile: Whether to compile the backbone with ``torch.compile``.
         channels_last: Memory format of the backbone.
 
@@ -117,6 +121,7 @@ class FrequencyClassifier(pl.LightningModule):
         layer_decay: float | None = None,
         warmup: float = 0.1,
         label_smoothing: float = 0.1,
+        ema: float | None = None,
         compile: bool = False,
         channels_last: bool = True,
     ) -> None:
@@ -171,7 +176,10 @@ class FrequencyClassifier(pl.LightningModule):
     def configure_callbacks(self) -> list[pl.Callback]:
         """Callbacks that every training needs; Lightning asks again before each fit and validation."""
         present = {type(callback) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
-        return [kind() for kind in (StepSeed, FiniteCheck, TrainingClock) if kind not in present]
+        needed = [kind() for kind in (StepSeed, FiniteCheck, TrainingClock) if kind not in present]
+        if self.hparams["ema"] and MovingAverage not in present and self.trainer.state.fn == "fit":
+            needed.append(MovingAverage(self.hparams["ema"]))
+        return needed
 
     def setup(self, stage: str) -> None:
         """Loads pretrained weights before a fit, unless that is done, or it resumes a checkpoint."""
@@ -213,6 +221,9 @@ class FrequencyClassifier(pl.LightningModule):
             f"{self.hparams['backbone']}: {cost['gmac']:.3f} GMAC, {cost['parameters'] / 1e6:.2f} M parameters, "
             f"{cost['values']:,} input values an image"
         )
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if data is not None and len(sizes := data.crop_sizes.sizes) > 1:
+            rank_zero_info(f"equal parts of the epochs on crops of {check_sizes(self.network, sizes)}")
 
     def on_train_epoch_start(self) -> None:
         """Raises UserError if a callback has changed options within the training, which its schedule would override."""
