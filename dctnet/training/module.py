@@ -176,7 +176,7 @@ class FrequencyClassifier(pl.LightningModule):
     def configure_callbacks(self) -> list[pl.Callback]:
         """Callbacks that every training needs; Lightning asks again before each fit and validation."""
         present = {type(callback) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
-        needed = [kind() for kind in (StepSeed, FiniteCheck, TrainingClock) if kind not in present]
+        needed: list[pl.Callback] = [kind() for kind in (StepSeed, FiniteCheck, TrainingClock) if kind not in present]
         if self.hparams["ema"] and MovingAverage not in present and self.trainer.state.fn == "fit":
             needed.append(MovingAverage(self.hparams["ema"]))
         return needed

@@ -89,7 +89,9 @@ def _groups(backbone: nn.Module, options: Mapping[str, Any], rates: Mapping[str,
     """Parameter groups: with and without weight decay, and of these one for each of the rates."""
     exempt = cast(Any, backbone).no_weight_decay() if hasattr(backbone, "no_weight_decay") else ()
     # Both groups exist even if they are empty: the states of earlier checkpoints have two.
-    groups = {(rate, decays): [] for rate in sorted({*rates.values()} or {1.0}) for decays in (True, False)}
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {
+        (rate, decays): [] for rate in sorted({*rates.values()} or {1.0}) for decays in (True, False)
+    }
     for name, parameter in backbone.named_parameters():
         if parameter.requires_grad:
             groups[rates.get(name, 1.0), parameter.ndim > 1 and name not in exempt].append(parameter)
@@ -134,5 +136,5 @@ def _optimizer(groups: list[dict[str, Any]], options: Mapping[str, Any]) -> Opti
     fused = all(p.device.type == "cpu" for group in groups for p in group["params"]) or None
     optimizer = SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
     # Else a gradient scaler leaves the unscaling to the fused kernel, and Lightning refuses to clip gradients.
-    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+    optimizer._step_supports_amp_scaling = False
     return optimizer
