@@ -1,7 +1,7 @@
 """All uses of private names of Lightning 2.6. Check this file first when Lightning is upgraded."""
 
 import os
-from typing import Any, Union
+from typing import Any, Literal, Union
 
 import pytorch_lightning as pl
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
@@ -88,6 +88,13 @@ def read_counts_as_integers(parser: LightningArgumentParser) -> None:
     for action in parser._actions:
         if action.dest.startswith("trainer.limit_"):
             action._typehint = Union[int, float, None]  # type: ignore[attr-defined]  # noqa: UP007
+
+
+def accept_auto_precision(parser: LightningArgumentParser) -> None:
+    """Makes ``auto`` a value of ``--trainer.precision``, which Lightning does not have."""
+    for action in parser._actions:
+        if action.dest == "trainer.precision":
+            action._typehint = Union[action._typehint, Literal["auto"]]  # type: ignore[attr-defined]  # noqa: UP007
 
 
 class SubcommandCLI(LightningCLI):

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+import yaml
 
 from dctnet.cli.fit import ExperimentCLI
 from dctnet.errors import UserError
 from dctnet.model.network import FrequencyNet
 from dctnet.training.compiler import try_compiler
 from dctnet.training.module import FrequencyClassifier
+from dctnet.training.precision import choose_precision
 from tests.commands import CKPT, fails, read_csv, run
 
 pytestmark = pytest.mark.usefixtures("small_backbones")
@@ -175,3 +177,31 @@ def test_a_limit_of_1_is_one_batch(gated_run, fit, tmp_path, capsys):
     assert run("predict", *args, "--trainer.limit_predict_batches", 1) == 0
     assert len(read_csv(out)) == 6
     assert "6 images, 9 not read (--trainer.limit_predict_batches)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision"),
+    [({"amx_bf16": True}, "bf16-mixed"), ({"avx512_bf16": True}, "bf16-mixed"), ({"avx2": True}, "32-true")],
+)
+def test_auto_precision_is_bfloat16_where_the_processor_has_it(fit, tmp_path, monkeypatch, capabilities, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert run(*fit, "--trainer.precision", "auto", "--trainer.accelerator", "cpu") == 0
+    written = yaml.safe_load((tmp_path / "tiny/version_0/config.yaml").read_text())
+    assert written["trainer"]["precision"] == precision
+    # The same processor resumes it with the same option.
+    last = tmp_path / "tiny/version_0/last.ckpt"
+    assert run(*fit, "--trainer.precision", "auto", "--ckpt_path", last) == 0
+    assert run("validate", "--ckpt_path", last, "--trainer.precision", "auto") == 0
+
+
+def test_auto_precision_is_that_of_the_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for native, precision in ((True, "bf16-mixed"), (False, "32-true")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, native=native: native)
+        assert choose_precision("auto") == precision
+        assert choose_precision("cpu") == "32-true"
+
+
+def test_a_wrong_precision_is_named(fit, capsys):
+    assert "bf16-mixd" in fails(capsys, *fit, "--trainer.precision", "bf16-mixd")
