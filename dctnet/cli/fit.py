@@ -28,6 +28,7 @@ from dctnet.io.config_checks import Range, check_options
 from dctnet.model.network import SHAPE_OPTIONS
 from dctnet.signals import SignalRecorder
 from dctnet.training import checkpoint
+from dctnet.training.callbacks.averaging import MovingAverage
 from dctnet.training.callbacks.bad_files import BadFileReport
 from dctnet.training.callbacks.predictions import PredictionsCSV
 from dctnet.training.callbacks.probes import ProbesCSV
@@ -37,11 +38,13 @@ from dctnet.training.compiler import try_compiler
 from dctnet.training.distributed import synchronized_exit
 from dctnet.training.lightning_internals import (
     SubcommandCLI,
+    accept_auto_precision,
     disable_signal_handlers,
     protect_ranks,
     read_counts_as_integers,
 )
 from dctnet.training.module import FrequencyClassifier
+from dctnet.training.precision import choose_precision
 from dctnet.training.preemption import StopOnSignal, translate_interrupt
 from dctnet.training.resume import check_resumed, training_shape, translate_restore_errors
 from dctnet.training.weights_file import SUFFIX as SAFETENSORS
@@ -110,6 +113,7 @@ class ExperimentCLI(SubcommandCLI):
     def add_subcommand_arguments(self, subcommand: str, parser: LightningArgumentParser) -> None:
         """Adds the options of each subcommand, and links those that data and model share."""
         read_counts_as_integers(parser)
+        accept_auto_precision(parser)
         parser.link_arguments("model.input", "data.input")
         parser.set_defaults({"weights_only": True})
         if subcommand != "fit":
@@ -181,8 +185,10 @@ class ExperimentCLI(SubcommandCLI):
         return one_line(error, known, _CLASSES)
 
     def before_instantiate_classes(self) -> None:
-        """Checks options that would fail late, or do nothing."""
+        """Checks options that would fail late, or do nothing; chooses the precision."""
         trainer = self.option("trainer")
+        if trainer.precision == "auto":
+            trainer.precision = choose_precision(trainer.accelerator)
         for name in _LENGTHS[str(self.subcommand)]:
             if trainer[name] == 0:
                 raise UserError(f"--trainer.{name} 0: nothing to {self.subcommand}")
@@ -205,6 +211,8 @@ class ExperimentCLI(SubcommandCLI):
         config = self.option("trainer")
         if self.subcommand == "fit":
             kwargs |= self._fit_arguments(config)
+            if ema := self.model.hparams["ema"]:  # first: others save the average
+                kwargs["callbacks"].insert(0, MovingAverage(ema))
         else:
             kwargs["logger"] = False
             kwargs["callbacks"] = [BadFileReport()]

@@ -18,6 +18,7 @@ _RANGES = {
     "download": Range(nullable=True),
     "min_scale": Range(above=0, at_most=1),
     "crop_fraction": Range(at_least=0.05, at_most=1),  # smaller ones enlarge the images of a store beyond the memory
+    "progressive": Range(nullable=True),
     "max_bad_fraction": Range(at_least=0, at_most=1, nullable=True),
     "norm_images": Range(at_least=1),
     "seed": Range(at_least=0),

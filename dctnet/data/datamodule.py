@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
@@ -15,8 +15,8 @@ from dctnet.data.config_checks import check_data_options
 from dctnet.data.dataset import PhotoDataset, make_dataset
 from dctnet.data.folders import Files
 from dctnet.data.images.photo import ImageError, choose_decoder, describe_decoder
-from dctnet.data.packed.manifest import pick_split
 from dctnet.data.packed.reader import PackedDataset, choose_channels
+from dctnet.data.progressive import crop_sizes, parse_shares
 from dctnet.data.sampler import EpochSampler, Loader, ResumableLoader, SequentialEpochSampler
 from dctnet.data.sources import StoreSource, open_source
 from dctnet.data.statistics import channel_statistics, choose_samples
@@ -51,6 +51,8 @@ class FrequencyDataModule(pl.LightningDataModule):
         per_class: Maximum number of training images per class.
         download: ``imagenette`` downloads that data set into ``root`` first; ``planted`` generates the sample data set.
         min_scale: Smallest share of the image's area that a training crop takes; a store has fixed scales instead.
+        progressive: Sides of the training crops as shares of image_size, each for an equal part of the epochs:
+            ``0.5,0.75,1`` trains a third of them on crops of half the side. Default: all at image_size.
         crop_fraction: Side of the evaluation crop as a share of the short side. Default: 0.875, or as for image_size.
         decoder: For JPEG files: ``turbojpeg``, ``pillow``, or ``auto``: libjpeg-turbo if it is installed.
         source: ``pixels``: decoded and resized; or ``coefficients``: read from the JPEG files as aligned crops without
@@ -80,6 +82,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         per_class: int | None = None,
         download: Literal["imagenette", "planted"] | None = None,
         min_scale: float = 0.08,
+        progressive: str | list[float] | None = None,
         crop_fraction: float | None = None,
         decoder: Literal["auto", "turbojpeg", "pillow"] = "auto",
         source: Literal["pixels", "coefficients"] = "pixels",
@@ -98,6 +101,8 @@ class FrequencyDataModule(pl.LightningDataModule):
             if self.hparams[name] is None:
                 self.hparams[name] = default if self.store is None else getattr(self.store, name)
         check_data_options(self.hparams)
+        self.hparams["progressive"] = parse_shares(progressive)
+        self.crop_sizes = crop_sizes(self.hparams["progressive"], self.size)
         self.source.check_options(self.hparams)
         if self.store is None:
             self.channel_set = resolve_channels("all" if channels is None else channels)
@@ -133,14 +138,18 @@ class FrequencyDataModule(pl.LightningDataModule):
         for split in _STAGES.get(stage, ()):
             self._dataset(split)
         if self.store is not None:
-            scales = ", ".join(map(str, pick_split(self.store, _STAGES.get(stage, ("train",))[0]).scales))
+            scales = ", ".join(map(str, cast(PackedDataset, self._dataset(_STAGES.get(stage, ("train",))[0])).scales))
             rank_zero_info(
                 printable(f"{self.store.root}: packed store, {self.channel_set}; crops from images at {scales} px; ")
                 + "--data.min_scale, decoder and num_workers have no effect"
             )
 
     def train_dataloader(self) -> DataLoader:
-        """Shuffled random crops, or in the order of the files to overfit some batches; full batches only."""
+        """Shuffled random crops, or in the order of the files to overfit some batches; full batches only.
+
+        Raises:
+            UserError: Batches of one image, or the trainer has no epochs that progressive sizes could divide.
+        """
         if self.hparams["batch_size"] < 2:
             raise UserError("--data.batch_size must be at least 2 to train: batch statistics need two images")
         count, batch_size, seed = len(self.files("train")), self.hparams["batch_size"], self.hparams["seed"]
@@ -150,6 +159,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         loader = self._loader("train", sampler, ResumableLoader)
         if self.trainer is not None:
             # Lightning sets the epoch after the workers have begun to read, which is too late for a resumed training.
+            self.crop_sizes.plan(self.trainer)
             progress: Any = self.trainer.fit_loop
             sampler.set_epoch(progress.epoch_progress.current.processed)
             loader.trained = lambda: progress.epoch_loop.batch_progress.current.processed
@@ -191,7 +201,8 @@ class FrequencyDataModule(pl.LightningDataModule):
 
     def _dataset(self, split: str) -> PhotoDataset | PackedDataset:
         if split not in self._datasets:
-            self._datasets[split] = make_dataset(self.source, split, self.channel_set, self.decoder, self.hparams)
+            of_split = self.source, split, self.channel_set, self.decoder
+            self._datasets[split] = make_dataset(*of_split, self.hparams, self.crop_sizes)
             self.bad_files.add("packing", self.source.left_out(split))
         return self._datasets[split]
 

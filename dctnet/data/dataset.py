@@ -1,7 +1,7 @@
 """Image files to samples and batches; each sample depends on (seed, epoch, index) only, not on the worker."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from dctnet.data.folders import Files
 from dctnet.data.images.photo import Decoder, ImageError, Photo
 from dctnet.data.packed.reader import PackedDataset
 from dctnet.data.preprocess import Reader, make_reader
+from dctnet.data.progressive import CropSizes
 from dctnet.data.sampler import epoch_and_index
 from dctnet.data.sources import PhotoSource, StoreSource
 from dctnet.data.transforms import CenterCrop, TrainCrop
@@ -27,6 +28,7 @@ class Sample:
     content: Any  # output of the reader's sample(), or None after an error
     error: tuple[str, str] | None = None  # path and reason if the file could not be read
     refused: tuple[str, str] | None = None  # path and reason if Pillow read a file that libjpeg-turbo refused
+    epoch: int = 0
 
 
 class PhotoDataset(Dataset[Sample]):
@@ -39,14 +41,21 @@ class PhotoDataset(Dataset[Sample]):
         seed: Seeds each sample's generator, together with epoch and index, so that a sample's crop does not depend on
             the process that reads it.
         split: Name of the split, for the batches.
+        sizes: Side of the crops in each epoch; the reader's if None.
     """
 
-    def __init__(self, files: Files, reader: Reader, decoder: Decoder, seed: int, split: str) -> None:
+    def __init__(
+        self, files: Files, reader: Reader, decoder: Decoder, seed: int, split: str, sizes: CropSizes | None = None
+    ) -> None:
         self.files, self.reader, self.seed, self.split = files, reader, seed, split
         self.decoder: Decoder = decoder
+        self.sizes = sizes or CropSizes([reader.size])
 
     def __len__(self) -> int:
         return len(self.files)
+
+    def _reader_at(self, epoch: int) -> Reader:
+        return replace(self.reader, size=self.sizes.at(epoch))
 
     def __getitem__(self, key: tuple[int, int] | int) -> Sample:
         """The sample of an (epoch, index) pair from :class:`~dctnet.data.sampler.EpochSampler`, or of an index."""
@@ -57,14 +66,14 @@ class PhotoDataset(Dataset[Sample]):
         rng = np.random.default_rng((self.seed, epoch, index))
         try:
             photo = Photo(path, self.decoder)
-            content = self.reader.sample(photo, rng)
+            content = self._reader_at(epoch).sample(photo, rng)
         except ImageError as error:
-            return Sample(index, target, None, (path, error.reason))
+            return Sample(index, target, None, (path, error.reason), epoch=epoch)
         refused = (path, photo.refused) if photo.refused and self.decoder == "turbojpeg" else None
-        return Sample(index, target, content, refused=refused)
+        return Sample(index, target, content, refused=refused, epoch=epoch)
 
     def collate(self, samples: list[Sample]) -> dict[str, Any]:
-        """Batches the samples that were read, and lists the others.
+        """Batches the samples that were read, and lists the others. All are of one epoch.
 
         Returns:
             ``payload``: the reader's batch, or None if no sample was read; ``target`` (N,), ``index`` (N,); ``split``;
@@ -73,7 +82,7 @@ class PhotoDataset(Dataset[Sample]):
         """
         good = [s for s in samples if s.error is None]
         return {
-            "payload": self.reader.collate([s.content for s in good]) if good else None,
+            "payload": self._reader_at(samples[0].epoch).collate([s.content for s in good]) if good else None,
             "target": torch.tensor([s.target for s in good], dtype=torch.long),
             "index": torch.tensor([s.index for s in good], dtype=torch.long),
             "split": self.split,
@@ -87,7 +96,12 @@ class PhotoDataset(Dataset[Sample]):
 
 
 def make_dataset(
-    source: PhotoSource | StoreSource, split: str, channel_set: ChannelSet, decoder: Decoder, options: Mapping[str, Any]
+    source: PhotoSource | StoreSource,
+    split: str,
+    channel_set: ChannelSet,
+    decoder: Decoder,
+    options: Mapping[str, Any],
+    sizes: CropSizes,
 ) -> PhotoDataset | PackedDataset:
     """The dataset of a split: random crops for ``train``, center crops otherwise.
 
@@ -97,6 +111,7 @@ def make_dataset(
         channel_set: Channels of the input.
         decoder: For JPEG files.
         options: Of the :class:`~dctnet.data.datamodule.FrequencyDataModule`.
+        sizes: Side of the training crops in each epoch; other crops have the last of them.
 
     Raises:
         UserError: The source has no such split, class, channel or scale.
@@ -105,7 +120,7 @@ def make_dataset(
     if isinstance(source, PhotoSource):
         crop = TrainCrop(options["min_scale"]) if split == "train" else CenterCrop(fraction)
         reader = make_reader(crop, size, channel_set, options["input"], options["source"], options["dct"])
-        return PhotoDataset(files, reader, decoder, seed, split)
-    dataset = PackedDataset(source.manifest, split, channel_set, size, fraction, options["residency"], seed)
+        return PhotoDataset(files, reader, decoder, seed, split, sizes if split == "train" else None)
+    dataset = PackedDataset(source.manifest, split, channel_set, size, fraction, options["residency"], seed, sizes)
     dataset.targets = files.targets  # indices into source.class_names, which may be a trained network's classes
     return dataset

@@ -6,7 +6,7 @@ batch to the network's input.
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -135,23 +135,23 @@ class ChannelReader:
         box = self.crop.box(photo.width, photo.height, rng)
         return cut(photo, box, self.size, self.size, chroma_share(self.channel_set)), self.crop.flip(rng)
 
-    def collate(self, samples: list[tuple[Cut, bool]]) -> dict[str, Tensor]:
-        """``device``: the result of :func:`pad` and ``flip`` (N,). ``loader``: ``channels`` (N, K, S/8, S/8)."""
+    def collate(self, samples: list[tuple[Cut, bool]]) -> dict[str, Any]:
+        """``loader``: ``channels`` (N, K, S/8, S/8). ``device``: :func:`pad`'s result, ``flip`` (N,), ``side``."""
         if self.dct == "device":
-            return {**pad([c for c, _ in samples]), "flip": torch.tensor([flip for _, flip in samples])}
+            flip = torch.tensor([flip for _, flip in samples])
+            return {**pad([c for c, _ in samples]), "flip": flip, "side": self.size // BLOCK}
         # Eight at a time: fewer are slowed down by the overhead of operations, more do not fit into the CPU cache.
         parts = (samples[i : i + 8] for i in range(0, len(samples), 8))
         return {"channels": torch.cat([self._compute(replace(self, dct="device").collate(part)) for part in parts])}
 
-    def to_device(self, payload: dict[str, Tensor]) -> Tensor:
-        """Channels (N, K, S/8, S/8), float32."""
+    def to_device(self, payload: dict[str, Any]) -> Tensor:
+        """Channels (N, K, S/8, S/8), float32; of the size that the payload was read at."""
         return payload["channels"] if "channels" in payload else self._compute(payload)
 
-    def _compute(self, payload: dict[str, Tensor]) -> Tensor:
-        side = self.size // BLOCK
-        return flip_blocks(
-            compute_channels(payload, (side, side), self.channel_set), self.channel_set.indices, payload["flip"]
-        )
+    def _compute(self, payload: dict[str, Any]) -> Tensor:
+        blocks = payload["side"], payload["side"]
+        channels = compute_channels(payload, blocks, self.channel_set)
+        return flip_blocks(channels, self.channel_set.indices, payload["flip"])
 
 
 @dataclass(frozen=True)

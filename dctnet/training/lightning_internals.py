@@ -2,7 +2,7 @@
 
 import os
 import typing
-from typing import Any, Union
+from typing import Any, Literal, Union
 
 import pytorch_lightning as pl
 from jsonargparse import ArgumentParser
@@ -93,6 +93,13 @@ def read_counts_as_integers(parser: ArgumentParser) -> None:
         if action.dest.startswith("trainer.limit_") or action.dest in _COUNTS:
             types = sorted(typing.get_args(action._typehint), key=lambda each: each is not int)  # type: ignore[attr-defined]
             action._typehint = Union[tuple(types)]  # type: ignore[attr-defined]  # noqa: UP007
+
+
+def accept_auto_precision(parser: LightningArgumentParser) -> None:
+    """Makes ``auto`` a value of ``--trainer.precision``, which Lightning does not have."""
+    for action in parser._actions:
+        if action.dest == "trainer.precision":
+            action._typehint = Union[action._typehint, Literal["auto"]]  # type: ignore[attr-defined]  # noqa: UP007
 
 
 class SubcommandCLI(LightningCLI):

@@ -20,10 +20,12 @@ from dctnet.model.network import FrequencyNet, Gate, Input, Stem
 from dctnet.model.normalisation import ChannelNorm, Companding
 from dctnet.model.patchify import init_as_dct, rgb_channels
 from dctnet.model.sparsity import SparsityPenalty
+from dctnet.training.callbacks.averaging import MovingAverage
 from dctnet.training.callbacks.finite import FiniteCheck, refuse_nonfinite
 from dctnet.training.callbacks.steps import StepSeed, TrainingClock
 from dctnet.training.lightning_internals import rebuild_loaders_on_resume, restart_after_tuning
 from dctnet.training.optimizers import build_optimizer
+from dctnet.training.progressive import check_sizes
 
 _POSITIVE, _FRACTION = Range(above=0), Range(at_least=0, below=1)
 _RANGES = {
@@ -32,7 +34,9 @@ _RANGES = {
     "keep": Range(at_least=1, nullable=True),
     "sparsity_weight": Range(at_least=0),
     "weight_decay": Range(at_least=0),
+    "layer_decay": Range(above=0, at_most=1, nullable=True),
     **dict.fromkeys(("lr", "gate_lr", "tau_start", "tau_end"), _POSITIVE),
+    "ema": Range(above=0, below=1, nullable=True),
     **dict.fromkeys(("momentum", "label_smoothing", "warmup", "gate_warmup"), _FRACTION),
 }
 
@@ -66,12 +70,14 @@ class FrequencyClassifier(pl.LightningModule):
         gate_warmup: Fraction of training before the sparsity penalty starts.
         tau_start: Gumbel-softmax temperature at the start.
         tau_end: Temperature at the end; it falls geometrically.
-        optimizer: ``sgd`` (Nesterov) or ``adamw``, for the network.
+        optimizer: ``sgd`` (Nesterov), ``adamw`` or ``lamb``, for the network.
         lr: Peak learning rate.
         momentum: Momentum of SGD.
         weight_decay: Weight decay of weights with two dimensions or more; biases and norms have none.
+        layer_decay: Learning rate of each layer as a share of the next one's, 0…1; for fine-tuning. None: all the same.
         warmup: Fraction of training in which the learning rate rises.
         label_smoothing: Label smoothing, 0…1.
+        ema: Decay of a moving average of the weights, such as 0.999, which is then what is validated, saved and used.
         compile: Whether to compile the backbone with ``torch.compile``.
         channels_last: Memory format of the backbone.
 
@@ -108,12 +114,14 @@ class FrequencyClassifier(pl.LightningModule):
         gate_warmup: float = 0.1,
         tau_start: float = 1.0,
         tau_end: float = 0.5,
-        optimizer: Literal["sgd", "adamw"] = "sgd",
+        optimizer: Literal["sgd", "adamw", "lamb"] = "sgd",
         lr: float = 0.1,
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
+        layer_decay: float | None = None,
         warmup: float = 0.1,
         label_smoothing: float = 0.1,
+        ema: float | None = None,
         compile: bool = False,
         channels_last: bool = True,
     ) -> None:
@@ -168,7 +176,10 @@ class FrequencyClassifier(pl.LightningModule):
     def configure_callbacks(self) -> list[pl.Callback]:
         """Callbacks that every training needs; Lightning asks again before each fit and validation."""
         present = {type(callback) for callback in self.trainer.callbacks}  # type: ignore[attr-defined]
-        return [kind() for kind in (StepSeed, FiniteCheck, TrainingClock) if kind not in present]
+        needed: list[pl.Callback] = [kind() for kind in (StepSeed, FiniteCheck, TrainingClock) if kind not in present]
+        if self.hparams["ema"] and MovingAverage not in present and self.trainer.state.fn == "fit":
+            needed.append(MovingAverage(self.hparams["ema"]))
+        return needed
 
     def setup(self, stage: str) -> None:
         """Loads pretrained weights before a fit, unless that is done, or it resumes a checkpoint."""
@@ -210,6 +221,9 @@ class FrequencyClassifier(pl.LightningModule):
             f"{self.hparams['backbone']}: {cost['gmac']:.3f} GMAC, {cost['parameters'] / 1e6:.2f} M parameters, "
             f"{cost['values']:,} input values an image"
         )
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if data is not None and len(sizes := data.crop_sizes.sizes) > 1:
+            rank_zero_info(f"equal parts of the epochs on crops of {check_sizes(self.network, sizes)}")
 
     def on_train_epoch_start(self) -> None:
         """Raises UserError if a callback has changed options within the training, which its schedule would override."""
@@ -321,7 +335,7 @@ class FrequencyClassifier(pl.LightningModule):
         return dict(self.hparams), {} if data is None else dict(data.hparams)
 
     def configure_optimizers(self) -> Any:
-        """SGD or AdamW with warm-up and cosine for the network, Adam at a constant rate for the gate.
+        """SGD, AdamW or LAMB with warm-up and cosine for the network, Adam at a constant rate for the gate.
 
         Fits the normalisation first, unless a checkpoint brought it: this is the last hook before ``on_fit_start`` of
         the callbacks, in which some of them train.
@@ -342,6 +356,8 @@ class FrequencyClassifier(pl.LightningModule):
 
 def _check_options(options: Mapping[str, Any]) -> None:
     check_options("model", options, _RANGES)
+    if options["layer_decay"] is not None and options["freeze"]:
+        raise UserError(f"--model.layer_decay {options['layer_decay']}: with --model.freeze only the head is trained")
     keep, offered = options["keep"], len(options["channels"])
     if options["gate"] == "none" and (keep is not None or options["sparsity_weight"]):
         raise UserError("--model.keep and --model.sparsity_weight need --model.gate static or dynamic")

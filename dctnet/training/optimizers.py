@@ -2,11 +2,20 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+from dctnet.errors import UserError
+
+# The order of the layers of torchvision's ResNets and MobileNetV2, as timm's networks have it in group_matcher(). What
+# matches nothing is the head.
+_TORCHVISION_LAYERS = {
+    "stem": r"^conv1|^bn1|^features\.0\.",
+    "blocks": [(r"^layer(\d+)\.(\d+)", None), (r"^features\.(\d+)", None)],
+}
 
 
 class JointOptimizer(Optimizer):
@@ -53,29 +62,79 @@ def build_optimizer(
 ) -> tuple[Optimizer, LambdaLR]:
     """Builds the optimizer of a training and its schedule.
 
-    The backbone gets SGD (Nesterov) or AdamW with warm-up and cosine decay; weights with two dimensions or more decay,
-    biases and norms do not. The gate gets Adam at a constant learning rate. Frozen parameters are left out.
+    The backbone gets SGD (Nesterov), AdamW or LAMB with warm-up and cosine decay; with layer decay, earlier layers have
+    lower rates. Weights with two dimensions or more decay; biases, norms and what timm's network names in
+    ``no_weight_decay()`` do not. The gate gets Adam at a constant learning rate. Frozen parameters are left out.
 
     Args:
         backbone: The backbone.
         gate: The gate, if there is one.
-        options: ``optimizer``, ``lr``, ``momentum``, ``weight_decay``, ``warmup`` and ``gate_lr``.
+        options: ``optimizer``, ``lr``, ``momentum``, ``weight_decay``, ``layer_decay``, ``warmup`` and ``gate_lr``.
         total: Steps of the whole training.
+
+    Raises:
+        UserError: The order of the backbone's layers is not known.
     """
-    parameters = [p for p in backbone.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": options["weight_decay"]},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimizer: Optimizer
-    if options["optimizer"] == "adamw":
-        optimizer = AdamW(groups, lr=options["lr"])
-    else:
-        momentum = options["momentum"]
-        optimizer = SGD(groups, lr=options["lr"], momentum=momentum, nesterov=momentum > 0)
+    decay = options.get("layer_decay")
+    optimizer = _optimizer(_groups(backbone, options, layer_rates(backbone, decay) if decay else {}), options)
     warmup = int(options["warmup"] * total)
-    factors = [lambda step: warmup_cosine(step, warmup, total)] * len(groups)
+    factors = [lambda step: warmup_cosine(step, warmup, total)] * len(optimizer.param_groups)
     if gate is not None and any(p.requires_grad for p in gate.parameters()):
         optimizer = JointOptimizer(optimizer, Adam(gate.parameters(), lr=options["gate_lr"]))
         factors += [lambda step: 1.0]
     return optimizer, LambdaLR(optimizer, factors)
+
+
+def _groups(backbone: nn.Module, options: Mapping[str, Any], rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Parameter groups: with and without weight decay, and of these one for each of the rates."""
+    exempt = cast(Any, backbone).no_weight_decay() if hasattr(backbone, "no_weight_decay") else ()
+    # Both groups exist even if they are empty: the states of earlier checkpoints have two.
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {
+        (rate, decays): [] for rate in sorted({*rates.values()} or {1.0}) for decays in (True, False)
+    }
+    for name, parameter in backbone.named_parameters():
+        if parameter.requires_grad:
+            groups[rates.get(name, 1.0), parameter.ndim > 1 and name not in exempt].append(parameter)
+    lr, weight_decay = options["lr"], options["weight_decay"]
+    return [
+        {"params": found, "lr": lr * rate, "weight_decay": weight_decay if decays else 0.0}
+        for (rate, decays), found in groups.items()
+    ]
+
+
+def layer_rates(backbone: nn.Module, decay: float) -> dict[str, float]:
+    """Learning rate of each parameter as a share of the head's: ``decay`` to the power of the layers up to the head.
+
+    Raises:
+        UserError: The order of the layers is not known.
+
+    Source: Bao et al., "BEiT", ICLR 2022.
+    """
+    from timm.models import group_parameters  # takes a second
+
+    known = hasattr(backbone, "group_matcher")
+    layer_of = group_parameters(
+        backbone, cast(Any, backbone).group_matcher() if known else _TORCHVISION_LAYERS, reverse=True
+    )
+    head = max(layer_of.values())
+    if not head:
+        raise UserError(
+            f"--model.layer_decay {decay}: the order of the layers of {type(backbone).__name__} is not known"
+        )
+    return {name: decay ** (head - layer) for name, layer in layer_of.items()}
+
+
+def _optimizer(groups: list[dict[str, Any]], options: Mapping[str, Any]) -> Optimizer:
+    lr, momentum = options["lr"], options["momentum"]
+    if options["optimizer"] == "adamw":
+        return AdamW(groups, lr=lr)
+    if options["optimizer"] == "lamb":
+        from timm.optim import Lamb
+
+        return Lamb(groups, lr=lr)
+    # On a CPU the fused kernel takes less time and gives the same bits.
+    fused = all(p.device.type == "cpu" for group in groups for p in group["params"]) or None
+    optimizer = SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
+    # Else a gradient scaler leaves the unscaling to the fused kernel, and Lightning refuses to clip gradients.
+    optimizer._step_supports_amp_scaling = False
+    return optimizer

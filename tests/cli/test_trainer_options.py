@@ -3,6 +3,7 @@
 import pytest
 import pytorch_lightning as pl
 import torch
+import yaml
 from jsonargparse import ActionConfigFile
 from pytorch_lightning.cli import LightningArgumentParser
 
@@ -14,6 +15,7 @@ from dctnet.model.network import FrequencyNet
 from dctnet.training.compiler import try_compiler
 from dctnet.training.lightning_internals import read_counts_as_integers
 from dctnet.training.module import FrequencyClassifier
+from dctnet.training.precision import choose_precision
 from tests.commands import CKPT, fails, read_csv, run
 
 pytestmark = pytest.mark.usefixtures("small_backbones")
@@ -203,3 +205,31 @@ def test_an_integer_is_a_count_of_batches_and_a_fraction_a_share(trainer_of, tmp
     config.write_text("trainer: " + str(dict.fromkeys(names, value)))
     for given in (trainer_of(*(f"--trainer.{name}={text}" for name in names)), trainer_of(f"--config={config}")):
         assert [repr(given[name]) for name in names] == [repr(value)] * len(names)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision"),
+    [({"amx_bf16": True}, "bf16-mixed"), ({"avx512_bf16": True}, "bf16-mixed"), ({"avx2": True}, "32-true")],
+)
+def test_auto_precision_is_bfloat16_where_the_processor_has_it(fit, tmp_path, monkeypatch, capabilities, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert run(*fit, "--trainer.precision", "auto", "--trainer.accelerator", "cpu") == 0
+    written = yaml.safe_load((tmp_path / "tiny/version_0/config.yaml").read_text())
+    assert written["trainer"]["precision"] == precision
+    # The same processor resumes it with the same option.
+    last = tmp_path / "tiny/version_0/last.ckpt"
+    assert run(*fit, "--trainer.precision", "auto", "--ckpt_path", last) == 0
+    assert run("validate", "--ckpt_path", last, "--trainer.precision", "auto") == 0
+
+
+def test_auto_precision_is_that_of_the_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for native, precision in ((True, "bf16-mixed"), (False, "32-true")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, native=native: native)
+        assert choose_precision("auto") == precision
+        assert choose_precision("cpu") == "32-true"
+
+
+def test_a_wrong_precision_is_named(fit, capsys):
+    assert "bf16-mixd" in fails(capsys, *fit, "--trainer.precision", "bf16-mixd")

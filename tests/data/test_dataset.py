@@ -32,7 +32,10 @@ def test_samples_do_not_depend_on_the_number_of_workers(photos, decoder, dct):
     assert len(one) == len(two) == 4
     for a, b in zip(one, two, strict=True):
         assert a["payload"].keys() == b["payload"].keys()
-        assert all(torch.equal(a["payload"][name], b["payload"][name]) for name in a["payload"])
+        assert all(
+            torch.equal(torch.as_tensor(a["payload"][name]), torch.as_tensor(b["payload"][name]))
+            for name in a["payload"]
+        )
         assert torch.equal(a["target"], b["target"])
 
 

@@ -33,12 +33,19 @@ FEEDS = {
     "rgb": ("--model.input", "rgb", "--data.num_workers", "1"),
     "packed": ("--data.root", "store", *GATED),
     "accumulated": (*GATED, "--trainer.accumulate_grad_batches", "2"),
+    "progressive": (*GATED, "--data.num_workers", "2", "--data.progressive", "0.25,0.5,0.75,1"),
+    "progressive RGB": ("--model.input", "rgb", "--data.num_workers", "1", "--data.progressive", "0.5,1"),
+    "progressive store": ("--data.root", "store", *GATED, "--data.progressive", "0.25,0.5,0.75,1"),
+    "averaged": (*GATED, "--model.ema", "0.9"),
+    "lamb": (*GATED, "--model.optimizer", "lamb", "--model.layer_decay", "0.8"),
+    "bf16": (*GATED, "--trainer.precision", "bf16-mixed"),
     "validated by steps": (*GATED, "--trainer.check_val_every_n_epoch", "null", "--trainer.val_check_interval", "5"),
 }
 EVERY_STOP = [("loader", "train", number) for number in range(12)] + [("loader", "validation", n) for n in range(6)]
 EVERY_STOP += [(feed, *at) for feed in list(FEEDS)[1:] for at in (("train", 3), ("train", 7), ("validation", 1))]
 # Within an epoch, at its end, and within a validation; the others are slow.
 STOPS = {("loader", "train", 5), ("loader", "validation", 4), *((feed, "train", 7) for feed in FEEDS)}
+STOPS |= {("averaged", "validation", 1)}
 
 
 class Watch:

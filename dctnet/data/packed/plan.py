@@ -40,15 +40,15 @@ def choose_scales(
     default scales of training images spread that share evenly between ``min_scale`` and 1, as RandomResizedCrop does.
 
     Raises:
-        UserError: A scale is not a multiple of 8 or is smaller than the crop.
+        UserError: A scale is not a multiple of 8, or all are smaller than the crop.
     """
     if scales is None:
         shares = [min_scale + (1 - min_scale) * (k + 0.5) / 4 for k in range(4)]
         scales = [max(image_size, round(image_size / share**0.5 / BLOCK) * BLOCK) for share in shares]
-    bad = [s for s in scales if s < image_size or s % BLOCK]
-    if bad or not scales:
+    bad = [s for s in scales if s < BLOCK or s % BLOCK]
+    if bad or max(scales, default=0) < image_size:
         raise UserError(
-            f"--scales must be multiples of {BLOCK}, at least the crop's {image_size}; got {bad or 'no scale'}"
+            f"--scales must be multiples of {BLOCK}, one of them at least the crop's {image_size}; got {bad or scales}"
         )
     evaluation = evaluation_scale(image_size, crop_fraction)
     return {"train": tuple(sorted(set(scales))), "val": (evaluation,), "test": (evaluation,)}

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from dctnet.data.packed.manifest import Manifest, StoreError, evaluation_scale, pick_split
 from dctnet.data.packed.shard import read_index
 from dctnet.data.packed.storage import Layout, Residency, SplitStorage
+from dctnet.data.progressive import CropSizes
 from dctnet.data.sampler import epoch_and_index
 from dctnet.errors import UserError
 from dctnet.frequency.channels import ChannelSet
@@ -25,6 +26,9 @@ class PackedDataset(Dataset[Any]):
     Training draws scale, position and flip of each sample from (seed, epoch, index); evaluation takes the center crop.
     The integers are moved to the device, where :meth:`to_device` scales and flips them.
 
+    A smaller crop of an early epoch is cut from the stored scale at which it covers most nearly the share of the image
+    that the full crop covers at the scale drawn. ``dctnet pack --scales`` can store smaller scales for it.
+
     Args:
         manifest: Manifest of the store.
         split: ``train``, with random crops; ``val`` or ``test``, with center crops.
@@ -34,9 +38,11 @@ class PackedDataset(Dataset[Any]):
         residency: ``disk`` maps the shards into memory; ``ram`` reads them and verifies their checksums first;
             ``device`` also moves them to the training device.
         seed: Seed of the random crops.
+        sizes: Side of the training crops in each epoch, up to ``size``; always ``size`` if None.
 
     Attributes:
         targets: Class index of each image.
+        scales: Short sides in pixels of the scales in use, ascending.
 
     Raises:
         StoreError: The store lacks the split, a channel or a suitable scale, or its files were changed.
@@ -51,15 +57,22 @@ class PackedDataset(Dataset[Any]):
         crop_fraction: float,
         residency: Residency,
         seed: int,
+        sizes: CropSizes | None = None,
     ) -> None:
         self.manifest, self.split, self.size, self.seed = manifest, split, size // BLOCK, seed
+        self.sizes = sizes if sizes and split == "train" else CropSizes([size])
         self.channel_set, self.residency = channel_set, residency
         self._positions = self._find_channels()
         self._prefix = max(self._positions) + 1
         self._steps = torch.tensor([manifest.steps[p] for p in self._positions])[:, None, None]
-        layout = self._read_layout(self._choose_scales(evaluation_scale(size, crop_fraction)))
+        scales_at = self._choose_scales(evaluation_scale(size, crop_fraction))
+        used = sorted({scale for scales in scales_at.values() for scale in scales})
+        layout = self._read_layout(used)
+        self.scales = [pick_split(manifest, split).scales[scale] for scale in used]
+        # For each side, positions in the layout of the scales to draw from.
+        self._scales = {side: np.searchsorted(used, scales) for side, scales in scales_at.items()}
         self._blocks = layout.blocks
-        self._storage = SplitStorage(manifest, split, layout, self._prefix, self.size, residency)
+        self._storage = SplitStorage(manifest, split, layout, self._prefix, residency)
         self._random: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     def __len__(self) -> int:
@@ -75,8 +88,11 @@ class PackedDataset(Dataset[Any]):
             )
         return [stored.index(index) for index in wanted.indices]
 
-    def _choose_scales(self, center_scale: int) -> list[int]:
-        """Positions of the scales to read among those of the split; center crops are read at ``center_scale``."""
+    def _choose_scales(self, center_scale: int) -> dict[int, list[int]]:
+        """For each side in blocks, positions of the scales to draw from among those of the split.
+
+        Center crops are read at ``center_scale``. The lists of all sides are of equal length.
+        """
         stored = pick_split(self.manifest, self.split).scales
         if self.split == "train":
             large_enough = [i for i, scale in enumerate(stored) if scale // BLOCK >= self.size]
@@ -84,14 +100,17 @@ class PackedDataset(Dataset[Any]):
                 raise StoreError(
                     f"{self.manifest.root}: packed at {list(stored)} px, too small for crops of {self.size * BLOCK}"
                 )
-            return large_enough
+            return {
+                side // BLOCK: [_similar(stored, stored[i], side, self.sizes) for i in large_enough]
+                for side in self.sizes.sizes
+            }
         if center_scale not in stored:
             fractions = ", ".join(f"{self.size * BLOCK / s:.4g}" for s in stored)
             raise StoreError(
                 f"{self.manifest.root}: {self.split} is packed at {list(stored)} px, but this center crop needs "
                 f"{center_scale} px: --data.crop_fraction {fractions}, or pack again with another crop_fraction"
             )
-        return [stored.index(center_scale)]
+        return {self.size: [stored.index(center_scale)]}
 
     def _read_layout(self, scales: list[int]) -> Layout:
         """Reads the indices of all shards: sets ``targets``, returns where the images are stored."""
@@ -109,7 +128,7 @@ class PackedDataset(Dataset[Any]):
         self.targets: tuple[int, ...] = tuple(targets)
         return Layout(np.array(shard_of), np.array(starts), np.array(blocks))
 
-    def _draw(self, epoch: int, indices: np.ndarray) -> tuple[np.ndarray, ...]:
+    def _draw(self, epoch: int, indices: np.ndarray, side: int) -> tuple[np.ndarray, ...]:
         """Scale, top, left and flip of some samples. The random numbers of an epoch are drawn at once."""
         if self.split != "train":
             blocks = self._blocks[indices, 0]
@@ -117,8 +136,9 @@ class PackedDataset(Dataset[Any]):
         if self._random[0] != epoch:
             self._random = epoch, np.random.default_rng((self.seed, epoch)).random((len(self), 4), np.float32)
         uniform = self._random[1][indices]
-        scale = (uniform[:, 0] * self._blocks.shape[1]).astype(int)
-        positions = self._blocks[indices, scale] - self.size + 1
+        scales = self._scales[side]
+        scale = scales[(uniform[:, 0] * len(scales)).astype(int)]
+        positions = self._blocks[indices, scale] - side + 1
         top, left = np.minimum((uniform[:, 1:3] * positions).astype(int), positions - 1).T
         return scale, top, left, uniform[:, 3] < 0.5
 
@@ -131,19 +151,22 @@ class PackedDataset(Dataset[Any]):
 
         Returns:
             ``payload``: ``packed`` (N, prefix, S/8, S/8), integers in the order of storage, and ``flip`` (N,); with
-            residency ``device`` the position of each crop instead of ``packed``. The other keys are those of
+            residency ``device`` position and side of the crops instead of ``packed``. The other keys are those of
             :meth:`~dctnet.data.dataset.PhotoDataset.collate`, with no bad files.
         """
         pairs = [epoch_and_index(key) for key in keys]
         indices = np.array([index for _, index in pairs])
         if indices.min() < 0 or indices.max() >= len(self):
             raise IndexError(f"indices {indices.min()}…{indices.max()} of {len(self)} images")
-        scale, top, left, flip = self._draw(pairs[0][0], indices)
+        epoch = pairs[0][0]
+        side = self.sizes.at(epoch) // BLOCK
+        scale, top, left, flip = self._draw(epoch, indices, side)
+        payload: dict[str, Any]
         if self.residency == "device":
             corner, blocks = self._storage.locate(indices, scale, top, left)
-            payload = {"corner": torch.from_numpy(corner), "blocks": torch.from_numpy(blocks)}
+            payload = {"corner": torch.from_numpy(corner), "blocks": torch.from_numpy(blocks), "side": side}
         else:
-            payload = {"packed": torch.from_numpy(self._storage.cut(indices, scale, top, left))}
+            payload = {"packed": torch.from_numpy(self._storage.cut(indices, scale, top, left, side))}
         return {
             "payload": {**payload, "flip": torch.from_numpy(flip)},
             "target": torch.tensor([self.targets[i] for i in indices]),
@@ -157,16 +180,24 @@ class PackedDataset(Dataset[Any]):
         """Returns the batch: ``__getitems__`` has already collated it."""
         return batch
 
-    def to_device(self, payload: dict[str, Tensor]) -> Tensor:
+    def to_device(self, payload: dict[str, Any]) -> Tensor:
         """Channels (N, K, S/8, S/8), float32, on the device of the payload."""
         if "packed" in payload:
             packed = payload["packed"]
         else:
-            packed = self._storage.gather(payload["corner"], payload["blocks"])
+            packed = self._storage.gather(payload["corner"], payload["blocks"], payload["side"])
         if self._positions != list(range(self._prefix)):
             packed = packed[:, self._positions]
         channels = packed.float() * self._steps.to(packed.device)
         return flip_blocks(channels, self.channel_set.indices, payload["flip"])
+
+
+def _similar(stored: Sequence[int], scale: int, side: int, sizes: CropSizes) -> int:
+    """Position of the scale at which a crop covers most nearly what the full crop covers at another scale."""
+    return min(
+        (i for i, each in enumerate(stored) if each // BLOCK >= side // BLOCK),
+        key=lambda i: abs(stored[i] * sizes.sizes[-1] - scale * side),
+    )
 
 
 def choose_channels(manifest: Manifest, spec: str | list[int] | None) -> ChannelSet:

@@ -37,14 +37,11 @@ class SplitStorage:
     Args:
         layout: Where the images are stored, at the scales in use. Adapted to the part that is kept in memory.
         prefix: Number of stored channels in use, counted from the first.
-        size: Side of the crops in blocks.
     """
 
-    def __init__(
-        self, manifest: Manifest, split: str, layout: Layout, prefix: int, size: int, residency: Residency
-    ) -> None:
+    def __init__(self, manifest: Manifest, split: str, layout: Layout, prefix: int, residency: Residency) -> None:
         self.manifest, self.split, self.layout = manifest, split, layout
-        self.prefix, self.size, self.residency = prefix, size, residency
+        self.prefix, self.residency = prefix, residency
         self._dtype = manifest.dtype.newbyteorder("<")
         self._arrays: list[np.ndarray] = []
         self._maps: list[mmap.mmap | None] = []
@@ -100,7 +97,7 @@ class SplitStorage:
                 end += size
         return compact
 
-    def cut(self, images: np.ndarray, scale: np.ndarray, top: np.ndarray, left: np.ndarray) -> np.ndarray:
+    def cut(self, images: np.ndarray, scale: np.ndarray, top: np.ndarray, left: np.ndarray, side: int) -> np.ndarray:
         """Cuts crops from the mapped files or from memory.
 
         Args:
@@ -108,15 +105,16 @@ class SplitStorage:
             scale: Positions of their scales in the layout (N,).
             top: First row of blocks of each crop (N,).
             left: First column of blocks of each crop (N,).
+            side: Of the crops, in blocks.
 
         Returns:
-            Integers (N, prefix, size, size).
+            Integers (N, prefix, side, side).
 
         Raises:
             StoreError: The shards do not fit into memory, or were changed.
         """
         self._open()
-        batch = np.empty((len(images), self.prefix, self.size, self.size), self.manifest.dtype)
+        batch = np.empty((len(images), self.prefix, side, side), self.manifest.dtype)
         blocks = self.layout.blocks[images, scale]
         lengths = blocks.prod(1) * self.prefix
         columns = (self.layout.shard[images], self.layout.start[images, scale], lengths, blocks, top, left)
@@ -125,7 +123,7 @@ class SplitStorage:
             self._prefetch(places)
         for crop, (shard, start, length, (rows, width), y, x) in zip(batch, places, strict=True):
             image = self._arrays[shard][start : start + length].reshape(self.prefix, rows, width)
-            crop[...] = image[:, y : y + self.size, x : x + self.size]
+            crop[...] = image[:, y : y + side, x : x + side]
         return batch
 
     def _prefetch(self, places: list[tuple[Any, ...]]) -> None:
@@ -141,7 +139,7 @@ class SplitStorage:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The first element of each crop in the concatenation of all shards (N,), and its image's blocks (N, 2).
 
-        Arguments and errors are those of :meth:`cut`.
+        Arguments and errors are those of :meth:`cut`, without ``side``.
         """
         self._open()
         assert self._offsets is not None
@@ -149,11 +147,11 @@ class SplitStorage:
         start = self._offsets[self.layout.shard[images]] + self.layout.start[images, scale]
         return start + top * blocks[:, 1] + left, blocks
 
-    def gather(self, corner: Tensor, blocks: Tensor) -> Tensor:
+    def gather(self, corner: Tensor, blocks: Tensor, side: int) -> Tensor:
         """Cuts the crops found by :meth:`locate`, on the device of ``corner``; moves all coefficients there first.
 
         Returns:
-            Integers (N, prefix, size, size).
+            Integers (N, prefix, side, side).
 
         Raises:
             StoreError: The coefficients do not fit on the device.
@@ -161,9 +159,9 @@ class SplitStorage:
         self._open()
         if self._flat.device != corner.device:  # statistics are computed on the CPU first
             self._flat = self._move(self._flat, corner.device)
-        step = torch.arange(max(self.size, self.prefix), device=corner.device)
+        step = torch.arange(max(side, self.prefix), device=corner.device)
         rows, columns = (blocks[:, axis, None, None, None] for axis in (0, 1))
-        x, y, channel = step[: self.size], step[: self.size, None], step[: self.prefix, None, None]
+        x, y, channel = step[:side], step[:side, None], step[: self.prefix, None, None]
         return self._flat[corner[:, None, None, None] + (channel * rows + y) * columns + x]
 
     def _move(self, values: Tensor, device: torch.device) -> Tensor:

@@ -76,8 +76,8 @@ def pack(
         per_class: Maximum number of training images of each class.
         decoder: Decoder of JPEG files.
         on_error: What to do with a file that cannot be used: ``stop`` the packing, or ``skip`` and list it.
-        scales: Short sides in pixels at which training images are stored, multiples of 8. Default: four scales chosen
-            from --data.image_size and --data.min_scale.
+        scales: Short sides in pixels at which training images are stored, multiples of 8; those below image_size are
+            for progressive sizes. Default: four scales chosen from --data.image_size and --data.min_scale.
         dtype: Type of the stored numbers.
         workers: Number of processes. Default: the number of CPU cores.
         shard_bytes: Largest size of a shard; a single image may be larger.

@@ -46,7 +46,8 @@ def refuse_nonfinite(checkpoint: dict[str, Any], step: int) -> None:
         UserError: A weight or the optimizer's state is not finite.
     """
     moments = dict(named_tensors("the optimizer's", checkpoint.get("optimizer_states", [])))
-    if fault := first_nonfinite(checkpoint["state_dict"] | moments):
+    current = dict(named_tensors("the current", checkpoint.get("current_model_state", {})))  # beside their average
+    if fault := first_nonfinite(checkpoint["state_dict"] | current | moments):
         raise UserError(f"step {step}: {fault}; not saved, the last checkpoint is finite")
 
 

@@ -36,9 +36,13 @@ def test_given_scales_are_sorted_and_unique():
     assert choose_scales(32, 0.875, 0.35, [64, 32, 64])["train"] == (32, 64)
 
 
-@pytest.mark.parametrize(("scales", "named"), [([32, 36], r"\[36\]"), ([24, 32], r"\[24\]"), ([], "no scale")])
+@pytest.mark.parametrize(
+    ("scales", "named"), [([32, 36], r"\[36\]"), ([16, 24], r"\[16, 24\]"), ([0, 32], r"\[0\]"), ([], r"\[\]")]
+)
 def test_invalid_scales_are_named(scales, named):
-    with pytest.raises(UserError, match=f"--scales must be multiples of 8, at least the crop's 32; got {named}"):
+    with pytest.raises(
+        UserError, match=f"--scales must be multiples of 8, one of them at least the crop's 32; got {named}"
+    ):
         choose_scales(32, 0.875, 0.35, scales)
 
 

@@ -117,7 +117,7 @@ def test_scales_positions_and_flips_are_equally_likely(store):
     manifest = read_manifest(store)
     dataset = PackedDataset(manifest, "train", choose_channels(manifest, None), 32, 1.0, "disk", 0)
     indices = np.arange(len(dataset))
-    draws = [dataset._draw(epoch, indices) for epoch in range(200)]
+    draws = [dataset._draw(epoch, indices, SIDE) for epoch in range(200)]
     scale, top, left, flip = (np.concatenate(part) for part in zip(*draws, strict=True))
     assert np.allclose(np.bincount(scale) / len(scale), 1 / 3, atol=0.02)
     assert abs(flip.mean() - 0.5) < 0.02
@@ -165,7 +165,7 @@ def test_store_is_moved_to_the_device_of_the_payload(store):
     before = dataset.to_device(payload)
     # The CPU serves statistics before the trainer moves to its device, for which meta is used here.
     positions = {key: payload[key].to("meta") for key in ("corner", "blocks")}
-    moved = dataset.to_device({**positions, "flip": torch.zeros(2, dtype=torch.bool)})
+    moved = dataset.to_device({**payload, **positions})
     assert moved.device.type == "meta"
     assert moved.shape == before.shape
 
