@@ -32,6 +32,11 @@ def check_data_options(options: Mapping[str, Any]) -> None:
         UserError: Names the first option that is out of range, its value and its range.
     """
     check_options("data", options, _RANGES)
+    if options.get("sampler") == options.get("class_weights") == "balanced":
+        raise UserError(
+            "--data.sampler balanced shows each class equally often already; --data.class_weights balanced would count "
+            "small classes twice: give one of the two"
+        )
     size = options["image_size"]
     if size < BLOCK or size % BLOCK:
         near = max(BLOCK, round(size / BLOCK) * BLOCK)

@@ -17,9 +17,9 @@ from dctnet.data.folders import Files
 from dctnet.data.images.photo import ImageError, choose_decoder, describe_decoder
 from dctnet.data.packed.reader import PackedDataset, choose_channels
 from dctnet.data.progressive import crop_sizes, parse_shares
-from dctnet.data.sampler import EpochSampler, Loader, ResumableLoader, SequentialEpochSampler
+from dctnet.data.sampler import BalancedSampler, EpochSampler, Loader, ResumableLoader, SequentialEpochSampler
 from dctnet.data.sources import StoreSource, open_source
-from dctnet.data.statistics import channel_statistics, choose_samples
+from dctnet.data.statistics import balanced_weights, channel_statistics, choose_samples
 from dctnet.errors import UserError, printable
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import resolve_channels
@@ -63,6 +63,10 @@ class FrequencyDataModule(pl.LightningDataModule):
         on_error: ``stop`` the run at a file that cannot be used, or ``skip`` it: leave it out, count and list it.
         max_bad_fraction: Share of bad files in a split, 0…1, above which ``skip`` stops the run. None: no limit.
         norm_images: Number of training images from which the normalisation is computed.
+        sampler: ``shuffle`` reads each training image once in an epoch; ``balanced`` reads each class equally often, in
+            as many samples: repeated images of small classes, a part of large ones.
+        class_weights: ``balanced`` weights the training loss of an image by images / (classes · images of its class);
+            excludes ``sampler balanced``.
         seed: Seeds order, crops and flips.
 
     Raises:
@@ -91,6 +95,8 @@ class FrequencyDataModule(pl.LightningDataModule):
         on_error: Literal["stop", "skip"] = "stop",
         max_bad_fraction: float | None = 0.1,
         norm_images: int = 2048,
+        sampler: Literal["shuffle", "balanced"] = "shuffle",
+        class_weights: Literal["none", "balanced"] = "none",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -154,7 +160,11 @@ class FrequencyDataModule(pl.LightningDataModule):
             raise UserError("--data.batch_size must be at least 2 to train: batch statistics need two images")
         count, batch_size, seed = len(self.files("train")), self.hparams["batch_size"], self.hparams["seed"]
         sampler = EpochSampler(count, batch_size, True, seed, *self._rank())
+        if self.hparams["sampler"] == "balanced":
+            sampler = BalancedSampler(self.files("train").targets, batch_size, seed, *self._rank())
         if getattr(self.trainer, "overfit_batches", 0):
+            if self.hparams["sampler"] == "balanced":
+                raise UserError("--trainer.overfit_batches reads files in order: not with --data.sampler balanced")
             sampler = SequentialEpochSampler(count, batch_size, *self._rank())
         loader = self._loader("train", sampler, ResumableLoader)
         if self.trainer is not None:
@@ -229,6 +239,12 @@ class FrequencyDataModule(pl.LightningDataModule):
     def fingerprint(self) -> dict[str, Any]:
         """Number of images, and SHA-256 of names and classes, of the training and validation split."""
         return self.source.fingerprint()
+
+    def loss_weights(self) -> Tensor | None:
+        """Weights of the classes in the training loss, (classes,), or None without ``class_weights``."""
+        if self.hparams["class_weights"] == "none":
+            return None
+        return balanced_weights(self.files("train").targets, len(self.class_names))
 
     def channel_statistics(self, transform: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each input channel over training images under the training transform.

@@ -58,12 +58,16 @@ class PhotoDataset(Dataset[Sample]):
         return replace(self.reader, size=self.sizes.at(epoch))
 
     def __getitem__(self, key: tuple[int, int] | int) -> Sample:
-        """The sample of an (epoch, index) pair from :class:`~dctnet.data.sampler.EpochSampler`, or of an index."""
+        """The sample of an (epoch, index) pair from :class:`~dctnet.data.sampler.EpochSampler`, or of an index.
+
+        Indices of pairs can be those of repetitions, from :class:`~dctnet.data.sampler.BalancedSampler`.
+        """
         epoch, index = epoch_and_index(key)
-        if not 0 <= index < len(self):
+        if not 0 <= index < len(self) and not isinstance(key, (tuple, list)):
             raise IndexError(f"index {index} of {len(self)} files")  # ends a loop over the data set
-        path, target = self.files.paths[index], self.files.targets[index]
         rng = np.random.default_rng((self.seed, epoch, index))
+        index %= len(self)
+        path, target = self.files.paths[index], self.files.targets[index]
         try:
             photo = Photo(path, self.decoder)
             content = self._reader_at(epoch).sample(photo, rng)

@@ -1,7 +1,7 @@
 """Sample order, resuming within an epoch, and errors of DataLoader workers."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,12 +44,15 @@ class EpochSampler(DistributedSampler):
         return len(range(self.rank, self.length, self.num_replicas))
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        total = len(self.dataset)  # type: ignore[arg-type]
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(total) if self.shuffle else np.arange(total)
         epoch, samples = self.resume_at
         start = samples if epoch == self.epoch else 0
-        for index in order[: self.length][self.rank :: self.num_replicas][start:]:
+        for index in self._order()[: self.length][self.rank :: self.num_replicas][start:]:
             yield self.epoch, int(index)
+
+    def _order(self) -> np.ndarray:
+        """The samples of this epoch on all ranks, a function of seed and epoch."""
+        total = len(self.dataset)  # type: ignore[arg-type]
+        return np.random.default_rng((self.seed, self.epoch)).permutation(total) if self.shuffle else np.arange(total)
 
 
 class SequentialEpochSampler(EpochSampler, SequentialSampler):  # type: ignore[misc]  # yields pairs
@@ -66,6 +69,40 @@ class SequentialEpochSampler(EpochSampler, SequentialSampler):  # type: ignore[m
 
     def __init__(self, length: int, batch_size: int | None, rank: int = 0, world_size: int = 1) -> None:
         super().__init__(length, batch_size, False, 0, rank, world_size)
+
+
+class BalancedSampler(EpochSampler):
+    """Draws each class equally often in every epoch, whose number of samples is that of an :class:`EpochSampler`.
+
+    The counts of two classes differ by at most one, and so do those of two images of one class: a class with too few
+    images repeats them, one with too many shows another random part in each epoch. Repetition r of an image has the
+    index ``index + r · images``, so that a sample still depends on (seed, epoch, index), and repetitions get crops of
+    their own.
+
+    Args:
+        targets: Class of each sample; classes without samples are left out.
+        batch_size: As for :class:`EpochSampler`.
+        seed: Seed of the order.
+        rank: Rank of this process.
+        world_size: Number of processes.
+    """
+
+    def __init__(
+        self, targets: Sequence[int], batch_size: int | None, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        super().__init__(len(targets), batch_size, True, seed, rank, world_size)
+        by_class = np.argsort(targets, kind="stable")
+        self._classes = np.split(by_class, np.flatnonzero(np.diff(np.asarray(targets)[by_class])) + 1)
+
+    def _order(self) -> np.ndarray:
+        rng, count = np.random.default_rng((self.seed, self.epoch)), len(self._classes)
+        shares = self.length // count + (rng.permutation(count) < self.length % count)
+        drawn = [self._draw(rng, *each) for each in zip(self._classes, shares, strict=True)]
+        return rng.permutation(np.concatenate(drawn))
+
+    def _draw(self, rng: np.random.Generator, members: np.ndarray, share: int) -> np.ndarray:
+        repetition, place = np.divmod(np.arange(share), len(members))
+        return rng.permutation(members)[place] + repetition * len(self.dataset)  # type: ignore[arg-type]
 
 
 def epoch_and_index(key: Any) -> tuple[int, int]:

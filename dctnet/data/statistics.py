@@ -1,6 +1,6 @@
-"""Mean and standard deviation of each channel over batches."""
+"""Statistics of training images: mean and standard deviation of each channel, and weights of the classes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -43,3 +43,16 @@ def channel_statistics(
         return None
     mean = total / count
     return mean.float(), (squares / count - mean**2).clamp(min=0).sqrt().float()
+
+
+def balanced_weights(targets: Sequence[int], num_classes: int) -> Tensor:
+    """Weights of the classes in inverse proportion to their frequency: images / (classes with images · images of it).
+
+    The mean weight of an image is 1. A class without images has weight 0.
+
+    Shape:
+        - output: (num_classes,), float32
+    """
+    counts = torch.bincount(torch.tensor(targets), minlength=num_classes).double()
+    weights = len(targets) / (counts.count_nonzero() * counts)
+    return weights.where(counts > 0, 0.0).float()

@@ -32,7 +32,12 @@ def upgrade(content: dict[str, Any]) -> dict[str, Any]:
     return {
         **content,
         "hyper_parameters": options,
-        "datamodule_hyper_parameters": dict(content["datamodule_hyper_parameters"]),
+        # Older versions read each image once in an epoch, and weighted all alike.
+        "datamodule_hyper_parameters": {
+            "sampler": "shuffle",
+            "class_weights": "none",
+            **content["datamodule_hyper_parameters"],
+        },
         "state_dict": upgrade_state_dict(content["state_dict"]),
     }
 

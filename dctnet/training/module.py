@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric, SumMetric
 
@@ -24,6 +24,7 @@ from dctnet.training.callbacks.averaging import MovingAverage
 from dctnet.training.callbacks.finite import FiniteCheck, refuse_nonfinite
 from dctnet.training.callbacks.steps import StepSeed, TrainingClock
 from dctnet.training.lightning_internals import rebuild_loaders_on_resume, restart_after_tuning
+from dctnet.training.loss import ClassificationLoss
 from dctnet.training.optimizers import build_optimizer
 from dctnet.training.progressive import check_sizes
 
@@ -148,7 +149,7 @@ class FrequencyClassifier(pl.LightningModule):
             self.network.freeze()
         if compile:
             self.network.backbone.compile()
-        self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        self.loss = ClassificationLoss(label_smoothing)
         self.evaluation = evaluation_metrics(len(classes))
         self.validated_at = -1
         self.weights_loaded = False
@@ -182,7 +183,13 @@ class FrequencyClassifier(pl.LightningModule):
         return needed
 
     def setup(self, stage: str) -> None:
-        """Loads pretrained weights before a fit, unless that is done, or it resumes a checkpoint."""
+        """Before a fit, takes the classes' weights from the data, and loads pretrained weights.
+
+        Those are loaded once, and not if a checkpoint is resumed.
+        """
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if stage == "fit" and data is not None:
+            self.loss.class_weights = data.loss_weights()
         if stage == "fit" and not self.weights_loaded:
             self.load_weights()
 

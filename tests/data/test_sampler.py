@@ -2,11 +2,12 @@
 
 import os
 import signal
+from collections import Counter
 
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from dctnet.data.sampler import EpochSampler, ResumableLoader, translate_worker_errors
+from dctnet.data.sampler import BalancedSampler, EpochSampler, ResumableLoader, translate_worker_errors
 from dctnet.errors import UserError
 
 
@@ -43,14 +44,65 @@ def test_order_is_the_same_on_one_and_two_ranks():
     assert [index for pair in zip(*two, strict=True) for index in pair] == one
 
 
-def loader_of(epoch: int) -> ResumableLoader:
-    sampler = EpochSampler(12, 2, True, seed=0)
+TARGETS = [0] * 70 + [1] * 11 + [4] * 4  # no sample of classes 2 and 3
+
+
+def drawn(epoch: int, batch: int | None = None, rank: int = 0, world: int = 1) -> list[int]:
+    """The indices of an epoch of a balanced sampler."""
+    sampler = BalancedSampler(TARGETS, batch, 7, rank, world)
+    sampler.set_epoch(epoch)
+    indices = [index for each, index in sampler if each == epoch]
+    assert len(indices) == len(sampler)
+    return indices
+
+
+@pytest.mark.parametrize("batch", [None, 8, 100])
+def test_a_balanced_epoch_has_each_class_equally_often_and_so_each_image_of_a_class(batch):
+    length = len(list(EpochSampler(85, batch, True, 0)))
+    for epoch in range(5):
+        images = [index % 85 for index in drawn(epoch, batch)]
+        assert len(images) == length
+        classes = Counter(TARGETS[image] for image in images)
+        assert set(classes) == {0, 1, 4}
+        assert max(classes.values()) - min(classes.values()) <= 1
+        for target in (1, 4):  # smaller than their share
+            times = [images.count(image) for image in range(85) if TARGETS[image] == target]
+            assert max(times) - min(times) <= 1
+            assert min(times) >= 1
+        assert max(images.count(image) for image in range(70)) == 1
+
+
+def test_repetitions_in_a_balanced_epoch_have_indices_of_their_own():
+    indices = drawn(0)
+    assert len(set(indices)) == len(indices)
+    assert {index // 85 for index in indices if index % 85 >= 81} == set(range(7))  # 28 samples of 4 images, or 29
+
+
+def test_balanced_epochs_show_other_parts_of_a_large_class_in_another_order():
+    first, second = drawn(0), drawn(1)
+    assert first != second
+    assert {index for index in first if index < 70} != {index for index in second if index < 70}
+    assert drawn(0) == first
+
+
+def test_a_balanced_order_is_the_same_on_one_and_two_ranks():
+    two = [drawn(2, 4, rank, 2) for rank in range(2)]
+    assert [index for pair in zip(*two, strict=True) for index in pair] == drawn(2, 8)
+
+
+def sampler_of(kind: type) -> EpochSampler:
+    return EpochSampler(12, 2, True, seed=0) if kind is EpochSampler else BalancedSampler([0] * 10 + [1, 1], 2, 0)
+
+
+def loader_of(kind: type, epoch: int) -> ResumableLoader:
+    sampler = sampler_of(kind)
     sampler.set_epoch(epoch)
     return ResumableLoader({key: key for key in sampler}, batch_size=2, sampler=sampler, collate_fn=list)
 
 
-def test_loader_resumes_after_the_batches_trained_on():
-    loader, resumed = loader_of(3), loader_of(3)
+@pytest.mark.parametrize("kind", [EpochSampler, BalancedSampler])
+def test_loader_resumes_after_the_batches_trained_on(kind):
+    loader, resumed = loader_of(kind, 3), loader_of(kind, 3)
     loader.trained = lambda: 4  # of the 6 batches read
     assert loader.state_dict() == {"epoch": 3, "batches": 4}
     resumed.load_state_dict(loader.state_dict())

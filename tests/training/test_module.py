@@ -1,5 +1,6 @@
 """The LightningModule: what it computes, refuses, saves and loads."""
 
+import shutil
 import time
 
 import pytest
@@ -251,3 +252,28 @@ def test_overfitting_trains_on_the_first_batches_in_the_order_of_the_files(photo
     again = trainer(tmp_path, overfit_batches=overfit, max_epochs=3, callbacks=[seen], num_sanity_val_steps=0)
     again.fit(classifier(), data(photos, batch_size=6), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
     assert [index for index, _ in seen.train] == 3 * first
+
+
+def test_balanced_options_change_the_training_and_their_defaults_do_not(photos, tmp_path):
+    unbalanced = tmp_path / "photos"
+    shutil.copytree(photos, unbalanced)
+    for number in range(3, 12):
+        (unbalanced / "train" / "red" / f"{number}.jpg").unlink()
+
+    def trained(**options):
+        model = classifier(label_smoothing=0.1)
+        trainer(tmp_path, max_epochs=1, limit_val_batches=0).fit(model, data(unbalanced, batch_size=9, **options))
+        return model
+
+    plain = trained()
+    changes = [{"sampler": "shuffle", "class_weights": "none"}, {"sampler": "balanced"}, {"class_weights": "balanced"}]
+    states = [trained(**each).state_dict() for each in changes]
+    assert plain.loss.class_weights is None
+    same = [all(torch.equal(value, state[name]) for name, value in plain.state_dict().items()) for state in states]
+    assert same == [True, False, False]
+    assert {frozenset(state) for state in states} == {frozenset(plain.state_dict())}
+
+
+def test_a_balanced_sampler_does_not_read_files_in_their_order(photos, tmp_path):
+    with pytest.raises(UserError, match="overfit_batches reads files in order: not with --data.sampler balanced"):
+        trainer(tmp_path, overfit_batches=2).fit(classifier(), data(photos, sampler="balanced"))

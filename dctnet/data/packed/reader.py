@@ -135,10 +135,12 @@ class PackedDataset(Dataset[Any]):
             return np.zeros(len(indices), int), *((blocks - self.size) // 2).T, np.zeros(len(indices), bool)
         if self._random[0] != epoch:
             self._random = epoch, np.random.default_rng((self.seed, epoch)).random((len(self), 4), np.float32)
-        uniform = self._random[1][indices]
+        uniform = self._random[1][indices % len(self)]
+        for place in np.flatnonzero(indices >= len(self)):  # repetitions, of a BalancedSampler
+            uniform[place] = np.random.default_rng((self.seed, epoch, indices[place])).random(4, np.float32)
         scales = self._scales[side]
         scale = scales[(uniform[:, 0] * len(scales)).astype(int)]
-        positions = self._blocks[indices, scale] - side + 1
+        positions = self._blocks[indices % len(self), scale] - side + 1
         top, left = np.minimum((uniform[:, 1:3] * positions).astype(int), positions - 1).T
         return scale, top, left, uniform[:, 3] < 0.5
 
@@ -156,11 +158,13 @@ class PackedDataset(Dataset[Any]):
         """
         pairs = [epoch_and_index(key) for key in keys]
         indices = np.array([index for _, index in pairs])
-        if indices.min() < 0 or indices.max() >= len(self):
+        is_plain = not isinstance(keys[0], (tuple, list))
+        if indices.min() < 0 or (is_plain and indices.max() >= len(self)):
             raise IndexError(f"indices {indices.min()}…{indices.max()} of {len(self)} images")
         epoch = pairs[0][0]
         side = self.sizes.at(epoch) // BLOCK
         scale, top, left, flip = self._draw(epoch, indices, side)
+        indices %= len(self)
         payload: dict[str, Any]
         if self.residency == "device":
             corner, blocks = self._storage.locate(indices, scale, top, left)
