@@ -27,6 +27,7 @@ class Sample:
     content: Any  # output of the reader's sample(), or None after an error
     error: tuple[str, str] | None = None  # path and reason if the file could not be read
     refused: tuple[str, str] | None = None  # path and reason if Pillow read a file that libjpeg-turbo refused
+    epoch: int = 0
 
 
 class PhotoDataset(Dataset[Sample]):
@@ -59,17 +60,17 @@ class PhotoDataset(Dataset[Sample]):
             photo = Photo(path, self.decoder)
             content = self.reader.sample(photo, rng)
         except ImageError as error:
-            return Sample(index, target, None, (path, error.reason))
+            return Sample(index, target, None, (path, error.reason), epoch=epoch)
         refused = (path, photo.refused) if photo.refused and self.decoder == "turbojpeg" else None
-        return Sample(index, target, content, refused=refused)
+        return Sample(index, target, content, refused=refused, epoch=epoch)
 
     def collate(self, samples: list[Sample]) -> dict[str, Any]:
         """Batches the samples that were read, and lists the others.
 
         Returns:
-            ``payload``: the reader's batch, or None if no sample was read; ``target`` (N,), ``index`` (N,); ``split``;
-            ``bad``: path and reason of each file that was not read; ``refused``: the same of each file read by Pillow
-            instead of libjpeg-turbo.
+            ``payload``: the reader's batch, or None if no sample was read; ``target`` (N,), ``index`` (N,); ``split``
+            and ``epoch``; ``bad``: path and reason of each file that was not read; ``refused``: the same of each file
+            read by Pillow instead of libjpeg-turbo.
         """
         good = [s for s in samples if s.error is None]
         return {
@@ -77,6 +78,7 @@ class PhotoDataset(Dataset[Sample]):
             "target": torch.tensor([s.target for s in good], dtype=torch.long),
             "index": torch.tensor([s.index for s in good], dtype=torch.long),
             "split": self.split,
+            "epoch": samples[0].epoch,
             "bad": [s.error for s in samples if s.error is not None],
             "refused": [s.refused for s in samples if s.refused is not None],
         }
