@@ -61,6 +61,7 @@ def _check_variants(arms: list[Arms], ranking: Ranking, shared: Namespace) -> No
     named: list[tuple[str, Arms | Ranking]] = [*((each.choose, each) for each in arms), ("ranking", ranking)]
     for name, variant in named:
         options = {key: shared[key].as_dict() for key in ("data", "model", "trainer")}
+        options["data"] |= getattr(variant, "data", {})
         options["model"] |= variant.model
         options["trainer"] |= variant.trainer
         try:

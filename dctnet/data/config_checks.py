@@ -20,6 +20,8 @@ _RANGES = {
     "crop_fraction": Range(at_least=0.05, at_most=1),  # smaller ones enlarge the images of a store beyond the memory
     "progressive": Range(nullable=True),
     "max_bad_fraction": Range(at_least=0, at_most=1, nullable=True),
+    "mixup": Range(at_least=0),
+    "cutmix": Range(at_least=0),
     "norm_images": Range(at_least=1),
     "seed": Range(at_least=0),
 }

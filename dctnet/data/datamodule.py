@@ -10,11 +10,13 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from dctnet.data.augmentation import Augmentation
 from dctnet.data.bad_files import BadFileLog
 from dctnet.data.config_checks import check_data_options
 from dctnet.data.dataset import PhotoDataset, make_dataset
 from dctnet.data.folders import Files
 from dctnet.data.images.photo import ImageError, choose_decoder, describe_decoder
+from dctnet.data.mixing import Mixing
 from dctnet.data.packed.reader import PackedDataset, choose_channels
 from dctnet.data.progressive import crop_sizes, parse_shares
 from dctnet.data.sampler import BalancedSampler, EpochSampler, Loader, ResumableLoader, SequentialEpochSampler
@@ -34,7 +36,8 @@ class FrequencyDataModule(pl.LightningDataModule):
     For photographs, workers decode only what a crop needs and compute its kept channels. For a packed store, the main
     process cuts crops of integers, which become channels on the training device.
     A batch is a dict: ``input`` (N, K, S/8, S/8) float channels or (N, 3, S, S) RGB 0 … 255, ``target`` (N,),
-    ``index`` (N,) into the split's files, and ``bad``: path and reason of the files left out of this batch.
+    ``index`` (N,) into the split's files, and ``bad``: path and reason of the files left out of this batch. With
+    mixup or cutmix, ``target`` of a training batch is (N, classes), the share of each class.
 
     Args:
         root: Folder with ``train/`` and ``val/`` (or ``validation/``), optionally ``test/``, each with a folder per
@@ -53,6 +56,11 @@ class FrequencyDataModule(pl.LightningDataModule):
         min_scale: Smallest share of the image's area that a training crop takes; a store has fixed scales instead.
         progressive: Sides of the training crops as shares of image_size, each for an equal part of the epochs:
             ``0.5,0.75,1`` trains a third of them on crops of half the side. Default: all at image_size.
+        augment: Operations on training crops behind crop and flip: ``none``; or, as a list or separated by commas,
+            ``basic`` (colours and sharpness), ``randaugment`` (two operations for each image), and single ones such as
+            ``turn``, ``vertical_flip`` or ``erasing``. docs/augmentation.md lists them.
+        mixup: α of mixup, which blends pairs of training images and their targets; 0 for none.
+        cutmix: α of cutmix, which exchanges boxes of whole blocks; 0 for none.
         crop_fraction: Side of the evaluation crop as a share of the short side. Default: 0.875, or as for image_size.
         decoder: For JPEG files: ``turbojpeg``, ``pillow``, or ``auto``: libjpeg-turbo if it is installed.
         source: ``pixels``: decoded and resized; or ``coefficients``: read from the JPEG files as aligned crops without
@@ -67,7 +75,7 @@ class FrequencyDataModule(pl.LightningDataModule):
             as many samples: repeated images of small classes, a part of large ones.
         class_weights: ``balanced`` weights the training loss of an image by images / (classes · images of its class);
             excludes ``sampler balanced``.
-        seed: Seeds order, crops and flips.
+        seed: Seeds order, crops, flips and augmentation.
 
     Raises:
         UserError: An option is out of range or does not fit the others. Names the valid values.
@@ -87,6 +95,9 @@ class FrequencyDataModule(pl.LightningDataModule):
         download: Literal["imagenette", "planted"] | None = None,
         min_scale: float = 0.08,
         progressive: str | list[float] | None = None,
+        augment: str | list[str] = "none",
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
         crop_fraction: float | None = None,
         decoder: Literal["auto", "turbojpeg", "pillow"] = "auto",
         source: Literal["pixels", "coefficients"] = "pixels",
@@ -114,6 +125,8 @@ class FrequencyDataModule(pl.LightningDataModule):
             self.channel_set = resolve_channels("all" if channels is None else channels)
         else:
             self.channel_set = choose_channels(self.store, channels)
+        self.augmentation = Augmentation(augment, self.channel_set, input, seed)
+        self.mixing = Mixing(mixup, cutmix, seed, input)
         self.decoder = choose_decoder(decoder)
         if source == "coefficients" and self.decoder != "turbojpeg":
             raise UserError("--data.source coefficients needs libjpeg-turbo; dctnet doctor says how to install it")
@@ -211,7 +224,10 @@ class FrequencyDataModule(pl.LightningDataModule):
 
     def _dataset(self, split: str) -> PhotoDataset | PackedDataset:
         if split not in self._datasets:
-            of_split = self.source, split, self.channel_set, self.decoder
+            channel_set = self.augmentation.read if split == "train" else self.channel_set
+            if self.store is not None and split == "train":
+                self.augmentation.check_store(self.store.channels, self.store.root)
+            of_split = self.source, split, channel_set, self.decoder
             self._datasets[split] = make_dataset(*of_split, self.hparams, self.crop_sizes)
             self.bad_files.add("packing", self.source.left_out(split))
         return self._datasets[split]
@@ -223,11 +239,18 @@ class FrequencyDataModule(pl.LightningDataModule):
         self.bad_files.add(batch["split"], batch["bad"])
         if self.hparams["source"] == "coefficients":
             self.bad_files.add("by_pixels", batch["refused"])
+        sampled = batch.pop("epoch"), batch["index"].numpy()  # before the transfer: the device need not be waited for
+        if batch["split"] == "train":
+            batch["draws"] = self.augmentation.draw(*sampled), self.mixing.draw(*sampled)
         return batch
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Converts the transferred payload to the network's input, on the training device."""
-        batch["input"] = self._datasets[batch.pop("split")].to_device(batch.pop("payload"))
+        """Converts the transferred payload to the network's input on the training device, and augments it to train."""
+        split, (numbers, mix_seed) = batch.pop("split"), batch.pop("draws", (None, None))
+        batch["input"] = self._datasets[split].to_device(batch.pop("payload"))
+        if split == "train":
+            x = self.augmentation(batch["input"], numbers)
+            batch["input"], batch["target"] = self.mixing(x, batch["target"], mix_seed, len(self.class_names))
         return batch
 
     def state_dict(self) -> dict[str, Any]:
@@ -247,7 +270,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         return balanced_weights(self.files("train").targets, len(self.class_names))
 
     def channel_statistics(self, transform: Callable[[Tensor], Tensor] | None = None) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of each input channel over training images under the training transform.
+        """Mean and standard deviation of each input channel over training crops, without augmentation.
 
         The images are divided among the ranks and their sums are added in float64, so that the result does not depend
         on the number of ranks. ``transform`` converts an input batch to other channels first.
@@ -262,8 +285,10 @@ class FrequencyDataModule(pl.LightningDataModule):
         keys = choose_samples(len(self.files("train")), self.hparams["norm_images"])
         loader, transform = self._loader("train", keys[rank::world]), transform or nn.Identity()
         shape = (1, 3, BLOCK, BLOCK) if self.hparams["input"] == "rgb" else (1, len(self.channel_set), 1, 1)
-        batches = (self.on_after_batch_transfer(self.on_before_batch_transfer(batch, 0), 0) for batch in loader)
-        inputs = (transform(batch["input"]) for batch in batches if len(batch["target"]))
+        batches = (self.on_before_batch_transfer(batch, 0) | {"draws": (None, None)} for batch in loader)
+        inputs = (
+            transform(self.on_after_batch_transfer(batch, 0)["input"]) for batch in batches if len(batch["index"])
+        )
         found = channel_statistics(inputs, transform(torch.zeros(shape)).shape[1], self._add_ranks)
         if found is None:
             raise UserError(f"{self.source.root}: none of the {len(keys)} images for the normalisation can be read")

@@ -80,9 +80,9 @@ class PhotoDataset(Dataset[Sample]):
         """Batches the samples that were read, and lists the others. All are of one epoch.
 
         Returns:
-            ``payload``: the reader's batch, or None if no sample was read; ``target`` (N,), ``index`` (N,); ``split``;
-            ``bad``: path and reason of each file that was not read; ``refused``: the same of each file read by Pillow
-            instead of libjpeg-turbo.
+            ``payload``: the reader's batch, or None if no sample was read; ``target`` (N,), ``index`` (N,); ``split``
+            and ``epoch``; ``bad``: path and reason of each file that was not read; ``refused``: the same of each file
+            read by Pillow instead of libjpeg-turbo.
         """
         good = [s for s in samples if s.error is None]
         return {
@@ -90,6 +90,7 @@ class PhotoDataset(Dataset[Sample]):
             "target": torch.tensor([s.target for s in good], dtype=torch.long),
             "index": torch.tensor([s.index for s in good], dtype=torch.long),
             "split": self.split,
+            "epoch": samples[0].epoch,
             "bad": [s.error for s in samples if s.error is not None],
             "refused": [s.refused for s in samples if s.refused is not None],
         }

@@ -1,6 +1,7 @@
 """Checks that data and options match the resumed checkpoint."""
 
 import contextlib
+import inspect
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -68,8 +69,9 @@ def check_resumed(
     for name in _FIXED:
         if before.get(name, now[name]) != now[name]:
             raise UserError(f"{path} cannot be resumed: it was trained with {_change(name, before, now)}")
-    # Checkpoints of earlier versions do not record overfit_batches, with which they could not train.
-    before = {**before, **content["datamodule_hyper_parameters"], "overfit_batches": 0.0, **content["training"]}
+    # Checkpoints of earlier versions do not record later options, whose defaults are what they trained with.
+    recorded = {"overfit_batches": 0.0, **content["datamodule_hyper_parameters"], **content["training"]}
+    before = {**_defaults(type(model)), **_defaults(type(data)), **before, **recorded}
     now |= {**data.hparams, **model.training_shape}
     if not content["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]:
         for name in _FIXED_WITHIN_EPOCH:
@@ -89,6 +91,10 @@ def check_resumed(
     if changed:
         rank_zero_warn(printable(f"resumed with changes: {'; '.join(changed)}"))
     return content["global_step"]
+
+
+def _defaults(kind: type) -> dict[str, Any]:
+    return {name: parameter.default for name, parameter in inspect.signature(kind).parameters.items()}
 
 
 def training_shape(trainer: pl.Trainer, callbacks: Sequence[pl.Callback]) -> dict[str, Any]:

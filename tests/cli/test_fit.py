@@ -121,6 +121,16 @@ def test_a_run_is_resumed_from_its_last_epoch(gated_run, fit, tmp_path, capsys):
     assert "cannot be resumed" in fails(capsys, *fit, "--ckpt_path", ckpt, "--data.channels", "dc", "--model.keep", 2)
 
 
+def test_a_run_of_a_version_without_an_option_is_resumed_with_its_default_only(gated_run, fit, tmp_path, capsys):
+    content = torch.load(gated_run / CKPT, weights_only=True)
+    for later in ("augment", "mixup", "cutmix"):
+        del content["datamodule_hyper_parameters"][later]
+    torch.save(content, tmp_path / "old.ckpt")
+    assert run(*fit, "--ckpt_path", tmp_path / "old.ckpt") == 0
+    line = fails(capsys, *fit, "--ckpt_path", tmp_path / "old.ckpt", "--data.augment", "basic", "--name", "refused")
+    assert "was trained with augment none, now basic" in line
+
+
 def test_resuming_a_finished_run_trains_no_step(gated_run, fit, capsys):
     assert run(*fit, "--ckpt_path", gated_run / CKPT) == 0
     out = capsys.readouterr().out

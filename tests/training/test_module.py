@@ -64,6 +64,20 @@ def test_fit_logs_its_metrics_and_lowers_the_loss(photos, tmp_path, options):
     assert min(losses[1:]) < losses[0]
 
 
+def test_mixed_targets_are_trained_on_with_label_smoothing(photos, tmp_path):
+    run, model = trainer(tmp_path, max_epochs=1), classifier(label_smoothing=0.2)
+    seen = []
+    model.loss.register_forward_hook(lambda loss, args, output: seen.append((*args, output)))
+    run.fit(model, data(photos, mixup=1.0, augment="basic"))
+    assert len(seen) == 3
+    for logits, target, loss in seen:
+        assert target.shape == (12, 3)
+        assert (target.amax(1) < 1).any()
+        smoothed = 0.8 * target + 0.2 / 3
+        expected = -(smoothed * logits.log_softmax(1)).sum(1).mean()
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_real_resnet_is_trained(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.models, "resnet18", torchvision.models.resnet.resnet18)
     run, model = trainer(tmp_path, max_epochs=1, limit_val_batches=2), classifier(gate="dynamic", keep=8)

@@ -32,6 +32,7 @@ FEEDS = {
     "workers": (*GATED, "--data.num_workers", "2"),
     "rgb": ("--model.input", "rgb", "--data.num_workers", "1"),
     "packed": ("--data.root", "store", *GATED),
+    "augmented": (*GATED, "--data.augment", "randaugment,erasing", "--data.mixup", "0.5", "--data.cutmix", "1"),
     "accumulated": (*GATED, "--trainer.accumulate_grad_batches", "2"),
     "progressive": (*GATED, "--data.num_workers", "2", "--data.progressive", "0.25,0.5,0.75,1"),
     "progressive RGB": ("--model.input", "rgb", "--data.num_workers", "1", "--data.progressive", "0.5,1"),

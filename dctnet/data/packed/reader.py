@@ -176,6 +176,7 @@ class PackedDataset(Dataset[Any]):
             "target": torch.tensor([self.targets[i] for i in indices]),
             "index": torch.from_numpy(indices),
             "split": self.split,
+            "epoch": pairs[0][0],
             "bad": [],
             "refused": [],
         }

@@ -1,5 +1,6 @@
 """A benchmark's grid, data and folder; channels and configuration of each trial, checked before any training."""
 
+import dataclasses
 import json
 import threading
 from pathlib import Path
@@ -17,10 +18,10 @@ from dctnet.studies.accuracy.grid import PIXEL_NETWORKS, Grid, Trial, plan, rank
 from dctnet.studies.accuracy.provenance import ENERGY, RANKING, first_difference, list_images, newest
 
 # The data options that apply to a packed store.
-_STORE_OPTIONS = ("batch_size", "residency", "on_error", "norm_images")
+_STORE_OPTIONS = ("batch_size", "residency", "on_error", "norm_images", "augment", "mixup", "cutmix")
 # Options that are newer than the first benchmarks. They are left out at the value that trainings had before, so that
 # the configuration of a trial keeps its hash.
-_ADDED_LATER = {"freeze": None}
+_ADDED_LATER: dict[str, Any] = {"freeze": None, "augment": "none", "mixup": 0.0, "cutmix": 0.0}
 
 
 class BenchmarkContext:
@@ -32,7 +33,7 @@ class BenchmarkContext:
     """
 
     def __init__(self, grid: Grid, out: Path) -> None:
-        self.grid, self.out = grid, out
+        self.grid, self.out = dataclasses.replace(grid, data=_without_later(grid.data)), out
         self.data = FrequencyDataModule(**grid.data)
         self._lock = threading.Lock()
         if self.data.store is not None:
@@ -79,8 +80,9 @@ class BenchmarkContext:
             raise UserError(f"--trainer.max_epochs must be a whole number of at least 1; {trial.arm} has {epochs}")
         try:
             self.costs.of(trial)
-            if trial.choose in PIXEL_NETWORKS:
-                FrequencyDataModule(**{**self.grid.data, "channels": None, "input": "rgb"})
+            is_rgb = {"channels": None, "input": "rgb"} if trial.choose in PIXEL_NETWORKS else {}
+            if is_rgb or trial.data:
+                FrequencyDataModule(**{**self.grid.data, **trial.data, **is_rgb})
         except UserError as error:
             raise UserError(f"{trial.arm}: {error}") from error
 
@@ -160,22 +162,26 @@ class BenchmarkContext:
 
     def fit_options(self, trial: Trial, channels: list[int] | None = None) -> dict[str, Any]:
         """The configuration of a trial for ``dctnet fit --config``; ``channels`` replaces those of the trial."""
-        data = dict(self.grid.data)
+        data = {**self.grid.data, **trial.data}
         if trial.choose in PIXEL_NETWORKS:
             data["image_size"] = self.costs.size(trial)
         else:
             data["channels"] = self.channels(trial) if channels is None else channels
             if self.store is not None and set(data["channels"]) <= set(self.store.channels):
-                data = {**self._store_options(), "channels": data["channels"]}
+                data = {**self._store_options(), **trial.data, "channels": data["channels"]}
         model = self.costs.options(trial)
         return {
             "seed_everything": trial.seed,
             "name": trial.name,
             "out_dir": str(self.out / "runs"),
-            "data": data,
-            "model": {k: v for k, v in model.items() if k not in _ADDED_LATER or v != _ADDED_LATER[k]},
+            "data": _without_later(data),
+            "model": _without_later(model),
             "trainer": {**self.grid.trainer, **trial.trainer, "enable_progress_bar": False},
         }
+
+
+def _without_later(options: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in options.items() if k not in _ADDED_LATER or v != _ADDED_LATER[k]}
 
 
 def _keep_probability(mask: str | Path) -> list[float]:

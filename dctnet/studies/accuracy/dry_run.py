@@ -33,7 +33,10 @@ def dry_run(context: BenchmarkContext, executor: LocalExecutor) -> None:
     for trial in [*ranking_trials(context.grid), *plan(context.grid)]:
         minutes = "done"
         if not runner.finished(trial):
-            kind = (trial.choose if trial.choose in PIXEL_NETWORKS else trial.count > 64, str(trial.model))
+            kind = (
+                trial.choose if trial.choose in PIXEL_NETWORKS else trial.count > 64,
+                str((trial.model, trial.data)),
+            )
             if kind not in rates:
                 rates[kind] = _images_per_second(context, trial)
             seconds = images * context.epochs(trial) / rates[kind]

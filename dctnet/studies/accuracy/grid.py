@@ -16,6 +16,11 @@ from dctnet.frequency.selections import named_channels
 SELECTION_METHODS = ("learned", "energy", "square", "triangle", "zigzag", "random", "mask")
 PIXEL_NETWORKS = ("rgb_matched", "rgb_same_pixels", "patchify", "patchify_dct")
 Split = Literal["val", "test"]
+# Data options that decide which images are evaluated, and how.
+_EVALUATED = {
+    "root", "channels", "input", "image_size", "crop_fraction", "val_fraction", "classes", "download", "source",
+    "decoder",
+}  # fmt: skip
 
 
 @dataclass
@@ -33,6 +38,7 @@ class Arms:
         mask: A mask file or a named channel set; only for ``mask``, whose arms need a label.
         draws: Number of random selections of each size; only for ``random``.
         label: Name of a variant, which distinguishes it from the arm with the shared options.
+        data: Data options that differ from the shared ones; not those of the images that are evaluated.
         model: Model options that differ from the shared ones.
         trainer: Trainer options that differ from the shared ones.
         seeds: Seeds of these arms; those of the grid if empty.
@@ -43,6 +49,7 @@ class Arms:
     mask: str | None = None
     draws: int = 1
     label: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=list)
@@ -93,6 +100,7 @@ class Trial:
     model: dict[str, Any]  # options that differ from the shared ones
     trainer: dict[str, Any]
     mask: str | None = None  # the mask file or channel set of choose: mask
+    data: dict[str, Any] = field(default_factory=dict)  # as model
 
     @property
     def name(self) -> str:
@@ -133,7 +141,11 @@ def plan(grid: Grid) -> list[Trial]:
         raise UserError(f"--evaluate must be val, test or both, each once; got {grid.evaluate}")
     if any(arms.choose == "learned" for arms in grid.arms):
         _check_ranking(grid)
-    expanded = [(trial, arms.seeds or grid.seeds) for arms in grid.arms for trial in _expand(arms)]
+    expanded = [
+        (dataclasses.replace(trial, data=arms.data), arms.seeds or grid.seeds)
+        for arms in grid.arms
+        for trial in _expand(arms)
+    ]
     trials = [trial for trial, _ in expanded]
     if not trials:
         raise UserError("--arms is empty; give at least one, such as {choose: learned, channels: [24]}")
@@ -153,6 +165,10 @@ def _check_ranking(grid: Grid) -> None:
 
 def _expand(arms: Arms) -> Iterator[Trial]:
     """One trial per arm, with seed 0."""
+    if fixed := sorted(_EVALUATED.intersection(arms.data)):
+        raise UserError(
+            f"{arms.choose}: data.{fixed[0]} is the same for all arms, which see the same evaluation images"
+        )
     if not re.fullmatch(r"\w*", arms.label, re.ASCII):
         raise UserError(f"label {arms.label!r}: only letters, digits and underscores, because it names a folder")
     if arms.draws < 1 or (arms.draws > 1 and arms.choose != "random"):

@@ -32,9 +32,13 @@ def shared_options(grid: Grid) -> dict[str, Any]:
 
 def variants(trials: Iterable[Trial]) -> dict[str, dict[str, Any]]:
     """The options that differ from the shared ones, by arm: the key ``variants`` of ``grid.yaml``."""
-    return {
-        trial.arm: {"model": trial.model, "trainer": trial.trainer} for trial in trials if trial.model or trial.trainer
-    }
+    found = {}
+    for trial in trials:
+        # Folders of earlier versions have no data options of arms.
+        options = {"model": trial.model, "trainer": trial.trainer, **({"data": trial.data} if trial.data else {})}
+        if any(options.values()):
+            found[trial.arm] = options
+    return found
 
 
 def check_unchanged(where: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

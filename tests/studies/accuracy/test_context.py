@@ -14,6 +14,7 @@ from dctnet.frequency.selections import named_channels
 from dctnet.studies.accuracy.context import BenchmarkContext
 from dctnet.studies.accuracy.costs import Costs
 from dctnet.studies.accuracy.grid import Arms, Grid, Ranking, Trial, plan
+from dctnet.studies.accuracy.provenance import shared_options, variants
 from dctnet.training.module import FrequencyClassifier
 from tests.conftest import paint
 
@@ -245,3 +246,33 @@ def test_invalid_options_are_an_error_before_any_training(photos, tmp_path, arm,
 def test_a_missing_split_is_an_error_before_any_training(photos, tmp_path):
     with pytest.raises(UserError, match=r"no folder test/ in it"):
         make_context(photos, tmp_path, [{"choose": "patchify"}], evaluate=["val", "test"])
+
+
+def test_an_arm_can_have_its_own_data_options(photos, tmp_path):
+    arms = [{"choose": kind, "label": "more", "data": {"augment": "basic"}} for kind in ("rgb_matched", "square")]
+    arms[1]["channels"] = [24]
+    context = make_context(photos, tmp_path, [*arms, {"choose": "square", "channels": [24]}])
+    more, also, plain = plan(context.grid)
+    assert context.fit_options(more)["data"]["augment"] == context.fit_options(also)["data"]["augment"] == "basic"
+    assert "augment" not in context.fit_options(plain)["data"]
+    assert set(variants(plan(context.grid))) == {"rgb_matched+more", "square-24+more"}
+
+
+def test_options_of_earlier_versions_keep_their_configuration(photos, tmp_path):
+    arms = [{"choose": "square", "channels": [24], "data": {"mixup": 0.0}}]
+    context = make_context(photos, tmp_path, arms, {"augment": "none", "cutmix": 0.0})
+    earlier = make_context(photos, tmp_path, [{"choose": "square", "channels": [24]}])
+    assert context.fit_options(first_trial(context)) == earlier.fit_options(first_trial(earlier))
+    assert shared_options(context.grid)["data"] == shared_options(earlier.grid)["data"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"image_size": 112}, "square: data.image_size is the same for all arms"),
+        ({"augment": "solarize"}, "square-24: --data.augment: solarize needs all samples"),
+    ],
+)
+def test_invalid_data_options_of_an_arm_are_errors(photos, tmp_path, data, message):
+    with pytest.raises(UserError, match=message):
+        make_context(photos, tmp_path, [{"choose": "square", "channels": [24], "data": data}])
