@@ -20,7 +20,7 @@ from dctnet.studies.accuracy.provenance import ENERGY, RANKING, first_difference
 _STORE_OPTIONS = ("batch_size", "residency", "on_error", "norm_images")
 # Options that are newer than the first benchmarks. They are left out at the value that trainings had before, so that
 # the configuration of a trial keeps its hash.
-_ADDED_LATER = {"freeze": None}
+_ADDED_LATER = {"freeze": None, "entry": "stem"}
 
 
 class BenchmarkContext:
