@@ -7,7 +7,7 @@ from pathlib import Path
 from dctnet import __version__
 from dctnet.data.images import turbojpeg
 
-_PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "pillow", "PyTurboJPEG")
+_PACKAGES = ("torch", "torchvision", "timm", "pytorch-lightning", "numpy", "pillow", "PyTurboJPEG")
 # Keys: ID or ID_LIKE of /etc/os-release.
 _INSTALL = {
     "debian": "sudo apt-get install -y libturbojpeg0",

@@ -75,7 +75,8 @@ def print_summary(
         rows.append(("channels kept", mask))
     elif options["input"] == "channels":
         rows.append(("channels", f"{len(options['channels'])} of 192"))
-    rows.append(("compute", f"{cost['gmac']:.3f} GMAC, {cost['values']:,} input values an image"))
+    compute = f"{cost['gmac']:.3f} GMAC, {cost['values']:,} input values an image"
+    rows.append(("compute", f"{compute}; native size {model.network.native_size} px"))
     if by_pixels := len(data.bad_files.of_kind("by_pixels")):
         rows.append(("by pixels", f"{by_pixels} files had no usable coefficients: {folder / 'by_pixels.csv'}"))
     if not trainer.checkpoint_callbacks:

@@ -11,16 +11,19 @@ from dctnet.errors import UserError, did_you_mean
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import resolve_channels
-from dctnet.model.backbones import BACKBONES, FAMILY_OF, build_backbone, build_rgb_backbone, entry_conv
+from dctnet.model.backbones.build import Entry, build_backbone, build_rgb_backbone, geometry
+from dctnet.model.backbones.families import find_family
 from dctnet.model.gates import DynamicGate, StaticGate, sample_gate
 from dctnet.model.metrics import count_gmac
 from dctnet.model.normalisation import ChannelNorm, Companding
 
 Input = Literal["channels", "rgb"]
-Stem = Literal["torchvision", "patchify", "patchify_dct"]
+Stem = Literal["torchvision", "own", "patchify", "patchify_dct"]
 Gate = Literal["none", "static", "dynamic"]
+# The network's own stem; the first name is older than the networks of timm.
+OWN_STEM = ("torchvision", "own")
 # The options that decide what the weights mean, beside classes and channels.
-SHAPE_OPTIONS = ("input", "stem", "backbone", "layer2_stride", "gate", "squeeze", "companding")
+SHAPE_OPTIONS = ("input", "stem", "backbone", "entry", "layer2_stride", "gate", "squeeze", "companding")
 
 
 class FrequencyNet(nn.Module):
@@ -41,9 +44,12 @@ class FrequencyNet(nn.Module):
         channels: The input channels: a set, its name (``square-24``), a mask file, or ascending indices; not for RGB.
         image_size: Side of the crop in source pixels, a multiple of 8.
         input: ``channels``, or ``rgb`` for the baseline.
-        stem: How the baseline reads RGB: ``torchvision``, its own stem; ``patchify``, a learned 8×8 convolution of
-            stride 8 in place of the channels; ``patchify_dct``, the same, initialised as the DCT of all 192 channels.
-        backbone: A name in :data:`~dctnet.model.backbones.BACKBONES`.
+        stem: How the baseline reads RGB: ``torchvision`` or ``own``, the network's own stem; ``patchify``, a learned
+            8×8 convolution of stride 8 in place of the channels; ``patchify_dct``, the same, initialised as the DCT of
+            all 192 channels.
+        backbone: A network of torchvision or timm, as in :func:`~dctnet.model.backbones.families.find_family`.
+        entry: Where the channels enter: ``stem``, in place of the stem; ``stride8``, where the network itself has come
+            down to 1/8, as in :func:`~dctnet.model.backbones.build.build_backbone`.
         layer2_stride: 2, or 1 as in the reference's released ResNets.
         gate: ``none``; ``static``, one set of channels for all images; ``dynamic``, a set for each image.
         squeeze: What the dynamic gate reads of each channel: its ``energy``, or its ``mean`` as in the paper.
@@ -54,6 +60,10 @@ class FrequencyNet(nn.Module):
         classes: Class names.
         channels: The input channels, or None for RGB.
         tau: Gumbel-softmax temperature of the gate in training.
+        family: What is known of the backbone.
+        enters: Where the channels enter, the option ``entry``.
+        native_size: Side of the image in source pixels at which the layers see the same grids as those of the RGB
+            network at the size that it was made for.
         frozen: Whether :meth:`freeze` was called.
         preprocess: Converts a path, bytes or PIL image to an input (1, …); set by ``dctnet.load``, else None.
 
@@ -74,7 +84,8 @@ class FrequencyNet(nn.Module):
         image_size: int = 224,
         input: Input = "channels",
         stem: Stem = "torchvision",
-        backbone: Literal[BACKBONES] = "resnet18",  # type: ignore[valid-type]
+        backbone: str = "resnet18",
+        entry: Entry = "stem",
         layer2_stride: Literal[1, 2] = 2,
         gate: Gate = "none",
         squeeze: Literal["energy", "mean"] = "energy",
@@ -85,17 +96,22 @@ class FrequencyNet(nn.Module):
         for option, name, known in (
             ("input", input, get_args(Input)),
             ("stem", stem, get_args(Stem)),
-            ("backbone", backbone, BACKBONES),
+            ("entry", entry, get_args(Entry)),
             ("gate", gate, get_args(Gate)),
             ("squeeze", squeeze, ("energy", "mean")),
             ("companding", companding, get_args(Companding)),
         ):
             if name not in known:
                 raise UserError(f"{option} {name!r}: not one of {', '.join(known)}.{did_you_mean(name, known)}")
-        _check_combination(len(classes), input, stem, layer2_stride, gate)
+        own_stem = input == "rgb" and stem in OWN_STEM
+        _check_combination(len(classes), input, stem, entry, layer2_stride, gate)
         if image_size < BLOCK or image_size % BLOCK:
             raise UserError(f"image_size must be a multiple of {BLOCK}, got {image_size}")
         self.classes, self.image_size, self.backbone_name = list(classes), image_size, backbone
+        self.family, self.enters = find_family(backbone), entry
+        sizes = geometry(backbone, None if own_stem else entry)
+        sizes.check(backbone, image_size)
+        self.native_size = sizes.native
         self.channels: ChannelSet | None = None
         if input == "channels":
             self.channels = channels if isinstance(channels, ChannelSet) else resolve_channels(channels)
@@ -107,11 +123,11 @@ class FrequencyNet(nn.Module):
         self.gate: nn.Module | None = None
         if gate != "none":
             self.gate = StaticGate(num_inputs) if gate == "static" else DynamicGate(num_inputs, squeeze)
-        if input == "rgb" and stem == "torchvision":
-            self.backbone = build_rgb_backbone(backbone, len(classes))
+        if own_stem:
+            self.backbone = build_rgb_backbone(backbone, len(classes), image_size)
         else:
             patch = BLOCK if input == "rgb" else 1
-            self.backbone = build_backbone(backbone, num_inputs, len(classes), layer2_stride, patch)
+            self.backbone = build_backbone(backbone, num_inputs, len(classes), layer2_stride, patch, entry, image_size)
         if channels_last:
             self.backbone.to(memory_format=cast(Any, torch.channels_last))
 
@@ -160,13 +176,13 @@ class FrequencyNet(nn.Module):
 
     @property
     def entry(self) -> nn.Conv2d:
-        """The first convolution."""
-        return entry_conv(self.backbone, self.backbone_name)
+        """The convolution that reads the input; the stems of some RGB networks are several."""
+        return cast(nn.Conv2d, self.backbone.get_submodule(self.family.entry))
 
     @property
     def head(self) -> nn.Module:
         """The part of the backbone that computes the logits."""
-        return self.backbone.get_submodule(FAMILY_OF[self.backbone_name].head)
+        return self.backbone.get_submodule(self.family.head)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -184,12 +200,16 @@ class FrequencyNet(nn.Module):
         }
 
 
-def _check_combination(num_classes: int, input: str, stem: str, layer2_stride: int, gate: str) -> None:
+def _check_combination(num_classes: int, input: str, stem: str, entry: str, layer2_stride: int, gate: str) -> None:
     if num_classes < 2:
         raise UserError(f"a classifier needs at least two classes, got {num_classes}")
-    if stem != "torchvision" and input != "rgb":
+    if stem not in OWN_STEM and input != "rgb":
         raise UserError(f"--model.stem {stem} reads pixels: it needs --model.input rgb")
-    if layer2_stride != 2 and input == "rgb" and stem == "torchvision":
+    if layer2_stride != 2 and input == "rgb" and stem in OWN_STEM:
         raise UserError("--model.layer2_stride 1 is for channels and patches; torchvision's network has stride 2")
+    if entry != "stem" and input == "rgb" and stem in OWN_STEM:
+        raise UserError(
+            f"--model.entry {entry} is for channels and patches; with its own stem the network has no entry"
+        )
     if gate != "none" and input == "rgb":
         raise UserError("--model.gate selects frequency channels; with --model.input rgb it must be none")

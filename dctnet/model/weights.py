@@ -1,53 +1,20 @@
-"""Pretrained weights of torchvision, of other programs, or of another FrequencyNet, taken into a network by parts."""
+"""Pretrained weights of an RGB network or of another FrequencyNet, taken into a network by parts."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from torch import Tensor
 
-from dctnet.errors import UserError, did_you_mean, did_you_mean_path, first_line
-from dctnet.io.safe_torch import load_torch_file
-from dctnet.model.backbones import FAMILY_OF
+from dctnet.errors import UserError
+from dctnet.model.backbones.surgery import left_out
 from dctnet.model.network import FrequencyNet
+from dctnet.model.stem_weights import adapt_positions, read_dct_stem
+from dctnet.model.weight_files import named_tensors
 
 _COUNTER = "num_batches_tracked"  # of batch norms; files of old versions of torch do not have it
-
-
-def read_weights(name: str, weights: str) -> Any:
-    """Reads a file, or downloads weights of torchvision.
-
-    Args:
-        name: The backbone's name.
-        weights: The name of torchvision weights (``IMAGENET1K_V1``), or a file saved by torch.
-
-    Returns:
-        The content: a state dict, or nested dicts that contain one.
-
-    Raises:
-        UserError: There are no such weights, or the file contains no tensors.
-    """
-    known: Any = torchvision.models.get_model_weights(name)
-    if weights in known.__members__:
-        try:
-            return known[weights].get_state_dict(progress=True, check_hash=True)
-        except (OSError, RuntimeError) as error:
-            raise UserError(f"--model.weights {weights} could not be downloaded: {first_line(error)}") from error
-    if Path(weights).is_dir():
-        raise UserError(f"--model.weights {weights}: a folder; weights are a file in it, such as best.ckpt")
-    if not Path(weights).is_file():
-        hint = did_you_mean(weights, known.__members__) or did_you_mean_path(weights)
-        raise UserError(f"--model.weights {weights}: neither a file nor one of {', '.join(known.__members__)}.{hint}")
-    try:
-        content = load_torch_file(weights)
-    except Exception as error:  # torch raises many types of exception on files of other programs
-        raise UserError(f"--model.weights {weights}: not a weights file: {first_line(error)}") from error
-    if not isinstance(content, dict) or not any(True for _ in _named_tensors(content)):
-        raise UserError(f"--model.weights {weights}: not a state dict; expected tensors by name")
-    return content
+# Computed from the size of the image; timm no longer saves them.
+_COMPUTED = ("relative_position_index", "attn_mask", "relative_coords_table")
 
 
 def take_state(network: FrequencyNet, weights: str, content: dict[str, Any]) -> str:
@@ -68,28 +35,27 @@ def take_state(network: FrequencyNet, weights: str, content: dict[str, Any]) -> 
         UserError: The body is not that of the network's backbone, or the weights are those of several networks; or the
             network is frozen and its entry or gate would be new.
     """
-    own, family = network.backbone.state_dict(), FAMILY_OF[network.backbone_name]
+    own, family = network.backbone.state_dict(), network.family
     body = {key for key in own if not key.startswith((*family.stem, f"{family.head}."))}
-    source = _find_network(network, weights, dict(_named_tensors(content)), body)
+    source = _find_network(network, weights, dict(named_tensors(content)), body)
+    parts = dict.fromkeys(_parts(network), "new") | {"body": "taken"}
+    if stem := read_dct_stem(network, source):
+        source |= stem.entry
+        network.normalisation.take(list(range(len(stem.mean))), stem.mean, stem.std)
+        parts |= {"normalisation": "adapted", "entry": "adapted"}
     keys = {part: {key for key in own if _part_of(f"backbone.{key}", network) == part} for part in ("entry", "head")}
     taken = {part for part in keys if _fits(own, source, keys[part])}
     wanted = body.union(*(keys[part] for part in taken))
-    network.backbone.load_state_dict({key: source[key] for key in wanted if key in source}, strict=False)
-    parts = {part: "taken" if part in taken | {"body"} else "new" for part in _parts(network)}
+    changed = [key for key in wanted if key in source and source[key].shape != own[key].shape]
+    network.backbone.load_state_dict(
+        {key: adapt_positions(key, source[key], own[key], network.backbone) for key in wanted if key in source},
+        strict=False,
+    )
+    parts |= {part: "taken" for part in taken if parts[part] == "new"}
+    parts |= {"positions": "adapted"} if changed else {}
+    absent = left_out(network.backbone, family)
+    parts |= {part: "left out" for part in absent if any(key.startswith(f"{part}.") for key in source)}
     return _report(network, weights, parts, complete=taken)
-
-
-def _named_tensors(content: dict[Any, Any]) -> Iterator[tuple[str, Tensor]]:
-    """Yields tensors in nested dicts with dotted names, so that a wrapping dict is no more than another prefix."""
-    waiting, seen = [("", content)], {id(content)}
-    while waiting:
-        prefix, found = waiting.pop()
-        for key, value in found.items():
-            if isinstance(value, Tensor):
-                yield f"{prefix}{key}", value
-            elif isinstance(value, dict) and id(value) not in seen:  # shared dicts could be nested 10¹⁰⁰ times
-                seen.add(id(value))
-                waiting.append((f"{prefix}{key}.", value))
 
 
 def _find_network(network: FrequencyNet, weights: str, found: dict[str, Tensor], body: set[str]) -> dict[str, Tensor]:
@@ -104,12 +70,18 @@ def _find_network(network: FrequencyNet, weights: str, found: dict[str, Tensor],
         raise UserError(f"--model.weights {weights}: several networks, with the prefixes {names}; one is needed")
     source = {key.removeprefix(prefixes[0]): value for key, value in found.items() if key.startswith(prefixes[0])}
     roots = {key.partition(".")[0] for key in body}
+    ignored = tuple(f"{part}." for part in left_out(network.backbone, network.family))
     wrong = [key for key in sorted(body) if key not in source and not key.endswith(_COUNTER)]
-    wrong += [key for key in sorted(source) if key.partition(".")[0] in roots and key not in own]
-    wrong += [key for key in sorted(body & source.keys()) if source[key].shape != own[key].shape]
+    unknown = [key for key in sorted(source) if key not in own and key.partition(".")[0] in roots]
+    wrong += [key for key in unknown if not key.startswith(ignored) and not key.endswith(_COMPUTED)]
+    wrong += [key for key in sorted(body & source.keys()) if not _alike(key, source[key], own[key], network)]
     if wrong:
         raise UserError(f"--model.weights {weights}: weights of another backbone than {name}: {wrong[0]} does not fit")
     return source
+
+
+def _alike(key: str, value: Tensor, own: Tensor, network: FrequencyNet) -> bool:
+    return adapt_positions(key, value, own, network.backbone).shape == own.shape
 
 
 def _fits(own: dict[str, Tensor], source: dict[str, Tensor], keys: set[str]) -> bool:
@@ -143,8 +115,10 @@ def take_network(network: FrequencyNet, weights: str, donor: FrequencyNet) -> st
     parts = dict.fromkeys(_parts(network), "new") | {"body": "taken"}
     own_channels, channels = _input_channels(network), _input_channels(donor)
     to, at = _shared(own_channels, channels)
+    if network.enters == "stem" and donor.enters == "stride8":
+        raise UserError(f"--model.weights {weights}: trained with --model.entry stride8, without the first stages")
     how = "taken" if own_channels == channels else f"{len(to)} of {len(own_channels)} channels taken"
-    if _input_kind(donor) == _input_kind(network) and to:
+    if _input_kind(donor) == _input_kind(network) and donor.enters == network.enters and to:
         parts["entry"] = how
         if donor.normalisation.fitted:
             parts["normalisation"] = how
@@ -153,7 +127,7 @@ def take_network(network: FrequencyNet, weights: str, donor: FrequencyNet) -> st
     class_to, class_at = _shared(network.classes, donor.classes)
     if len(class_to) == len(network.classes) == len(donor.classes):
         parts["head"] = "taken"
-    entry = f"backbone.{FAMILY_OF[network.backbone_name].entry}.weight"
+    entry = f"backbone.{network.family.entry}.weight"
     given = donor.to(network.normalisation.mean.device).state_dict()
     for key, own in network.state_dict().items():
         part = _part_of(key, network)
@@ -166,7 +140,9 @@ def take_network(network: FrequencyNet, weights: str, donor: FrequencyNet) -> st
         elif part == "head":
             own[class_to] = given[key][class_at]
         else:
-            own.copy_(given[key])
+            value = adapt_positions(key, given[key], own, network.backbone)
+            parts |= {"positions": "adapted"} if value is not given[key] else {}
+            own.copy_(value)
     if parts["normalisation"] != "new":
         network.normalisation.take(to, given["normalisation.mean"][at], given["normalisation.std"][at])
     if donor.gate is not None and network.gate is None:
@@ -208,7 +184,7 @@ def _parts(network: FrequencyNet) -> list[str]:
 def _part_of(key: str, network: FrequencyNet) -> str:
     """normalisation, gate, entry, body or head, by the name of a tensor of the network."""
     part, _, rest = key.partition(".")
-    family = FAMILY_OF[network.backbone_name]
+    family = network.family
     if part != "backbone":
         return part
     return "entry" if rest.startswith(family.stem) else "head" if rest.startswith(f"{family.head}.") else "body"
@@ -226,7 +202,7 @@ def _input_channels(network: FrequencyNet) -> list[int]:
 
 
 def _input_kind(network: FrequencyNet) -> tuple[Any, ...]:
-    return network.channels is None, network.entry.kernel_size
+    return network.channels is None, getattr(network.entry, "kernel_size", None)
 
 
 def _gate_kind(network: FrequencyNet) -> tuple[Any, ...]:

@@ -16,7 +16,8 @@ from dctnet.errors import UserError, did_you_mean_path, first_line
 from dctnet.frequency.selections import named_channels
 from dctnet.io.safe_torch import load_torch_file
 from dctnet.model.network import FrequencyNet
-from dctnet.model.weights import read_weights, take_network, take_state
+from dctnet.model.weight_files import read_weights
+from dctnet.model.weights import take_network, take_state
 from dctnet.training.callbacks.finite import first_nonfinite
 from dctnet.training.checkpoint_schema import check_content, schema_error, upgrade
 from dctnet.training.module import FrequencyClassifier

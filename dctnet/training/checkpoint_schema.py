@@ -25,8 +25,8 @@ _REMOVED = {"scale"}
 def upgrade(content: dict[str, Any]) -> dict[str, Any]:
     """Renames options and weights of checkpoints that an older version wrote."""
     options = {key: value for key, value in content["hyper_parameters"].items() if key not in _REMOVED}
-    # Older versions trained all layers, without companding.
-    options = {"freeze": None, "companding": "none", **options}
+    # Older versions trained all layers, without companding, with channels in place of the stem.
+    options = {"freeze": None, "companding": "none", "entry": "stem", **options}
     if options.get("stem") in list(_RENAMED):
         options["stem"] = _RENAMED[options["stem"]]
     return {

@@ -14,7 +14,7 @@ from torchmetrics import Metric, SumMetric
 from dctnet.errors import UserError, first_line, printable
 from dctnet.frequency.channels import NUM_CHANNELS
 from dctnet.io.config_checks import Range, check_options
-from dctnet.model.backbones import BACKBONES
+from dctnet.model.backbones.build import Entry
 from dctnet.model.metrics import GateStatistics, evaluation_metrics, target_rank
 from dctnet.model.network import FrequencyNet, Gate, Input, Stem
 from dctnet.model.normalisation import ChannelNorm, Companding
@@ -53,9 +53,14 @@ class FrequencyClassifier(pl.LightningModule):
         channels: Indices of the input channels; ignored for RGB.
         image_size: Side of the crop in source pixels.
         input: ``channels`` (no stem), or ``rgb`` (the baseline).
-        stem: How the RGB baseline reads pixels: ``torchvision``, its own stem; ``patchify``, a learned 8×8 convolution
-            of stride 8 in place of the channels; ``patchify_dct``, the same, initialised as the DCT of all channels.
-        backbone: resnet18/34/50/101/152, resnext50_32x4d, wide_resnet50_2 or mobilenet_v2.
+        stem: How the RGB baseline reads pixels: ``torchvision`` or ``own``, the network's own stem; ``patchify``, a
+            learned 8×8 convolution of stride 8 in place of the channels; ``patchify_dct``, the same, initialised as the
+            DCT of all channels.
+        backbone: A network of torchvision (resnet18/34/50/101/152, resnext50_32x4d, wide_resnet50_2, mobilenet_v2) or
+            of timm: ResNet, RegNet, ConvNeXt, EfficientNet, MobileNet, ViT, DeiT, Swin, CSATv2. ``timm/resnet18`` is
+            timm's where both have the name.
+        entry: Where the channels enter: ``stem``, in place of the stem; ``stride8``, where the network itself has come
+            down to 1/8, without the stages in front.
         layer2_stride: 2, or 1 as in the reference's released models.
         weights: Pretrained weights: a checkpoint of dctnet, whose channels, gate and backbone are then the defaults; or
             RGB weights: a name that torchvision knows, or a file.
@@ -102,7 +107,8 @@ class FrequencyClassifier(pl.LightningModule):
         image_size: int = 224,
         input: Input = "channels",
         stem: Stem = "torchvision",
-        backbone: Literal[BACKBONES] = "resnet18",  # type: ignore[valid-type]
+        backbone: str = "resnet18",
+        entry: Entry = "stem",
         layer2_stride: Literal[1, 2] = 2,
         weights: str | None = None,
         freeze: Literal["backbone"] | None = None,
@@ -136,6 +142,7 @@ class FrequencyClassifier(pl.LightningModule):
             input,
             stem,
             backbone,
+            entry,
             layer2_stride,
             gate,
             squeeze,
@@ -215,7 +222,8 @@ class FrequencyClassifier(pl.LightningModule):
         if self.hparams["stem"] == "patchify_dct":
             channels = ChannelNorm(NUM_CHANNELS)
             channels.fit(*data.channel_statistics(rgb_channels))
-            init_as_dct(self.network.entry, self.network.normalisation.std, channels.std)
+            network = self.network
+            init_as_dct(network.entry, network.normalisation.std, channels.std, network.family.init)
 
     def on_fit_start(self) -> None:
         """Starts again with what a callback has found, such as a learning rate, and logs the network's cost."""
@@ -226,7 +234,7 @@ class FrequencyClassifier(pl.LightningModule):
         cost = self.network.cost()
         rank_zero_info(
             f"{self.hparams['backbone']}: {cost['gmac']:.3f} GMAC, {cost['parameters'] / 1e6:.2f} M parameters, "
-            f"{cost['values']:,} input values an image"
+            f"{cost['values']:,} input values an image, native size {self.network.native_size} px"
         )
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if data is not None and len(sizes := data.crop_sizes.sizes) > 1:

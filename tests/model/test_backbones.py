@@ -5,13 +5,15 @@ import torch
 import torchvision
 
 from dctnet.errors import UserError
-from dctnet.model.backbones import BACKBONES, build_backbone, build_rgb_backbone
+from dctnet.model.backbones.build import build_backbone, build_rgb_backbone
+from dctnet.model.backbones.families import TORCHVISION
 from dctnet.model.metrics import count_gmac
 from dctnet.model.network import FrequencyNet
-from dctnet.model.weights import read_weights, take_state
+from dctnet.model.weight_files import read_weights
+from dctnet.model.weights import take_state
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", TORCHVISION)
 @pytest.mark.parametrize("num_channels", [1, 24, 192])
 def test_logits_have_the_shape_of_the_classes(name, num_channels):
     with torch.device("meta"):

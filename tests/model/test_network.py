@@ -113,7 +113,7 @@ def test_patchify_costs_as_much_as_all_channels():
         ({"stem": "patchify"}, "--model.stem patchify reads pixels: it needs --model.input rgb"),
         ({"input": "rgb", "layer2_stride": 1}, "layer2_stride 1 is for channels and patches"),
         ({"backbone": "mobilenet_v2", "layer2_stride": 1}, "mobilenet_v2 has no layer2"),
-        ({"backbone": "resnet19"}, "backbone 'resnet19': not one of resnet18, .* Did you mean 'resnet1"),
+        ({"backbone": "resnet19"}, "backbone resnet19: neither of torchvision nor of timm .*. Did you mean 'resnet1"),
         ({"gate": "dynamc"}, "gate 'dynamc': not one of none, static, dynamic. Did you mean 'dynamic'"),
         ({"image_size": 30}, "image_size must be a multiple of 8, got 30"),
     ],

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from dctnet.frequency.channels import NUM_CHANNELS
-from dctnet.model.backbones import build_backbone, entry_conv
+from dctnet.model.backbones.build import build_backbone
+from dctnet.model.backbones.families import find_family
 from dctnet.model.normalisation import ChannelNorm
 from dctnet.model.patchify import init_as_dct, rgb_channels
 
@@ -24,7 +25,7 @@ def test_initial_output_is_that_of_an_entry_for_normalised_channels():
     torch.manual_seed(5)
     nn.init.kaiming_normal_(entry.weight, mode="fan_out", nonlinearity="relu")
     torch.manual_seed(5)
-    init_as_dct(patchify, norms[0].std, norms[1].std)
+    init_as_dct(patchify, norms[0].std, norms[1].std, find_family("resnet18").init)
     # They differ by a constant, which the batch norm behind both removes.
     after = nn.BatchNorm2d(64)
     assert torch.allclose(after(patchify(norms[0](rgb))), after(entry(norms[1](channels))), atol=1e-3)
@@ -33,5 +34,6 @@ def test_initial_output_is_that_of_an_entry_for_normalised_channels():
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
 def test_patchify_replaces_the_stem(name):
     network = build_backbone(name, 3, 5, patch=8)
-    assert entry_conv(network, name).kernel_size == entry_conv(network, name).stride == (8, 8)
+    entry = network.get_submodule(find_family(name).entry)
+    assert entry.kernel_size == entry.stride == (8, 8)
     assert network.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 5)

@@ -7,7 +7,8 @@ import torchvision
 
 from dctnet.errors import UserError
 from dctnet.model.network import FrequencyNet
-from dctnet.model.weights import read_weights, take_network, take_state
+from dctnet.model.weight_files import read_weights
+from dctnet.model.weights import take_network, take_state
 
 pytestmark = pytest.mark.usefixtures("small_backbones")
 CLASSES = ["blue", "green", "red"]

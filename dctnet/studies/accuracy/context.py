@@ -21,7 +21,7 @@ from dctnet.studies.accuracy.provenance import ENERGY, RANKING, first_difference
 _STORE_OPTIONS = ("batch_size", "residency", "on_error", "norm_images", "augment", "mixup", "cutmix")
 # Options that are newer than the first benchmarks. They are left out at the value that trainings had before, so that
 # the configuration of a trial keeps its hash.
-_ADDED_LATER: dict[str, Any] = {"freeze": None, "augment": "none", "mixup": 0.0, "cutmix": 0.0}
+_ADDED_LATER: dict[str, Any] = {"freeze": None, "entry": "stem", "augment": "none", "mixup": 0.0, "cutmix": 0.0}
 
 
 class BenchmarkContext:

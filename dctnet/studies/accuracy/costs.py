@@ -9,7 +9,8 @@ import torch
 
 from dctnet.errors import UserError
 from dctnet.frequency.channels import NUM_CHANNELS
-from dctnet.frequency.dct import BLOCK
+from dctnet.model.backbones.build import geometry
+from dctnet.model.network import OWN_STEM
 from dctnet.studies.accuracy.grid import PIXEL_NETWORKS, Trial
 from dctnet.training.module import FrequencyClassifier
 
@@ -34,7 +35,8 @@ class Costs:
             return model
         if trial.choose.startswith("patchify"):
             return {**model, "input": "rgb", "stem": trial.choose}
-        return {**model, "input": "rgb", "stem": "torchvision", "layer2_stride": 2}  # as torchvision builds it
+        # As the library builds it.
+        return {**model, "input": "rgb", "stem": "torchvision", "entry": "stem", "layer2_stride": 2}
 
     def of(self, trial: Trial) -> dict[str, float]:
         """``gmac``, ``parameters`` and input ``values`` of the network of a trial.
@@ -44,11 +46,17 @@ class Costs:
         """
         return self._count(self.options(trial), trial.count, self.size(trial))
 
+    def native_size(self, trial: Trial) -> int:
+        """Size of the image in pixels at which the network sees the grids that it was made for."""
+        model = self.options(trial)
+        own_stem = model.get("input") == "rgb" and model.get("stem") in OWN_STEM
+        return geometry(model.get("backbone", "resnet18"), None if own_stem else model.get("entry", "stem")).native
+
     def size(self, trial: Trial) -> int:
         """Side of the crops of a trial in source pixels.
 
-        For ``rgb_matched`` it is the smallest multiple of 8 at which RGB with the stem costs at least as much as all
-        192 channels with the same model options, so that the baseline never has less compute.
+        For ``rgb_matched`` it is the smallest that the network can read at which RGB with the stem costs at least as
+        much as all 192 channels with the same model options, so that the baseline never has less compute.
 
         Raises:
             UserError: No size below four times the side of the channels' crops costs as much.
@@ -56,7 +64,9 @@ class Costs:
         if trial.choose != "rgb_matched":
             return self.side
         target = self._count({**self.model, **trial.model}, NUM_CHANNELS, self.side)["gmac"]
-        rgb, sizes = self.options(trial), range(BLOCK, 4 * self.side, BLOCK)
+        rgb = self.options(trial)
+        allowed = geometry(rgb.get("backbone", "resnet18"), None)
+        sizes = range(allowed.least, 4 * self.side, allowed.step)
         place = bisect.bisect_left(sizes, target, key=lambda size: self._count(rgb, 0, size)["gmac"])
         if place == len(sizes):
             raise UserError(f"no RGB up to {4 * self.side} px costs as much as all channels at {self.side} px")

@@ -29,7 +29,7 @@ def dry_run(context: BenchmarkContext, executor: LocalExecutor) -> None:
     warnings.simplefilter("ignore")
     rates: dict[tuple, float] = {}
     total = 0.0
-    print(f"{'trial':<30}{'channels':>9}{'GMAC':>8}{'values':>9}{'minutes':>9}")
+    print(f"{'trial':<30}{'channels':>9}{'GMAC':>8}{'native px':>11}{'values':>9}{'minutes':>9}")
     for trial in [*ranking_trials(context.grid), *plan(context.grid)]:
         minutes = "done"
         if not runner.finished(trial):
@@ -43,7 +43,8 @@ def dry_run(context: BenchmarkContext, executor: LocalExecutor) -> None:
             total, minutes = total + seconds, f"{seconds / 60:.1f}"
         cost = context.costs.of(trial)
         channels = trial.count or "-"
-        print(f"{trial.name:<30}{channels:>9}{cost['gmac']:>8.3f}{cost['values']:>9,}{minutes:>9}", flush=True)
+        native, values = context.costs.native_size(trial), f"{cost['values']:,}"
+        print(f"{trial.name:<30}{channels:>9}{cost['gmac']:>8.3f}{native:>11}{values:>9}{minutes:>9}", flush=True)
     hours = total / executor.jobs / 3600
     print(f"about {hours:.1f} hours, {executor.jobs} at a time with {executor.threads} threads each")
 

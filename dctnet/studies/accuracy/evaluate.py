@@ -17,6 +17,7 @@ from dctnet import __version__
 from dctnet.errors import UserError, printable
 from dctnet.io.atomic import atomic_write
 from dctnet.io.streams import protect_streams
+from dctnet.model.backbones.families import timm_name
 from dctnet.signals import stop_with_parent
 from dctnet.studies.accuracy.grid import Split
 from dctnet.studies.accuracy.provenance import list_images, read_yaml, record_images
@@ -71,7 +72,10 @@ def evaluate(ckpt: str, fit: Path, images: Path, splits: list[Split]) -> dict[st
         correct += "".join("-" if rank is None else "1" if rank == 0 else "0" for rank in ranks)
         top5 += sum(rank is not None and rank < 5 for rank in ranks)
     readable = len(correct) - correct.count("-")
-    packages = [f"{name} {version(name)}" for name in ("torch", "torchvision", "pytorch-lightning")]
+    library = "torchvision" if timm_name(model.hparams["backbone"]) is None else "timm"
+    packages = [
+        f"{name} {version(name)}" for name in dict.fromkeys(("torch", "torchvision", library, "pytorch-lightning"))
+    ]
     cost = model.network.cost()
     device, processor = trainer.strategy.root_device, platform.processor() or platform.machine()
     return {

@@ -1,7 +1,6 @@
 """Opens the network under study: a checkpoint of dctnet, a network of torchvision or timm, or the user's own."""
 
 import importlib
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -131,9 +130,8 @@ def _build(source: str, name: str, state: dict[str, Tensor]) -> nn.Module:
         if name not in known:
             raise UserError(f"torchvision:{name}: no such classifier.{did_you_mean(name, known)}")
         return torchvision.models.get_model(name, weights=None, num_classes=outputs)
-    if importlib.util.find_spec("timm") is None:
-        raise UserError(f"timm:{name}: timm is not installed: pip install 'dctnet[lab]'")
-    timm = importlib.import_module("timm")
+    import timm  # takes a second
+
     if not timm.is_model(name):
         raise UserError(f"timm:{name}: no such model.{did_you_mean(name, timm.list_models())}")
     return timm.create_model(name, pretrained=False, num_classes=outputs)

@@ -75,7 +75,8 @@ def test_a_network_of_torchvision_reads_normalised_rgb(gated_run, weights):
 
 
 def test_a_network_of_timm(tmp_path):
-    timm = pytest.importorskip("timm")
+    import timm
+
     torch.save(timm.create_model("test_resnet", num_classes=3).state_dict(), tmp_path / "net.pt")
     subject = open_subject("timm:test_resnet", str(tmp_path / "net.pt"), image_size=64)
     assert subject(torch.full((2, 3, 64, 64), 128.0)).shape == (2, 3)

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from dctnet.errors import UserError, did_you_mean_path, first_line
+from dctnet.model.network import OWN_STEM
 from dctnet.studies.laboratory.opening import open_subject
 from dctnet.studies.laboratory.photographs import read_photographs
 from dctnet.studies.laboratory.study import Measurement
@@ -107,7 +108,7 @@ def _label(model: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     if len(channels) > 24:
         channels = f"{str(channels)[:20]}…"
     reads = "RGB" if model.get("input") == "rgb" else channels
-    stem = "" if model.get("stem", "torchvision") == "torchvision" else f", {model['stem']}"
+    stem = "" if model.get("stem", "torchvision") in OWN_STEM else f", {model['stem']}"
     gate = "" if model.get("gate", "none") == "none" else f", {model['gate']} gate"
     return f"{reads}{stem}{gate} at {data.get('image_size') or 224} px"
 

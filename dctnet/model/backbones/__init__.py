@@ -1,0 +1,1 @@
+"""Networks of torchvision and timm: what is known of each family, and their stems replaced by an entry for channels."""
