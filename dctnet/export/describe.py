@@ -16,11 +16,13 @@ def describe(network: FrequencyNet, content: dict[str, Any], reads: Literal["cha
     size, fraction = network.image_size, preprocess.crop_fraction
     square = f"the central square of {100 * fraction:g} % of the short side, resized to {size}×{size} pixels"
     channels = None if network.channels is None else list(network.channels.indices)
-    model = {**content["hyper_parameters"], "weights": None, "freeze": None, "gate": "none", "keep": None}
-    model |= {"sparsity_weight": 0.0, "compile": False}
+    # Lightning's module builds a network, which the ONNX file then replaces; a small one will do.
+    model = {**content["hyper_parameters"], "backbone": "resnet18", "entry": "stem", "stem": "torchvision"}
+    model |= {"layer2_stride": 2, "weights": None, "freeze": None, "compile": False}
+    model |= {"gate": "none", "keep": None, "sparsity_weight": 0.0}
     if reads == "pixels":
         text = f"{square}; RGB, 8 bits, (N, 3, {size}, {size})"
-        model |= {"input": "rgb", "stem": "torchvision", "layer2_stride": 2}
+        model["input"] = "rgb"
     else:
         text = f"{square}; YCbCr of JFIF minus 128; orthonormal DCT-II of 8×8 blocks; channels 64·component + 8·v + u"
         model["channels"] = channels

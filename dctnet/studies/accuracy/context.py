@@ -21,7 +21,10 @@ from dctnet.studies.accuracy.provenance import ENERGY, RANKING, first_difference
 _STORE_OPTIONS = ("batch_size", "residency", "on_error", "norm_images", "augment", "mixup", "cutmix")
 # Options that are newer than the first benchmarks. They are left out at the value that trainings had before, so that
 # the configuration of a trial keeps its hash.
-_ADDED_LATER: dict[str, Any] = {"freeze": None, "entry": "stem", "augment": "none", "mixup": 0.0, "cutmix": 0.0}
+_ADDED_LATER: dict[str, Any] = {
+    "freeze": None, "entry": "stem", "layer_decay": None, "ema": None,
+    "augment": "none", "mixup": 0.0, "cutmix": 0.0, "progressive": None, "sampler": "shuffle", "class_weights": "none",
+}  # fmt: skip
 
 
 class BenchmarkContext:
@@ -33,7 +36,8 @@ class BenchmarkContext:
     """
 
     def __init__(self, grid: Grid, out: Path) -> None:
-        self.grid, self.out = dataclasses.replace(grid, data=_without_later(grid.data)), out
+        shared = {"data": _without_later(grid.data), "model": _without_later(grid.model)}
+        self.grid, self.out = dataclasses.replace(grid, **shared), out
         self.data = FrequencyDataModule(**grid.data)
         self._lock = threading.Lock()
         if self.data.store is not None:

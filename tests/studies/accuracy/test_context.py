@@ -4,7 +4,9 @@ import shutil
 
 import pytest
 import torch
+import yaml
 
+from dctnet.cli import benchmark
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.packed.writer import pack
 from dctnet.errors import UserError
@@ -17,6 +19,7 @@ from dctnet.studies.accuracy.grid import Arms, Grid, Ranking, Trial, plan
 from dctnet.studies.accuracy.provenance import shared_options, variants
 from dctnet.training.module import FrequencyClassifier
 from tests.conftest import paint
+from tests.small_backbones import ROOT
 
 # Keep probabilities: channel 70 has the highest, then its neighbours.
 SCORES = [1 / (1 + abs(i - 70)) for i in range(192)]
@@ -276,3 +279,15 @@ def test_options_of_earlier_versions_keep_their_configuration(photos, tmp_path):
 def test_invalid_data_options_of_an_arm_are_errors(photos, tmp_path, data, message):
     with pytest.raises(UserError, match=message):
         make_context(photos, tmp_path, [{"choose": "square", "channels": [24], "data": data}])
+
+
+def test_options_that_are_new_since_a_published_benchmark_do_not_change_its_grid(photos, tmp_path):
+    published = yaml.safe_load((ROOT / "docs" / "benchmark" / "imagenette" / "grid.yaml").read_text())
+    options = [
+        "--data.root", photos, "--data.image_size", "64", "--out", tmp_path, "--arms", "[{choose: square, channels: [24]}]"
+    ]  # fmt: skip
+    config = benchmark._parser().parse_args([str(each) for each in options])
+    grid = Grid(**{part: config[part].as_dict() for part in ("data", "model", "trainer")})
+    now = shared_options(BenchmarkContext(grid, tmp_path).grid)
+    for part in ("data", "model"):
+        assert now[part].keys() <= published[part].keys()
