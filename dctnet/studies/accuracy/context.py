@@ -1,6 +1,5 @@
 """A benchmark's grid, data and folder; channels and configuration of each trial, checked before any training."""
 
-import dataclasses
 import json
 import threading
 from pathlib import Path
@@ -15,16 +14,10 @@ from dctnet.frequency.selections import named_channels, rank_channels
 from dctnet.io.atomic import atomic_write
 from dctnet.studies.accuracy.costs import Costs
 from dctnet.studies.accuracy.grid import PIXEL_NETWORKS, Grid, Trial, plan, ranking_trials
-from dctnet.studies.accuracy.provenance import ENERGY, RANKING, first_difference, list_images, newest
+from dctnet.studies.accuracy.provenance import ENERGY, RANKING, first_difference, list_images, newest, without_later
 
 # The data options that apply to a packed store.
 _STORE_OPTIONS = ("batch_size", "residency", "on_error", "norm_images", "augment", "mixup", "cutmix")
-# Options that are newer than the first benchmarks. They are left out at the value that trainings had before, so that
-# the configuration of a trial keeps its hash.
-_ADDED_LATER: dict[str, Any] = {
-    "freeze": None, "entry": "stem", "layer_decay": None, "ema": None,
-    "augment": "none", "mixup": 0.0, "cutmix": 0.0, "progressive": None, "sampler": "shuffle", "class_weights": "none",
-}  # fmt: skip
 
 
 class BenchmarkContext:
@@ -36,8 +29,7 @@ class BenchmarkContext:
     """
 
     def __init__(self, grid: Grid, out: Path) -> None:
-        shared = {"data": _without_later(grid.data), "model": _without_later(grid.model)}
-        self.grid, self.out = dataclasses.replace(grid, **shared), out
+        self.grid, self.out = grid, out
         self.data = FrequencyDataModule(**grid.data)
         self._lock = threading.Lock()
         if self.data.store is not None:
@@ -178,14 +170,10 @@ class BenchmarkContext:
             "seed_everything": trial.seed,
             "name": trial.name,
             "out_dir": str(self.out / "runs"),
-            "data": _without_later(data),
-            "model": _without_later(model),
+            "data": without_later(data),
+            "model": without_later(model),
             "trainer": {**self.grid.trainer, **trial.trainer, "enable_progress_bar": False},
         }
-
-
-def _without_later(options: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in options.items() if k not in _ADDED_LATER or v != _ADDED_LATER[k]}
 
 
 def _keep_probability(mask: str | Path) -> list[float]:

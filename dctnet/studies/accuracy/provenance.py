@@ -21,13 +21,25 @@ from dctnet.studies.accuracy.grid import Grid, Split, Trial
 # Files of a benchmark's folder, beside rows.csv.
 GRID, IMAGES, FAILURES, ENERGY, RANKING = "grid.yaml", "images.csv", "failures.csv", "energy.json", "ranking.json"
 CONFIG = "fit.yaml"  # in the folder of each trial
+# Options that are newer than the first benchmarks. They are left out at the value that trainings had before, so that
+# the configuration of a trial keeps its hash.
+_ADDED_LATER: dict[str, Any] = {
+    "freeze": None, "entry": "stem", "layer_decay": None, "ema": None,
+    "augment": "none", "mixup": 0.0, "cutmix": 0.0, "progressive": None, "sampler": "shuffle", "class_weights": "none",
+}  # fmt: skip
 _CSV = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}
 
 
 def shared_options(grid: Grid) -> dict[str, Any]:
     """The options that all trials of a folder share, as written to ``grid.yaml``."""
     options = dataclasses.asdict(grid)
-    return {key: options[key] for key in ("data", "model", "trainer", "evaluate", "ranking", "store")}
+    shared = {key: options[key] for key in ("data", "model", "trainer", "evaluate", "ranking", "store")}
+    return {**shared, "data": without_later(shared["data"]), "model": without_later(shared["model"])}
+
+
+def without_later(options: dict[str, Any]) -> dict[str, Any]:
+    """Options without those that are newer than the first benchmarks and have the value of then."""
+    return {k: v for k, v in options.items() if k not in _ADDED_LATER or v != _ADDED_LATER[k]}
 
 
 def variants(trials: Iterable[Trial]) -> dict[str, dict[str, Any]]:

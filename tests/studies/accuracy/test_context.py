@@ -283,11 +283,9 @@ def test_invalid_data_options_of_an_arm_are_errors(photos, tmp_path, data, messa
 
 def test_options_that_are_new_since_a_published_benchmark_do_not_change_its_grid(photos, tmp_path):
     published = yaml.safe_load((ROOT / "docs" / "benchmark" / "imagenette" / "grid.yaml").read_text())
-    options = [
-        "--data.root", photos, "--data.image_size", "64", "--out", tmp_path, "--arms", "[{choose: square, channels: [24]}]"
-    ]  # fmt: skip
-    config = benchmark._parser().parse_args([str(each) for each in options])
-    grid = Grid(**{part: config[part].as_dict() for part in ("data", "model", "trainer")})
+    config = benchmark._parser().parse_args([f"--data.root={photos}", "--data.image_size=64", "--trainer.max_epochs=1"])
+    shared = {part: config[part].as_dict() for part in ("data", "model", "trainer")}
+    grid = Grid(**shared, arms=[Arms("square", [24])], seeds=[0])
     now = shared_options(BenchmarkContext(grid, tmp_path).grid)
     for part in ("data", "model"):
         assert now[part].keys() <= published[part].keys()
