@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from dctnet.studies.laboratory.seeds import derive
+
 Activation = Literal["relu", "tanh", "sigmoid", "gelu", "sin"]
 
 
@@ -24,7 +26,7 @@ _ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "gelu":
 def make_mlp(inputs: int, outputs: int, width: int, depth: int, activation: Activation, seed: int) -> nn.Sequential:
     """A network with ``depth`` hidden layers and a linear output, with PyTorch's initial weights of a seed."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(derive(seed, "weights"))
         sizes = [inputs, *[width] * depth]
         hidden = [
             layer

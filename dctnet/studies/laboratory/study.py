@@ -40,6 +40,7 @@ class Study:
         options: Everything that determines the measurements.
         inputs: Files that determine the measurements.
         signals: Recorder of the signals that stop the study; None never stops it.
+        streams: Version of the random numbers; rows of another one are shown, but no others are added to them.
 
     Raises:
         UserError: The folder belongs to another study or to other options, or its rows are damaged.
@@ -53,6 +54,7 @@ class Study:
         options: Mapping[str, Any],
         inputs: Sequence[str | Path] = (),
         signals: SignalRecorder | None = None,
+        streams: int = 0,
     ) -> None:
         self.name, self.out, self.columns, self.signals = name, Path(out), ["unit", *columns], signals
         content = {
@@ -63,6 +65,7 @@ class Study:
         self._check_out()
         self.rows = _read_rows(self.out / ROWS, self.columns)
         self._total = self._done = 0
+        self._streams = streams
         if self.rows:
             self._check_unchanged(content)
         else:  # also after an error before the first unit, so that the corrected command can use the folder
@@ -70,7 +73,12 @@ class Study:
             mark_as_own(self.out)
             versions = {"dctnet": __version__, "python": platform.python_version()}
             versions |= {package: version(package) for package in ("torch", "torchvision", "numpy", "scipy")}
-            content |= {"versions": versions, "machine": machine(), "threads": torch.get_num_threads()}
+            content |= {
+                "versions": versions,
+                "machine": machine(),
+                "threads": torch.get_num_threads(),
+                "streams": streams,
+            }
             atomic_write(self.out / STUDY, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
         self.content: dict[str, Any] = json.loads((self.out / STUDY).read_text(encoding="utf-8"))
 
@@ -98,11 +106,17 @@ class Study:
         """Measures the units that have no rows yet, in their order, with a progress bar.
 
         Raises:
+            UserError: A unit is missing, and the random numbers of the other rows are those of another version.
             Stopped: A signal came; the finished units are recorded.
         """
         finished = {row["unit"] for row in self.rows}
         waiting = [name for name in units if name not in finished]
         self._total, self._done = len(units), len(units) - len(waiting)
+        if waiting and self.content.get("streams", 0) != self._streams:
+            raise UserError(
+                f"--out {self.out}: its rows are of a version of dctnet with other random numbers, and {len(waiting)} "
+                f"of {len(units)} units are missing; give another --out"
+            )
         for name in tqdm(waiting, initial=self._done, total=self._total, desc=self.name, unit="unit", disable=None):
             self.check_stop()
             found = [{"unit": name, **row} for row in units[name]()]

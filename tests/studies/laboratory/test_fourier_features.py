@@ -11,7 +11,14 @@ from scipy.ndimage import map_coordinates
 from dctnet.errors import Stopped
 from dctnet.studies.laboratory.fourier_features.command import fourier_features
 from dctnet.studies.laboratory.fourier_features.dynamics import train_and_predict
-from dctnet.studies.laboratory.fourier_features.image import Fit, bicubic_psnr, fit_picture, psnr, to_picture
+from dctnet.studies.laboratory.fourier_features.image import (
+    Fit,
+    fit_picture,
+    interpolate_bicubic,
+    psnr,
+    psnr_by_part,
+    to_picture,
+)
 from dctnet.studies.laboratory.fourier_features.kernel import (
     fourier_modes,
     jacobian_kernel,
@@ -32,8 +39,9 @@ from dctnet.studies.laboratory.fourier_features.mappings import (
 from dctnet.studies.laboratory.fourier_features.mappings import (
     map_coordinates as map_points,
 )
+from dctnet.studies.laboratory.fourier_features.measure import row
 from dctnet.studies.laboratory.fourier_features.noise_signals import draw_signals, interpolate
-from dctnet.studies.laboratory.fourier_features.results import log_slope, odd_ratio, peak
+from dctnet.studies.laboratory.fourier_features.results import log_slope, odd_ratio, peak, read_sweep
 from dctnet.studies.laboratory.page import REPORT
 from dctnet.studies.laboratory.spectral_bias.results import first_reach
 from dctnet.studies.laboratory.study import ROWS
@@ -223,6 +231,10 @@ def test_interpolation_is_exact_at_training_points_and_prefers_the_spectrum_of_t
 # Photographs
 
 
+def bicubic_psnr(picture):
+    return psnr_by_part(interpolate_bicubic(picture), picture)["test_psnr"]
+
+
 def test_bicubic_interpolation_is_that_of_a_polynomial_away_from_the_border():
     place = torch.arange(32) / 32
     image = (0.2 + 0.5 * place[:, None] + 0.2 * place[None, :]).expand(3, 32, 32)
@@ -245,14 +257,43 @@ def test_a_quarter_of_the_points_is_for_training():
     torch.testing.assert_close(picture.colours[picture.train].T.reshape(3, 8, 8), natural_image(16)[:, ::2, ::2])
 
 
+def test_the_pixels_that_choose_sigma_are_not_those_that_are_reported():
+    parts = to_picture(natural_image(16)).parts
+    choose, report = parts["choose_psnr"], parts["report_psnr"]
+    assert not (choose & report).any()
+    assert torch.equal(choose | report, ~parts["train_psnr"])
+    # Pixels beside, below and across known ones are equally many in both.
+    for down, right in ((0, 1), (1, 0), (1, 1)):
+        assert [int(part.reshape(16, 16)[down::2, right::2].sum()) for part in (choose, report)] == [32, 32]
+
+
+def planted_sweep(measures):
+    """Rows of one mapping in which the half that chooses σ prefers 2, the half that is reported 4."""
+    best = {"test_psnr": 4, "choose_psnr": 2, "report_psnr": 4, "train_psnr": 8}
+    return [
+        row("image", "gaussian", sigma, draw, measure, 20 - abs(math.log2(sigma / best[measure])) + 0.01 * draw)
+        for draw in range(3)
+        for sigma in (1, 2, 4, 8)
+        for measure in measures
+    ]
+
+
+def test_sigma_is_chosen_by_one_half_and_reported_by_the_other():
+    sweep = read_sweep(planted_sweep(["train_psnr", "test_psnr", "choose_psnr", "report_psnr"]), [1, 2, 4, 8])
+    assert sweep.sigmas[sweep.best_place] == 2
+    assert sweep.report[:, sweep.best_place].mean() == pytest.approx(19.01)
+    old = read_sweep(planted_sweep(["train_psnr", "test_psnr"]), [1, 2, 4, 8])  # of an early version
+    assert (old.sigmas[old.best_place], old.reported) == (4, "test_psnr")
+
+
 def test_best_sigma_is_inside_the_sweep_and_known_pixels_are_fitted_better_past_it():
     picture, fit = to_picture(natural_image(48)), Fit(width=64, depth=2, steps=150, batch=0, lr=5e-3)
     found = [
-        fit_picture(picture, draw_frequencies("gaussian", sigma, 32, 0), fit, 0, lambda: None)
+        psnr_by_part(fit_picture(picture, draw_frequencies("gaussian", sigma, 32, 0), fit, 0, lambda: None), picture)
         for sigma in (0.3, 1.5, 6.0)
     ]
-    assert found[0][2].shape == (3, 48, 48)
-    (low, middle, high), (low_test, middle_test, high_test) = ([each[part] for each in found] for part in (0, 1))
+    low, middle, high = (each["train_psnr"] for each in found)
+    low_test, middle_test, high_test = (each["test_psnr"] for each in found)
     assert middle_test > max(low_test, high_test) + 1.5
     assert low + 4 < middle < high - 8
 
@@ -306,6 +347,7 @@ def test_stopped_study_goes_on_to_the_same_rows_and_page(photo, tmp_path):
         ({"sigmas": [-1, 1, 2]}, "above 0"),
         ({"sigmas": [2, 1, 4]}, "ascending"),
         ({"sigmas": [1, 2]}, "three or more"),
+        ({"sigmas": [1, 2, 2.0000001]}, "same first six digits"),
         ({"compare_sigmas": [3]}, "not among --sigmas"),
         ({"image_size": 32}, "24×24 pixels, smaller than --image_size 32"),
         ({"image_size": 15}, "must be even"),

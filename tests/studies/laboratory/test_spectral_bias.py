@@ -226,6 +226,7 @@ def test_stopped_study_goes_on_to_the_same_rows(tmp_path):
         ({"norms": [1, 2]}, "must contain 0"),
         ({"norms": [0, -1]}, "--norms"),
         ({"label_noise": [0]}, "--label_noise"),
+        ({"label_noise": [0.2, 0.2000001]}, "same first six digits"),
         ({"sweep": "activation", "values": "[relu,tan]"}, "Did you mean 'tanh'"),
         ({"sweep": "depth", "values": "[1,x]"}, "must be a number"),
         ({"sweep": "depth", "values": "[1,1]"}, "two different values"),

@@ -45,6 +45,16 @@ def test_a_finished_unit_is_not_measured_again(tmp_path):
     assert counter.measured == ["a", "b", "c"]
 
 
+def test_rows_with_other_random_numbers_are_shown_but_get_no_others(tmp_path):
+    units = Counter().units("a", "b")
+    Study("tested", tmp_path / "out", COLUMNS, {}).run(units)
+    later = Study("tested", tmp_path / "out", COLUMNS, {}, streams=1)
+    later.run(units)
+    assert len(later.rows) == 4
+    with pytest.raises(UserError, match="other random numbers, and 1 of 3 units are missing; give another --out"):
+        later.run(Counter().units("a", "b", "c"))
+
+
 def test_a_signal_stops_after_the_unit_and_the_rest_follows(tmp_path):
     first, second, straight = Counter(stop_in="b"), Counter(), Counter()
     with SignalRecorder() as signals:

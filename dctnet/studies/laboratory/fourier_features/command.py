@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from dctnet.errors import UserError, printable
 from dctnet.signals import SignalRecorder
-from dctnet.studies.laboratory.fourier_features.image import Fit, bicubic_psnr, read_picture
+from dctnet.studies.laboratory.fourier_features.image import Fit, read_picture
 from dctnet.studies.laboratory.fourier_features.kernel_report import SMALL_BIAS
 from dctnet.studies.laboratory.fourier_features.mappings import (
     DISTRIBUTIONS,
@@ -16,13 +16,14 @@ from dctnet.studies.laboratory.fourier_features.mappings import (
 )
 from dctnet.studies.laboratory.fourier_features.measure import (
     KernelOptions,
+    measure_bicubic,
     measure_fit,
     measure_kernel,
     measure_training,
-    row,
 )
 from dctnet.studies.laboratory.fourier_features.noise_signals import signal_rows
 from dctnet.studies.laboratory.fourier_features.report import write_report
+from dctnet.studies.laboratory.seeds import STREAMS
 from dctnet.studies.laboratory.study import Measurement, Study
 
 COLUMNS = ("part", "name", "level", "seed", "measure", "k", "x", "value")
@@ -105,10 +106,8 @@ def fourier_features(
     fit = Fit(options["width"], depth, options["steps"], options["batch"], options["lr"])
     kernel = KernelOptions(kernel_width, kernel_depth, kernel_bias, points, kernel_steps)
     picture = read_picture(image, options["image_size"])
-    study = Study("fourier-features", out, COLUMNS, options | {"image": Path(image).name}, [image], signals)
-    units: dict[str, Callable[[], list[Measurement]]] = {
-        "image/bicubic": lambda: [row("image", "bicubic", 0, seed, "test_psnr", bicubic_psnr(picture))]
-    }
+    study = Study("fourier-features", out, COLUMNS, options | {"image": Path(image).name}, [image], signals, STREAMS)
+    units: dict[str, Callable[[], list[Measurement]]] = {"image/bicubic": partial(measure_bicubic, picture, seed)}
     for own in range(seed, seed + draws):
         fit_one = partial(measure_fit, study, picture, fit, options["features"], keep=own == seed)
         for name in FIXED:
@@ -146,6 +145,8 @@ def _check(options: dict[str, Any]) -> None:
     if not 0 < options["lr"] < math.inf:
         raise UserError(f"--lr must be a positive number, got {options['lr']}")
     sigmas, compared = options["sigmas"], options["compare_sigmas"]
+    if len(set(map("{:g}".format, sigmas))) < len(sigmas):
+        raise UserError(f"--sigmas: two of them have the same first six digits; got {sigmas}")
     if len(sigmas) < 3 or sorted(set(sigmas)) != list(sigmas) or not 0 < sigmas[0] <= sigmas[-1] < math.inf:
         raise UserError(f"--sigmas must be three or more ascending numbers above 0, got {sigmas}")
     if missing := [sigma for sigma in compared if sigma not in sigmas]:

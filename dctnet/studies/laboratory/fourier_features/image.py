@@ -17,6 +17,7 @@ from dctnet.frequency.color import ycbcr_to_rgb
 from dctnet.frequency.selections import named_channels
 from dctnet.studies.laboratory.fourier_features.mappings import map_coordinates
 from dctnet.studies.laboratory.mlp import make_mlp
+from dctnet.studies.laboratory.seeds import generator
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,22 @@ class Picture:
     coordinates: Tensor
     colours: Tensor
     train: Tensor
+
+    @property
+    def parts(self) -> dict[str, Tensor]:
+        """The points of each measure: of training, all others, and the halves of these that choose σ and report.
+
+        The halves are a checkerboard of squares of two by two pixels, so that the three kinds of pixels between the
+        known ones, which differ in difficulty, are alike in both.
+        """
+        square = torch.arange(self.size) // 2
+        black = ((square[:, None] + square) % 2 == 0).flatten()
+        return {
+            "train_psnr": self.train,
+            "test_psnr": ~self.train,
+            "choose_psnr": ~self.train & black,
+            "report_psnr": ~self.train & ~black,
+        }
 
 
 def read_picture(path: str, size: int) -> Picture:
@@ -77,20 +94,25 @@ def psnr(outputs: Tensor, colours: Tensor) -> float:
     return -10 * math.log10(max(float((outputs - colours).square().mean()), 1e-12))
 
 
-def bicubic_psnr(picture: Picture) -> float:
-    """PSNR of bicubic interpolation of the training points at the others: what costs no network."""
+def psnr_by_part(outputs: Tensor, picture: Picture) -> dict[str, float]:
+    """PSNR of values (S², 3) at the points of each measure."""
+    return {name: psnr(outputs[part], picture.colours[part]) for name, part in picture.parts.items()}
+
+
+def interpolate_bicubic(picture: Picture) -> Tensor:
+    """Bicubic interpolation of the training points, (S², 3): what costs no network."""
     half = picture.size // 2
     known = picture.colours[picture.train].T.reshape(1, 3, half, half)
     # Row and column of each pixel on the grid of the training points, whose ends are −1 and 1.
     place = 2 * (picture.coordinates * picture.size / 2) / (half - 1) - 1
     grid = place.flip(1).reshape(1, picture.size, picture.size, 2)
     filled = nn.functional.grid_sample(known, grid, "bicubic", "border", align_corners=True)[0].flatten(1).T
-    return psnr(filled[~picture.train].clamp(0, 1), picture.colours[~picture.train])
+    return filled.clamp(0, 1)
 
 
 def fit_picture(
     picture: Picture, frequencies: Tensor | None, fit: Fit, seed: int, check_stop: Callable[[], None]
-) -> tuple[float, float, Tensor]:
+) -> Tensor:
     """Trains a network with a sigmoid at its output by Adam.
 
     Args:
@@ -101,20 +123,18 @@ def fit_picture(
         check_stop: Is called at each step.
 
     Returns:
-        PSNR at the training points and at the others, and the image, (3, S, S).
+        The colour at each point, (S², 3).
     """
     inputs = map_coordinates(picture.coordinates, frequencies)
     known, colours = inputs[picture.train], picture.colours[picture.train]
     network = nn.Sequential(make_mlp(inputs.shape[1], 3, fit.width, fit.depth, "relu", seed), nn.Sigmoid())
     optimizer = torch.optim.Adam(network.parameters(), fit.lr)
-    generator = torch.Generator().manual_seed(seed)
+    drawn = generator(seed, "points")
     for _ in range(fit.steps):
         check_stop()
-        chosen = torch.randint(len(known), (fit.batch,), generator=generator) if fit.batch else slice(None)
+        chosen = torch.randint(len(known), (fit.batch,), generator=drawn) if fit.batch else slice(None)
         optimizer.zero_grad()
         nn.functional.mse_loss(network(known[chosen]), colours[chosen]).backward()
         optimizer.step()
     with torch.no_grad():
-        outputs = network(inputs)
-    train, test = (psnr(outputs[part], picture.colours[part]) for part in (picture.train, ~picture.train))
-    return train, test, outputs.T.reshape(3, picture.size, picture.size)
+        return network(inputs)

@@ -12,17 +12,19 @@ import torch
 from torch import Tensor
 from torch.func import jacrev, vmap
 
+from dctnet.studies.laboratory.seeds import generator
+
 Parameters = dict[str, Tensor]
 
 
 def make_parameters(inputs: int, width: int, depth: int, seed: int) -> Parameters:
     """Standard normal parameters of a network with ``depth`` hidden layers and one output, float32."""
-    generator = torch.Generator().manual_seed(seed)
+    drawn = generator(seed, "parameters")
     sizes = [inputs, *[width] * depth, 1]
     shapes: dict[str, tuple[int, ...]] = {}
     for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         shapes |= {f"weight{layer}": (fan_out, fan_in), f"bias{layer}": (fan_out,)}
-    return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    return {name: torch.randn(shape, generator=drawn) for name, shape in shapes.items()}
 
 
 def outputs_of(parameters: Parameters, x: Tensor, bias: float) -> Tensor:

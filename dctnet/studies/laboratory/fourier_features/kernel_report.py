@@ -7,6 +7,7 @@ import numpy as np
 
 from dctnet.studies.laboratory.fourier_features import figures
 from dctnet.studies.laboratory.fourier_features.results import (
+    SLOPE_FROM,
     eigenvalues,
     gap,
     iterations_to_half,
@@ -31,17 +32,18 @@ def kernel_section(rows: Sequence[Measurement], options: dict[str, Any]) -> Foun
     found = {str(name): eigenvalues(rows, str(name), bias, "limit") for name in names}
     fixed = {str(name): _nonstationarity(rows, str(name)) for name in names}
     mapped = {kind: max(each[kind] for name, each in fixed.items() if name != "none") for kind in fixed["none"]}
+    circle = found["circle"]
     small = eigenvalues(rows, SMALL_BIAS, 0.1, "limit")
     falls = [name for name, each in found.items() if (np.diff(each[1:-1]) < 1e-9 * each[1]).all()]
     never = "all" if len(falls) == len(found) else f"{len(falls)} of {len(found)}"
     told = [
         f"The eigenvalues λ of the kernel never grow with frequency, for {never} mappings; a flat one (power 0) "
-        f"learns all "
-        f"frequencies at once. On the circle, λ falls as frequency to the power {number(log_slope(found['circle']))} "
-        f"from "
-        "k = 3 on; Basri et al. 2019 derive −2. Odd frequencies have "
+        f"learns all frequencies at once. On the circle, λ falls as frequency to the power "
+        f"{number(log_slope(circle))} from k = {SLOPE_FROM} to {len(circle) // 2}, a range that was chosen after the values had been seen, and "
+        f"{number(log_slope(circle, 1, len(circle) - 1))} over all k = 1 … {len(circle) - 1}; Basri et al. 2019 derive "
+        "−2. Odd frequencies have "
         f"{odd_ratio(small):.2g} times the λ of their even neighbours with biases scaled by 0.1, and "
-        f"{odd_ratio(found['circle']):.2g} times with {bias:g}: without biases they are not learned at all.",
+        f"{odd_ratio(circle):.2g} times with {bias:g}: without biases they are not learned at all.",
         f"A mapping makes the kernel stationary: without one, {_percent(fixed['none']['limit'])} of the kernel does "
         f"not "
         f"depend on the distance of two points alone; after one, {_percent(mapped['limit'])} in the limit of infinite "

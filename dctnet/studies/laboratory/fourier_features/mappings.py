@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dctnet.studies.laboratory.seeds import generator
+
 Distribution = Literal["gaussian", "laplace", "uniform"]
 DISTRIBUTIONS: tuple[Distribution, ...] = ("gaussian", "laplace", "uniform")
 FIXED = ("none", "basic", "positional")
@@ -16,10 +18,10 @@ def draw_frequencies(distribution: Distribution, deviation: float, count: int, s
 
     The same seed gives the same frequencies up to their scale.
     """
-    generator = torch.Generator().manual_seed(seed)
+    drawn = generator(seed, "frequencies")
     if distribution == "gaussian":
-        return deviation * torch.randn(count, 2, generator=generator)
-    even = 2 * torch.rand(count, 2, generator=generator) - 1
+        return deviation * torch.randn(count, 2, generator=drawn)
+    even = 2 * torch.rand(count, 2, generator=drawn) - 1
     if distribution == "uniform":
         return deviation * math.sqrt(3) * even
     return -deviation / math.sqrt(2) * even.sign() * torch.log1p(-even.abs())

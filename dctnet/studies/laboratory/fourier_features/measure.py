@@ -9,7 +9,13 @@ from PIL import Image
 
 from dctnet.io.atomic import atomic_write
 from dctnet.studies.laboratory.fourier_features.dynamics import train_and_predict
-from dctnet.studies.laboratory.fourier_features.image import Fit, Picture, fit_picture
+from dctnet.studies.laboratory.fourier_features.image import (
+    Fit,
+    Picture,
+    fit_picture,
+    interpolate_bicubic,
+    psnr_by_part,
+)
 from dctnet.studies.laboratory.fourier_features.kernel import (
     jacobian_kernel,
     limit_kernel,
@@ -48,6 +54,12 @@ def row(
             "value": float(f"{value:.8g}")}  # fmt: skip
 
 
+def measure_bicubic(picture: Picture, seed: int) -> list[Measurement]:
+    """PSNR of bicubic interpolation at the points between the known ones."""
+    found = psnr_by_part(interpolate_bicubic(picture), picture)
+    return [row("image", "bicubic", 0, seed, name, value) for name, value in found.items() if name != "train_psnr"]
+
+
 def measure_fit(
     study: Study, picture: Picture, fit: Fit, features: int, name: Any, sigma: float, seed: int, keep: bool
 ) -> list[Measurement]:
@@ -56,18 +68,16 @@ def measure_fit(
         frequencies = fixed_frequencies(name, features, picture.size / 4)
     else:
         frequencies = draw_frequencies(name, sigma, features, seed)
-    train, test, result = fit_picture(picture, frequencies, fit, seed, study.check_stop)
+    colours = fit_picture(picture, frequencies, fit, seed, study.check_stop)
     if keep:
-        pixels = (255 * result).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+        pixels = (255 * colours).round().clamp(0, 255).byte().reshape(picture.size, picture.size, 3).numpy()
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "png")
         folder = study.out / PICTURES
         folder.mkdir(exist_ok=True)
         atomic_write(folder / f"{name}-{sigma:g}.png", file.getvalue())
-    return [
-        row("image", name, sigma, seed, "train_psnr", train, x=fit.steps),
-        row("image", name, sigma, seed, "test_psnr", test, x=fit.steps),
-    ]
+    found = psnr_by_part(colours, picture)
+    return [row("image", name, sigma, seed, measure, value, x=fit.steps) for measure, value in found.items()]
 
 
 def _points(kernel: KernelOptions, name: str) -> torch.Tensor:

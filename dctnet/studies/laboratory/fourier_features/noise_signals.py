@@ -4,6 +4,7 @@ import torch
 
 from dctnet.studies.laboratory.fourier_features.kernel import limit_kernel
 from dctnet.studies.laboratory.fourier_features.mappings import map_series, series_weights
+from dctnet.studies.laboratory.seeds import generator
 from dctnet.studies.laboratory.study import Measurement
 
 _FINER = 8  # test points for each training point
@@ -16,9 +17,9 @@ def draw_signals(alpha: float, points: int, count: int, seed: int) -> torch.Tens
     Shape:
         - output: (count, 8 · points), float64; every eighth value is at a training point
     """
-    generator = torch.Generator().manual_seed(seed)
+    drawn = generator(seed, "signals")
     j = torch.arange(1, points // 2, dtype=torch.float64)
-    parts = torch.complex(*torch.randn(2, count, len(j), generator=generator, dtype=torch.float64))
+    parts = torch.complex(*torch.randn(2, count, len(j), generator=drawn, dtype=torch.float64))
     spectrum = torch.zeros(count, _FINER * points // 2 + 1, dtype=torch.complex128)
     spectrum[:, 1 : points // 2] = parts / j**alpha
     return torch.fft.irfft(spectrum, n=_FINER * points, norm="forward")

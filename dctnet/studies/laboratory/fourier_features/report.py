@@ -59,7 +59,10 @@ def write_report(study: Study, picture: Picture, sigmas: Sequence[float], compar
 
 
 def _sweep_section(study: Study, picture: Picture, sweep: Sweep) -> Found:
-    floor = float(select(study.rows, part="image", name="bicubic")[0]["value"])
+    floor, compared = (
+        float(select(study.rows, part="image", name="bicubic", measure=measure)[0]["value"])
+        for measure in ("test_psnr", sweep.reported)
+    )
     train, test = ([mean_interval(each) for each in values.T] for values in (sweep.train, sweep.test))
     best, top = sweep.best_place, int(sweep.train.mean(0).argmax())
     inside = (
@@ -75,12 +78,17 @@ def _sweep_section(study: Study, picture: Picture, sweep: Sweep) -> Found:
         if top > best
         else f"The fit of its own pixels is best at the same or a lower σ = {sweep.sigmas[top]:g}."
     )
-    gain = mean_interval(sweep.test[:, best] - floor)
+    gain = mean_interval(sweep.report[:, best] - compared)
     against = {1: "better than", -1: "worse than", 0: "not shown to differ from"}[gain.sign]
     told = [
         f"{inside}; the sweep's best, σ = {sweep.sigmas[best]:g}, reaches {test[best]} dB. {past}",
         f"Bicubic interpolation of the same pixels has {floor:.1f} dB; the network at its best σ differs by {gain} dB"
-        + (f", {against} it." if gain.seeds > 1 else "."),
+        + (f", {against} it. " if gain.seeds > 1 else ". ")
+        + (
+            "σ was chosen on the same pixels, in favour of the network."
+            if sweep.reported == "test_psnr"
+            else "σ was chosen on one half of the other pixels, and the difference is that on the other half."
+        ),
     ]
     numbers: list[Any] = [["sigma", "pixels", "PSNR, dB", "low", "high"]]
     numbers += [
@@ -113,7 +121,8 @@ def _sweep_section(study: Study, picture: Picture, sweep: Sweep) -> Found:
 def _mapping_section(rows: Sequence[Measurement], sweep: Sweep) -> Found:
     best = float(sweep.sigmas[sweep.best_place])
     levels = {**dict.fromkeys(FIXED, 0.0), "gaussian": best}
-    tests = {name: psnr_by_draw(rows, name, level, "test_psnr") for name, level in levels.items()}
+    tests = {name: psnr_by_draw(rows, name, level, sweep.reported) for name, level in levels.items()}
+    held_out = sweep.reported != "test_psnr"
     cells = []
     for name, test in tests.items():
         train = mean_interval(psnr_by_draw(rows, name, levels[name], "train_psnr"))
@@ -134,8 +143,7 @@ def _mapping_section(rows: Sequence[Measurement], sweep: Sweep) -> Found:
         "to a "
         "quarter of the image's side, the highest that the known pixels can carry. The source's values are means and "
         "standard deviations over 16 other photographs of 512 px and networks of 4 × 256, 2,000 steps, so only the "
-        "order can "
-        "be compared."
+        "order can be compared." + " Other pixels are here the half by which σ was not chosen." * held_out
     )
     columns = ["Mapping", "Known pixels, dB", "Other pixels, dB", "Source: other pixels, dB"]
     return Section("Mappings", [text], tables=[Table("PSNR by mapping", columns, cells)]), told

@@ -8,6 +8,8 @@ import numpy as np
 from dctnet.studies.laboratory.intervals import Interval, mean_interval
 from dctnet.studies.laboratory.study import Measurement
 
+SLOPE_FROM = 3
+
 
 def select(rows: Sequence[Measurement], **wanted: object) -> list[Measurement]:
     """The rows with these values, in the order of seed, level, k and x."""
@@ -41,39 +43,48 @@ def peak(sigmas: np.ndarray, values: np.ndarray) -> float:
 class Sweep:
     """PSNR of Gaussian frequencies over σ.
 
+    Args:
+        reported: Name of the measure that is compared with other mappings and with bicubic interpolation: of the half
+            of the other pixels that does not choose σ; of all other pixels in rows of early versions.
+
     Shape:
         - sigmas: (S,)
-        - train, test: (D, S), a draw a row
+        - train, test, choose, report: (D, S), a draw a row; choose is what the best σ is chosen by
     """
 
     sigmas: np.ndarray
     train: np.ndarray
     test: np.ndarray
+    choose: np.ndarray
+    report: np.ndarray
+    reported: str
 
     @property
     def best(self) -> Interval:
-        """The best σ for test pixels, geometric mean over draws."""
-        return mean_interval([peak(self.sigmas, each) for each in self.test], log=True)
+        """The best σ for the pixels that choose it, geometric mean over draws."""
+        return mean_interval([peak(self.sigmas, each) for each in self.choose], log=True)
 
     @property
     def best_place(self) -> int:
         """Index of the σ of the sweep with the best mean."""
-        return int(self.test.mean(0).argmax())
+        return int(self.choose.mean(0).argmax())
 
     @property
     def is_inside(self) -> bool:
         """Whether no draw has its best σ at an end of the sweep."""
-        places = self.test.argmax(1)
+        places = self.choose.argmax(1)
         return bool(((places > 0) & (places < len(self.sigmas) - 1)).all())
 
 
 def read_sweep(rows: Sequence[Measurement], sigmas: Sequence[float]) -> Sweep:
     """The sweep of a study."""
-    train, test = (
+    held_out = any(row["measure"] == "report_psnr" for row in rows)
+    choose, report = ("choose_psnr", "report_psnr") if held_out else ("test_psnr", "test_psnr")
+    values = [
         np.stack([psnr_by_draw(rows, "gaussian", float(sigma), measure) for sigma in sigmas], 1)
-        for measure in ("train_psnr", "test_psnr")
-    )
-    return Sweep(np.array(sigmas, float), train, test)
+        for measure in ("train_psnr", "test_psnr", choose, report)
+    ]
+    return Sweep(np.array(sigmas, float), *values, report)
 
 
 def eigenvalues(rows: Sequence[Measurement], name: str, bias: float, kind: str) -> np.ndarray:
@@ -82,16 +93,17 @@ def eigenvalues(rows: Sequence[Measurement], name: str, bias: float, kind: str) 
     return np.array([row["value"] for row in found])
 
 
-def log_slope(values: np.ndarray) -> float:
+def log_slope(values: np.ndarray, first: int = SLOPE_FROM, last: int | None = None) -> float:
     """Slope of log λ against log k.
 
-    From k = 3, because the linear part of a kernel adds to the first two, to a quarter of the number of points, because
-    the frequencies above are raised by their aliases.
+    By default from k = 3, because the linear part of a kernel adds to the first two, to a quarter of the number of
+    points, because the frequencies above are raised by their aliases. Both reasons were found after the values had
+    been seen, so the page gives the slope over all k too.
 
     Shape:
         - values: (N/2,), λ of k = 0 … N/2 − 1
     """
-    k = np.arange(3, len(values) // 2 + 1)
+    k = np.arange(first, (len(values) // 2 if last is None else last) + 1)
     return float(np.polyfit(np.log(k), np.log(values[k]), 1)[0])
 
 

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 
-import torch
-
 from dctnet.errors import UserError
 from dctnet.signals import SignalRecorder
 from dctnet.studies.laboratory.gate_causes import data
 from dctnet.studies.laboratory.gate_causes.arms import ARMS, Arm, deviations
 from dctnet.studies.laboratory.gate_causes.page import write_gate_causes
 from dctnet.studies.laboratory.gate_causes.training import probe_accuracy, smoothness, train_gate
+from dctnet.studies.laboratory.seeds import STREAMS, generator
 from dctnet.studies.laboratory.study import Measurement, Study
 
 DATA_OPTIONS = ("root",)
@@ -50,7 +49,7 @@ def gate_causes(
         raise UserError(f"--seeds must be at least 1 and --images at least 256, got {seeds} and {images}")
     photographs = None if root is None else data.from_photographs(root, images)
     options = {"data": root or "generated", "images": None if root is None else images}
-    study = Study("gate-causes", out, COLUMNS, options, signals=signals)
+    study = Study("gate-causes", out, COLUMNS, options, signals=signals, streams=STREAMS)
 
     @lru_cache(maxsize=1)
     def data_of(seed: int) -> data.ChannelData:
@@ -64,7 +63,7 @@ def gate_causes(
 
 def _measure(study: Study, data_of: Callable[[int], data.ChannelData], arm: Arm, seed: int) -> Iterator[Measurement]:
     """Trains one arm for one seed; a row for each channel."""
-    changed = arm.change(data_of(seed), torch.Generator().manual_seed(seed))
+    changed = arm.change(data_of(seed), generator(seed, "change"))
     trained = train_gate(changed, arm, seed, study.check_stop)
     by_channel = zip(
         data.INDICES,

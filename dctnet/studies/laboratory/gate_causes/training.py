@@ -13,6 +13,7 @@ from dctnet.model.network import FrequencyNet
 from dctnet.model.sparsity import SparsityPenalty
 from dctnet.studies.laboratory.gate_causes.arms import Arm, order_of
 from dctnet.studies.laboratory.gate_causes.data import INDICES, KEEP, NUM_CHANNELS, ChannelData, Split
+from dctnet.studies.laboratory.seeds import derive, generator
 from dctnet.training.optimizers import build_optimizer
 
 STEPS, _BATCH = 240, 64
@@ -74,12 +75,13 @@ def train_gate(data: ChannelData, arm: Arm, seed: int, check_stop: Callable[[], 
         check_stop: Called before every step.
         steps: Length of the training.
     """
-    generator = torch.Generator().manual_seed(seed)
-    order = order_of(arm, torch.Generator().manual_seed(1000 + seed))
+    batches_of = generator(seed, "batches")
+    order = order_of(arm, generator(seed, "places"))
     train, val = data.train.channels[:, order], data.val.channels[:, order]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(derive(seed, "weights"))
         network = build_network(data.classes, train.shape[-1])
+        torch.manual_seed(derive(seed, "gate noise"))
         with torch.no_grad():
             network.entry.weight.copy_(network.entry.weight[:, order])
         fit_scale(network, train, arm)
@@ -90,7 +92,7 @@ def train_gate(data: ChannelData, arm: Arm, seed: int, check_stop: Callable[[], 
         for step in range(steps):
             check_stop()
             if step % per_epoch == 0:
-                batches = iter(torch.randperm(len(train), generator=generator).split(_BATCH))
+                batches = iter(torch.randperm(len(train), generator=batches_of).split(_BATCH))
             batch = next(batches)
             network.tau = _TAU[0] * (_TAU[1] / _TAU[0]) ** (step / steps)
             logits, gate_logits = forward(network, train[batch], order, True)

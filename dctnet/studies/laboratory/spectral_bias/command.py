@@ -7,6 +7,7 @@ from typing import Any, Literal
 from dctnet.errors import UserError, did_you_mean, printable
 from dctnet.signals import SignalRecorder
 from dctnet.studies.laboratory.mlp import Activation
+from dctnet.studies.laboratory.seeds import STREAMS
 from dctnet.studies.laboratory.spectral_bias.labels import learn_noisy, read_digits
 from dctnet.studies.laboratory.spectral_bias.perturbation import perturb
 from dctnet.studies.laboratory.spectral_bias.report import write_report
@@ -94,7 +95,9 @@ def spectral_bias(
     base = Setting(activation, depth, width, optimizer, lr, weight_decay, steps, amplitudes, petals)
     _check(options | {"width": width, "steps": steps})
     arms = _arms(base, sweep, values)
-    study = Study("spectral-bias", out, COLUMNS, options | {"width": width, "steps": steps}, signals=signals)
+    study = Study(
+        "spectral-bias", out, COLUMNS, options | {"width": width, "steps": steps}, signals=signals, streams=STREAMS
+    )
     units: dict[str, Callable[[], list[Measurement]]] = {}
     all_seeds = range(seed, seed + seeds)
 
@@ -149,6 +152,9 @@ def _check(options: dict[str, Any]) -> None:
         wrong = [value for value in options[name] if not 0 <= value < float("inf")]
         if wrong or len(set(options[name])) < len(options[name]):
             raise UserError(f"--{name} must be different numbers of at least 0, got {options[name]}")
+    # Rows are found by the names of their units.
+    if len(set(map("{:g}".format, options["label_noise"]))) < len(options["label_noise"]):
+        raise UserError(f"--label_noise: two of them have the same first six digits; got {options['label_noise']}")
     if 0 in options["label_noise"]:
         raise UserError("--label_noise: labels without noise are always measured; give frequencies above 0")
     if options["directions"] and 0 not in options["norms"]:

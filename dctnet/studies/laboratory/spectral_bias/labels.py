@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dctnet.errors import UserError
 from dctnet.studies.laboratory.mlp import make_mlp
+from dctnet.studies.laboratory.seeds import generator
 from dctnet.studies.laboratory.spectral_bias.training import Setting, descend
 from dctnet.studies.laboratory.study import Measurement
 
@@ -44,7 +45,7 @@ def read_digits(seed: int) -> Digits:
     chosen = np.isin(digits.target, (3, 8))
     images, labels = digits.data[chosen], digits.target[chosen] == 8
     images = torch.from_numpy(images * (_MNIST_NORM / np.linalg.norm(images, axis=1).mean())).float()
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(images), generator=generator(seed, "split"))
     train, test = order[: len(order) // 2], order[len(order) // 2 :]
     marks = torch.from_numpy(labels).float()
     return Digits(images[train], marks[train], images[test], marks[test])

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
+from dctnet.studies.laboratory.seeds import generator
 from dctnet.studies.laboratory.spectral_bias.targets import Target
 from dctnet.studies.laboratory.spectral_bias.training import measure_rows
 from dctnet.studies.laboratory.study import Measurement
@@ -39,9 +40,9 @@ def perturb(
     rows: list[Measurement] = []
     for norm in norms:
         check_stop()
-        generator, outputs = torch.Generator().manual_seed(seed), []
+        drawn, outputs = generator(seed, "directions"), []
         for _ in range(directions):
-            direction = torch.randn(len(trained), generator=generator)
+            direction = torch.randn(len(trained), generator=drawn)
             nn.utils.vector_to_parameters(trained + norm * direction / direction.norm(), parameters)
             outputs.append(network(target.inputs)[:, 0])
         rows += measure_rows("perturbed_", norm, torch.stack(outputs), target)

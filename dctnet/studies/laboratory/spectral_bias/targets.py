@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dctnet.studies.laboratory.seeds import generator
+
 
 @dataclass(frozen=True)
 class Target:
@@ -40,7 +42,7 @@ def make_target(frequencies: Sequence[int], amplitudes: str, petals: int | None,
     """
     z = torch.arange(points, dtype=torch.float64) / points
     k = torch.tensor(list(frequencies))
-    phases = 2 * math.pi * torch.rand(len(k), 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    phases = 2 * math.pi * torch.rand(len(k), 1, generator=generator(seed, "phases"), dtype=torch.float64)
     size = torch.arange(1, len(k) + 1) / len(k) if amplitudes == "rising" else torch.ones(len(k))
     values = (size.double()[:, None] * torch.sin(2 * math.pi * k[:, None] * z + phases)).sum(0)
     inputs = z[:, None]
