@@ -39,7 +39,8 @@ def kernel_section(rows: Sequence[Measurement], options: dict[str, Any]) -> Foun
     told = [
         f"The eigenvalues λ of the kernel never grow with frequency, for {never} mappings; a flat one (power 0) "
         f"learns all frequencies at once. On the circle, λ falls as frequency to the power "
-        f"{number(log_slope(circle))} from k = {SLOPE_FROM} to {len(circle) // 2}, a range that was chosen after the values had been seen, and "
+        f"{number(log_slope(circle))} from k = {SLOPE_FROM} to {len(circle) // 2}, a range that was "
+        "chosen after the values had been seen, and "
         f"{number(log_slope(circle, 1, len(circle) - 1))} over all k = 1 … {len(circle) - 1}; Basri et al. 2019 derive "
         "−2. Odd frequencies have "
         f"{odd_ratio(small):.2g} times the λ of their even neighbours with biases scaled by 0.1, and "
