@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dctnet.errors import UserError, no_folder, printable
 from dctnet.studies.accuracy.report import report as accuracy
-from dctnet.studies.laboratory.sensitivity.summary import write_summary
+from dctnet.studies.laboratory.sensitivity.summary.page import write_summary
 from dctnet.studies.laboratory.study import STUDY, read_content
 
 
@@ -21,6 +21,12 @@ def report(folder: str) -> None:
     path = Path(folder)
     if not path.is_dir():
         raise no_folder(folder)
+    if (path / STUDY).is_file():
+        name = read_content(path / STUDY)["study"]
+        raise UserError(
+            f"{folder}: a study of {name}; to make its page again, repeat its command with --out {folder}. A page "
+            f"across several needs the folder that they are in, {path.resolve().parent}"
+        )
     studies = sorted(each.parent for each in path.glob(f"*/{STUDY}"))
     pages = [_across(path, studies)] if studies else accuracy.write_reports(path)
     for written in pages:

@@ -60,6 +60,9 @@ class Section:
     tables: Sequence[Table] = field(default=())
 
 
+Found = tuple[Section, list[str]]  # a section, and its answers in words
+
+
 def write_study(
     study: Study, title: str, question: str, summary: Sequence[str], sections: Sequence[Section], command: str = ""
 ) -> Path:

@@ -33,6 +33,18 @@ def gradient_energy(images: Tensor) -> Tensor:
     return sum((images.roll(-1, axis) - images).square() for axis in (-2, -1))  # type: ignore[return-value]
 
 
+def predicted_gradient_energy(images: Tensor) -> Tensor:
+    """Sum of :func:`gradient_energy` over the pixels, from the spectrum alone: (..., S, S) to (...).
+
+    A difference of neighbours multiplies a wave of f cycles per pixel by 2 sin πf, so that the energy is
+    Σ (4 sin² πf_x + 4 sin² πf_y) · abs(X)² with the orthonormal Fourier transform X, exactly.
+    """
+    frequency = torch.fft.fftfreq(images.shape[-1], dtype=images.dtype)
+    gain = 4 * torch.sin(torch.pi * frequency) ** 2
+    power = torch.fft.fft2(images, norm="ortho").abs().square()
+    return ((gain[:, None] + gain) * power).sum((-2, -1))
+
+
 def channel_radius() -> Tensor:
     """ρ of each of the 192 channels, √(u² + v²) / 16: (192,)."""
     index = torch.arange(NUM_CHANNELS) % BLOCK**2

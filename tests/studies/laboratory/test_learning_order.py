@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from dctnet.studies.laboratory.learning_order.order import half_times, order, rank_correlation, read_curves, t50
+from dctnet.studies.laboratory.learning_order.order import correlation, half_times, order, read_accuracies, t50
 from dctnet.training.band_probes import COLUMNS
 from tests import commands
 from tests.commands import fails, read_csv
@@ -66,7 +66,7 @@ def curves_of(*folders):
     from dctnet.studies.laboratory.learning_order.runs import open_run
 
     runs = [open_run(folder) for folder in folders]
-    return read_curves([row for run in runs for _, unit in run.units() for row in unit()], "name")
+    return read_accuracies([row for run in runs for _, unit in run.units() for row in unit()], "name")
 
 
 def test_t50_is_the_planted_epoch(tmp_path):
@@ -117,9 +117,9 @@ def test_half_times_follow_their_definition():
 
 def test_rank_correlation_ignores_bands_that_are_not_learned():
     nan = np.nan
-    assert rank_correlation(np.array([1, nan, 5, 9])) == pytest.approx(1)
-    assert rank_correlation(np.array([3.0, 3, 3])) == 0
-    assert np.isnan(rank_correlation(np.array([1, nan, 5])))
+    assert correlation(np.array([1, nan, 5, 9])) == pytest.approx(1)
+    assert correlation(np.array([3.0, 3, 3])) == 0
+    assert np.isnan(correlation(np.array([1, nan, 5])))
 
 
 def test_only_the_calibrated_set_allows_to_speak_of_spectral_bias(tmp_path):

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 import sys
 import types
 
@@ -24,9 +23,7 @@ from dctnet.studies.laboratory.sensitivity.bands import (
     RINGS,
     Noisy,
     Removed,
-    bandwidth,
     frequency_cells,
-    half_accuracy_noise,
     lower_contrast,
     polar_cells,
 )
@@ -34,7 +31,7 @@ from dctnet.studies.laboratory.sensitivity.channels import CODINGS, ChannelStudy
 from dctnet.studies.laboratory.sensitivity.command import sensitivity
 from dctnet.studies.laboratory.sensitivity.layers import high_share, layer_profile
 from dctnet.studies.laboratory.sensitivity.report.report import lowest
-from dctnet.studies.laboratory.sensitivity.summary import bootstrap
+from dctnet.studies.laboratory.sensitivity.thresholds import bandwidth, half_accuracy_noise, read_thresholds
 from dctnet.studies.laboratory.spectrum import band_noise
 from dctnet.studies.laboratory.subject import Subject, open_subject
 from tests.commands import CKPT, fails, read_csv, run
@@ -338,21 +335,6 @@ def test_layers_have_depths_from_0_to_1(gated_run):
     assert {layer.side for layer in layers} == {8}
 
 
-def test_a_page_across_networks_has_intervals_over_seeds(gated_run, tmp_path, capsys):
-    sensitivity(str(gated_run / CKPT), str(tmp_path / "first-s0"), images=6, channel_images=4)
-    shutil.copytree(tmp_path / "first-s0", tmp_path / "first-s1")
-    assert run("report", tmp_path) == 0
-    page = (tmp_path / "summary.html").read_text()
-    assert "first (2 seeds, 64 px)" in page
-    assert "≥ 16" in page  # 0.25 cycles per pixel of 64
-    other = tmp_path / "first-s1" / "study.json"
-    other.write_text(other.read_text().replace('"images": 6', '"images": 5'))
-    assert "measured with other options" in fails(capsys, "report", tmp_path)
-    lines = (tmp_path / "first-s1" / "rows.csv").read_text().splitlines()
-    (tmp_path / "first-s1" / "rows.csv").write_text("\n".join(lines[:5]) + "\n")
-    assert "an unfinished study" in fails(capsys, "report", tmp_path)
-
-
 def test_the_worst_band_is_named_alone_only_if_it_is_shown_to_be_worse():
     rows = [
         {"item": name, "accuracy": right.count("r") / 40, "right": right}
@@ -363,12 +345,29 @@ def test_the_worst_band_is_named_alone_only_if_it_is_shown_to_be_worse():
     assert lowest(rows[:1]) == (rows[0], "a")
 
 
-def test_the_bootstrap_pairs_images_of_a_network():
+def noise_rows(shares, images=400):
+    """Rows of two bands, with the share of right answers at each noise; clean images are all right."""
     rng = np.random.default_rng(0)
-    clean = (rng.random((3, 400)) < 0.8).astype(float)
-    found = bootstrap(clean - clean)
-    assert (found.value, found.low, found.high) == (0, 0, 0)
-    changed = clean * (rng.random((3, 400)) < 0.9)
-    found = bootstrap(changed - clean)
-    assert found.low < found.value < found.high < 0
-    assert found.high - found.low < 6
+    rows = [{"part": "clean", "item": "noise", "level": 0, "right": "r" * images}]
+    for band, own in shares.items():
+        for rms, share in zip(NOISE, own, strict=True):
+            right = "".join("r" if each < share else "w" for each in rng.random(images))
+            rows.append({"part": "noise", "item": band, "level": rms, "right": right})
+    return rows
+
+
+def test_the_noise_that_halves_the_accuracy_has_an_interval_over_images():
+    rows = noise_rows({"low": [1, 0.7, 0.3, 0.1], "middle": [1, 0.69, 0.31, 0.1], "high": [1, 1, 1, 0.99]})
+    found = read_thresholds(rows, {"low": 0.1, "middle": 0.2, "high": 0.4})
+    assert found.values[0] == pytest.approx(0.04 * 2**0.5, rel=0.1)
+    low, high = np.percentile(found.draws[:, 0], [2.5, 97.5])
+    # The accuracy of 400 images deviates by 2.3 points, and falls by 40 points in an octave.
+    deviation = 0.024 / 0.4 * math.log(2) / 2**0.5
+    assert math.log(high / low) == pytest.approx(4 * deviation, rel=0.25)
+    assert found.text(2) == "above 0.16 [above 0.16, above 0.16]"
+    assert "(not shown to differ)" in found.most_disturbed
+    apart = read_thresholds(noise_rows({"low": [1, 0.2, 0.1, 0], "high": [1, 1, 0.9, 0.3]}), {"low": 0.1, "high": 0.4})
+    assert apart.most_disturbed.startswith("low: RMS")
+    assert apart.width.startswith("at least")
+    assert "[" in apart.width
+    assert read_thresholds(noise_rows({"low": [1, 1, 1, 1]}), {"low": 0.1}).most_disturbed is None

@@ -7,7 +7,7 @@ import torch
 
 from dctnet.errors import UserError
 from dctnet.frequency.bands import band_mask, bands_between, octave_bands, project
-from dctnet.studies.laboratory.spectrum import band_noise, channel_radius, gradient_energy
+from dctnet.studies.laboratory.spectrum import band_noise, channel_radius, gradient_energy, predicted_gradient_energy
 
 SIZES = [32, 40, 112]
 
@@ -63,6 +63,7 @@ def test_gradient_energy_is_that_of_the_spectrum():
     gain = 4 * torch.sin(math.pi * f[:, None]) ** 2 + 4 * torch.sin(math.pi * f[None, :]) ** 2
     spectrum = torch.fft.fft2(image, norm="ortho").abs().square()
     torch.testing.assert_close(gradient_energy(image).sum((-2, -1)), (gain * spectrum).sum((-2, -1)), rtol=1e-5, atol=0)
+    torch.testing.assert_close(predicted_gradient_energy(image), (gain * spectrum).sum((-2, -1)), rtol=1e-9, atol=0)
 
 
 def test_a_channel_has_the_frequency_of_its_cosine():

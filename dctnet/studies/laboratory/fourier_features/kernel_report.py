@@ -16,13 +16,12 @@ from dctnet.studies.laboratory.fourier_features.results import (
     select,
 )
 from dctnet.studies.laboratory.intervals import mean_interval, number
-from dctnet.studies.laboratory.page import Section, Table
+from dctnet.studies.laboratory.page import Found, Section, Table
 from dctnet.studies.laboratory.study import Measurement
 from dctnet.studies.page.page import Plot
 
 SMALL_BIAS = "circle, bias 0.1"
 _BANDWIDTHS = ("circle", "gaussian 1", "gaussian 2", "gaussian 4", "gaussian 8", "power 0")
-Found = tuple[Section, list[str]]  # a section, and its answers in words
 
 
 def kernel_section(rows: Sequence[Measurement], options: dict[str, Any]) -> Found:

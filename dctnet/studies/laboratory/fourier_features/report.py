@@ -11,7 +11,6 @@ from PIL import Image
 from dctnet.studies.laboratory.fourier_features import figures
 from dctnet.studies.laboratory.fourier_features.image import Picture
 from dctnet.studies.laboratory.fourier_features.kernel_report import (
-    Found,
     kernel_section,
     signal_section,
     training_section,
@@ -21,7 +20,7 @@ from dctnet.studies.laboratory.fourier_features.mappings import DISTRIBUTIONS, F
 from dctnet.studies.laboratory.fourier_features.measure import PICTURES
 from dctnet.studies.laboratory.fourier_features.results import Sweep, psnr_by_draw, read_sweep, select
 from dctnet.studies.laboratory.intervals import mean_interval
-from dctnet.studies.laboratory.page import Section, Table, write_study
+from dctnet.studies.laboratory.page import Found, Section, Table, write_study
 from dctnet.studies.laboratory.study import Measurement, Study
 from dctnet.studies.page.page import Plot
 

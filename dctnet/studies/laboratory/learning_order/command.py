@@ -1,7 +1,7 @@
 """The command: collects the probes of runs, or measures their checkpoints, and writes the page."""
 
 from dctnet.signals import SignalRecorder
-from dctnet.studies.laboratory.learning_order.order import read_curves
+from dctnet.studies.laboratory.learning_order.order import read_accuracies
 from dctnet.studies.laboratory.learning_order.page import write_learning_order
 from dctnet.studies.laboratory.learning_order.runs import group, open_run
 from dctnet.studies.laboratory.study import Study
@@ -31,6 +31,6 @@ def learning_order(
     curves = {}
     for name, own in groups.items():
         folders = {str(run.folder) for run in own}
-        curves[name] = read_curves([row for row in study.rows if row["run"] in folders], name)
+        curves[name] = read_accuracies([row for row in study.rows if row["run"] in folders], name)
     calibrated = {name for name, own in groups.items() if all(run.is_calibrated for run in own)}
     print(write_learning_order(study, curves, calibrated))

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from dctnet.studies.laboratory.learning_order.order import Curves, t50
+from dctnet.studies.laboratory.learning_order.order import Accuracies, t50
 from dctnet.studies.page.page import (
     BLUE,
     GREEN,
@@ -44,18 +44,18 @@ def _line(place: int) -> Style:
     return {"color": style["color"], "linestyle": style["linestyle"], "linewidth": 1.6}
 
 
-def _legend(figure: Figure, curves: Curves) -> None:
+def _legend(figure: Figure, curves: Accuracies) -> None:
     add_legend(figure, [Line2D([], [], label=str(band), **_style(place)) for place, band in enumerate(curves.bands)])
 
 
-def _epochs(axes: Axes, curves: Curves) -> None:
+def _epochs(axes: Axes, curves: Accuracies) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=2))
     axes.set_xlim(curves.epochs[0] - 0.3, curves.epochs[-1] + 0.3)
     axes.set_xlabel("epoch")
     axes.grid()
 
 
-def plot_only(curves: Curves, suffix: str) -> Plot:
+def plot_only(curves: Accuracies, suffix: str) -> Plot:
     """Accuracy with one band alone."""
     mean = 100 * curves.only.mean((0, 3))
     numbers: Numbers = [["epoch", "band", "accuracy"]]
@@ -66,7 +66,7 @@ def plot_only(curves: Curves, suffix: str) -> Plot:
     return Plot(f"only{suffix}", alternative, lambda: _draw_only(curves, mean), numbers)
 
 
-def _draw_only(curves: Curves, mean: np.ndarray) -> Figure:
+def _draw_only(curves: Accuracies, mean: np.ndarray) -> Figure:
     figure = new_figure(280)
     axes = figure.subplots()
     axes.axhline(100 * curves.chance, color=INK, linewidth=1, linestyle=":")
@@ -85,7 +85,7 @@ def _draw_only(curves: Curves, mean: np.ndarray) -> Figure:
     return figure
 
 
-def plot_times(curves: Curves, suffix: str) -> Plot:
+def plot_times(curves: Accuracies, suffix: str) -> Plot:
     """t50 by band, for each seed."""
     times = t50(curves)
     numbers: Numbers = [["seed", "band", "t50"]]
@@ -101,7 +101,7 @@ def plot_times(curves: Curves, suffix: str) -> Plot:
     )
 
 
-def _draw_times(curves: Curves, times: np.ndarray) -> Figure:
+def _draw_times(curves: Accuracies, times: np.ndarray) -> Figure:
     figure = new_figure(230)
     axes = figure.subplots()
     known = ~np.isnan(times)
@@ -126,7 +126,7 @@ def _broken(name: str) -> str:
     return name.replace(" ", "\n").replace("–", "–\n")
 
 
-def plot_without(curves: Curves, suffix: str) -> Plot:
+def plot_without(curves: Accuracies, suffix: str) -> Plot:
     """Accuracy lost without one band."""
     lost = 100 * (curves.whole.mean(-1)[..., None] - curves.without.mean(-1)).mean(0)
     numbers: Numbers = [["epoch", "band", "lost_points"]]
@@ -137,7 +137,7 @@ def plot_without(curves: Curves, suffix: str) -> Plot:
     return Plot(f"without{suffix}", alternative, lambda: _draw_without(curves, lost), numbers)
 
 
-def _draw_without(curves: Curves, lost: np.ndarray) -> Figure:
+def _draw_without(curves: Accuracies, lost: np.ndarray) -> Figure:
     figure = new_figure(250)
     axes = figure.subplots()
     axes.axhline(0, color=INK, linewidth=1, linestyle=":")
@@ -150,7 +150,7 @@ def _draw_without(curves: Curves, lost: np.ndarray) -> Figure:
     return figure
 
 
-def plot_errors(curves: Curves, suffix: str) -> Plot:
+def plot_errors(curves: Accuracies, suffix: str) -> Plot:
     """e_low and e_high, a panel for each width."""
     mean = curves.errors.mean(0)
     numbers: Numbers = [["epoch", "neighbours", "width", "e_low", "e_high"]]
@@ -165,7 +165,7 @@ def plot_errors(curves: Curves, suffix: str) -> Plot:
     return Plot(f"filtering{suffix}", alternative, lambda: _draw_errors(curves, mean), numbers)
 
 
-def _draw_errors(curves: Curves, mean: np.ndarray) -> Figure:
+def _draw_errors(curves: Accuracies, mean: np.ndarray) -> Figure:
     figure = new_figure(210)
     panels = figure.subplots(1, len(curves.neighbours), sharey=True, squeeze=False)[0]
     for place, (axes, count) in enumerate(zip(panels, curves.neighbours, strict=True)):

@@ -1,13 +1,15 @@
 """When each band is learned: t50 and its rank correlation with the frequency."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import binomtest, rankdata
+from scipy.stats import binom
 
 from dctnet.errors import UserError
 from dctnet.frequency.bands import Band
+from dctnet.studies.laboratory.intervals import Interval, over_seeds_and_images, rank_correlation
 from dctnet.studies.laboratory.study import Measurement
 
 _LEVEL = 0.025  # of the one-sided test whether a band is learned at all
@@ -16,7 +18,7 @@ MIN_BANDS = 3  # an order of two is no correlation
 
 
 @dataclass(frozen=True)
-class Curves:
+class Accuracies:
     """Accuracies of the trainings of one group over their epochs.
 
     Shape:
@@ -38,7 +40,7 @@ class Curves:
     chance: float
 
 
-def read_curves(rows: Sequence[Measurement], name: str) -> Curves:
+def read_accuracies(rows: Sequence[Measurement], name: str) -> Accuracies:
     """Arrays of the rows of a group.
 
     Raises:
@@ -59,7 +61,7 @@ def read_curves(rows: Sequence[Measurement], name: str) -> Curves:
         raise UserError(f"{name}: {first} has {counts[0]}, {other} has {counts[1]}; give runs of the same length")
     epochs, ends, _ = shapes[0]
     widths = {row["neighbours"]: row["width"] for row in trainings[0] if row["quantity"] == "e_low"}
-    return Curves(
+    return Accuracies(
         [Band(float(low), float(high)) for low, high in ends],
         [int(own[0]["seed"]) for own in trainings],
         np.array(epochs, int),
@@ -98,66 +100,57 @@ def half_times(accuracy: np.ndarray, epochs: np.ndarray, start: float) -> np.nda
     return np.where((gain > 0) & above.any(-2), first, np.nan)
 
 
-def is_learned(curves: Curves) -> np.ndarray:
+def is_learned(curves: Accuracies) -> np.ndarray:
     """Whether the last epoch is significantly above chance with the band alone: (seeds, bands)."""
-    right, images = curves.only[:, -1].sum(-1), curves.only.shape[-1]
-    test = np.vectorize(lambda count: binomtest(int(count), images, curves.chance, "greater").pvalue < _LEVEL)
-    return test(right)
+    return _is_above_chance(curves.only[:, -1].sum(-1), curves.only.shape[-1], curves.chance)
 
 
-def t50(curves: Curves) -> np.ndarray:
+def _is_above_chance(right: np.ndarray, images: int, chance: float) -> np.ndarray:
+    """Whether so many right answers have a probability below the level by chance: one-sided binomial test."""
+    return binom.sf(np.round(right) - 1, images, chance) < _LEVEL
+
+
+def t50(curves: Accuracies) -> np.ndarray:
     """Epoch at which each band is half learned, (seeds, bands); NaN for a band that is not learned."""
     return np.where(is_learned(curves), half_times(curves.only.mean(-1), curves.epochs, curves.chance), np.nan)
 
 
-def rank_correlation(times: np.ndarray) -> float:
-    """Spearman's correlation of band and t50, (bands,), of the learned bands; 0 if all have the same t50.
+def correlation(times: np.ndarray) -> float:
+    """Rank correlation of band and t50, (bands,), of the learned bands; 0 if all have the same t50.
 
     NaN with fewer than three learned bands.
     """
     learned = ~np.isnan(times)
     if learned.sum() < MIN_BANDS:
         return float("nan")
-    x, y = np.arange(learned.sum()), rankdata(times[learned])
-    return 0.0 if np.ptp(y) == 0 else float(np.corrcoef(x, y)[0, 1])
+    found = times[learned]
+    return 0.0 if np.ptp(found) == 0 else rank_correlation(np.arange(len(found)), found)
 
 
-@dataclass(frozen=True)
-class Order:
-    """Rank correlation of band and t50, mean over seeds, with its 95 % interval over images and seeds; NaN if none."""
+def order(curves: Accuracies, seed: int = 0) -> Interval:
+    """Mean rank correlation over the seeds that have one, with its interval over seeds and images; NaN if none has.
 
-    value: float
-    low: float
-    high: float
-
-
-def order(curves: Curves, seed: int = 0) -> Order:
-    """Mean rank correlation over the seeds, and its bootstrap interval.
-
-    Images, the same for all seeds, and seeds are drawn with replacement. With one seed, the interval is that of other
-    images only.
+    Images, the same for all seeds, are drawn with replacement; in each sample it is tested again which bands are
+    learned. Samples in which fewer than three are have no order and are left out.
     """
-    rng, learned = np.random.default_rng(seed), is_learned(curves)
-    value = _mean([rank_correlation(times) for times in t50(curves)])
-    if np.isnan(value):
-        return Order(value, value, value)
-    seeds, *_, images = curves.only.shape
+    by_seed = [value for value in map(correlation, t50(curves)) if not math.isnan(value)]
+    if not by_seed:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    rng, images = np.random.default_rng(seed), curves.only.shape[-1]
     only = curves.only.astype(np.float32)
     draws = []
     for _ in range(_RESAMPLES):
-        weights = np.bincount(rng.integers(images, size=images), minlength=images).astype(np.float32) / images
-        times = np.where(learned, half_times(only @ weights, curves.epochs, curves.chance), np.nan)
-        draws.append(_mean([rank_correlation(own) for own in times[rng.integers(seeds, size=(seeds,))]]))
-    low, high = np.nanpercentile(draws, [2.5, 97.5])
-    return Order(value, float(low), float(high))
+        drawn = np.bincount(rng.integers(images, size=images), minlength=images).astype(np.float32)
+        right = only @ drawn  # counts: (seeds, E, bands)
+        times = half_times(right / images, curves.epochs, curves.chance)
+        times = np.where(_is_above_chance(right[:, -1], images, curves.chance), times, np.nan)
+        if known := [value for value in map(correlation, times) if not math.isnan(value)]:
+            draws.append(float(np.mean(known)))
+    found = over_seeds_and_images([by_seed], float(np.var(draws, ddof=1)) if len(draws) > 1 else 0.0, images)
+    return replace(found, low=max(found.low, -1.0), high=min(found.high, 1.0))
 
 
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
-
-
-def error_half_times(curves: Curves) -> np.ndarray:
+def error_half_times(curves: Accuracies) -> np.ndarray:
     """First epoch at which e_low and e_high have made half of their fall from the first epoch: (seeds, widths, 2)."""
     e = curves.errors
     first, last = e[:, :1], e[:, -1:]

@@ -9,11 +9,11 @@ from dctnet.studies.laboratory.intervals import minus
 from dctnet.studies.laboratory.learning_order.figures import plot_errors, plot_only, plot_times, plot_without
 from dctnet.studies.laboratory.learning_order.order import (
     MIN_BANDS,
-    Curves,
+    Accuracies,
+    correlation,
     error_half_times,
     is_learned,
     order,
-    rank_correlation,
     t50,
 )
 from dctnet.studies.laboratory.page import Section, Table, write_study
@@ -39,7 +39,7 @@ _CAPTION_ERRORS = (
 )
 
 
-def write_learning_order(study: Study, curves: Mapping[str, Curves], calibrated: Set[str]) -> Path:
+def write_learning_order(study: Study, curves: Mapping[str, Accuracies], calibrated: Set[str]) -> Path:
     """Writes the page.
 
     Args:
@@ -58,7 +58,7 @@ def write_learning_order(study: Study, curves: Mapping[str, Curves], calibrated:
     )
 
 
-def _claim(curves: Mapping[str, Curves], calibrated: Set[str]) -> str:
+def _claim(curves: Mapping[str, Accuracies], calibrated: Set[str]) -> str:
     if set(curves) == set(calibrated):
         return (
             "These images carry the same code of the class in every band, at equal energy and equal accuracy of a "
@@ -72,12 +72,12 @@ def _claim(curves: Mapping[str, Curves], calibrated: Set[str]) -> str:
     )
 
 
-def _seeds(curves: Curves) -> str:
+def _seeds(curves: Accuracies) -> str:
     count = len(curves.seeds)
     return "one seed, so the interval is over images only" if count == 1 else f"{count} seeds"
 
 
-def _answer(name: str, curves: Curves, is_calibrated: bool) -> str:
+def _answer(name: str, curves: Accuracies, is_calibrated: bool) -> str:
     found = order(curves)
     if np.isnan(found.value):
         return (
@@ -96,7 +96,7 @@ def _answer(name: str, curves: Curves, is_calibrated: bool) -> str:
     return f"{name}: {what}{where}; {said}, {_seeds(curves)}."
 
 
-def _section(place: int, name: str, curves: Curves, is_calibrated: bool) -> Section:
+def _section(place: int, name: str, curves: Accuracies, is_calibrated: bool) -> Section:
     suffix = "" if place == 0 else f"_{place}"
     images, chance = curves.only.shape[-1], curves.chance
     learned = is_learned(curves).sum(0)
@@ -120,7 +120,7 @@ def _section(place: int, name: str, curves: Curves, is_calibrated: bool) -> Sect
     return Section(name, text, plots, [_table(curves)])
 
 
-def _filtering(curves: Curves) -> str:
+def _filtering(curves: Accuracies) -> str:
     """Which error falls first, at the middle width."""
     middle = len(curves.neighbours) // 2
     low, high = np.moveaxis(error_half_times(curves)[:, middle], -1, 0)
@@ -134,14 +134,14 @@ def _filtering(curves: Curves) -> str:
     )
 
 
-def _table(curves: Curves) -> Table:
+def _table(curves: Accuracies) -> Table:
     times, rows = t50(curves), []
     for place, band in enumerate(curves.bands):
         own = [_epoch(value) for value in times[:, place]]
         final = float(curves.only[:, -1, place].mean())
         lost = float((curves.whole[:, -1].mean(-1) - curves.without[:, -1, place].mean(-1)).mean())
         rows.append((str(band), *own, (final, f"{100 * final:.1f} %"), (lost, f"{100 * lost:.1f}")))
-    correlations = [_epoch(rank_correlation(each)) for each in times]
+    correlations = [_epoch(correlation(each)) for each in times]
     rows.append(("rank correlation", *correlations, None, None))
     heads = [f"t50, seed {seed}" for seed in curves.seeds]
     return Table("Epochs by band and seed", ["band", *heads, "final, band alone", "lost without, points"], rows)

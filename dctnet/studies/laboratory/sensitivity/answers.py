@@ -74,6 +74,11 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def right_of(row: Measurement) -> np.ndarray:
+    """Right (1) or wrong (0) of each image of a row: (N,)."""
+    return np.array([each == "r" for each in row["right"]], float)
+
+
 def compare(part: str, item: str, level: float, changed: Answers, clean: Answers, clipped: float = 0.0) -> Measurement:
     """A row: accuracy, and accuracy and loss minus those of the unchanged images, paired by image."""
     drop, rise = changed.right - clean.right, changed.loss - clean.loss

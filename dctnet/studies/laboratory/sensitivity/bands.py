@@ -1,7 +1,7 @@
 """Bands of spatial frequency: removed, left alone, or with noise; and the Fourier map."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -165,55 +165,3 @@ def map_units(
                 yield compare("map", f"{place[0]} {place[1]}", MAP_NOISE, changed, clean, clipped)
 
         yield f"map/{row}", measure
-
-
-def half_accuracy_noise(levels: Mapping[float, float], clean: float) -> float | None:
-    """Noise RMS at which the accuracy falls to half of the clean one, by interpolation over log RMS.
-
-    Args:
-        levels: Accuracy by RMS.
-        clean: Accuracy without noise.
-
-    Returns:
-        None if it does not fall to half between the weakest and the strongest noise; infinity above the strongest.
-    """
-    rms = sorted(levels)
-    below = [level for level in rms if levels[level] <= clean / 2]
-    if not below:
-        return math.inf
-    first = rms.index(below[0])
-    if first == 0:
-        return None
-    a, b = rms[first - 1], rms[first]
-    share = (levels[a] - clean / 2) / (levels[a] - levels[b])
-    return float(np.exp(np.log(a) + share * (np.log(b) - np.log(a))))
-
-
-def bandwidth(thresholds: Sequence[tuple[float, float | None]]) -> tuple[float, bool] | None:
-    """Full width at half maximum of the sensitivity to noise, in octaves.
-
-    The sensitivity of a band is one over the RMS that halves the accuracy, 0 if no noise that was tried does, and is
-    interpolated over the logarithm of the frequency.
-
-    Args:
-        thresholds: Centre of each band, ascending, and its RMS from :func:`half_accuracy_noise`.
-
-    Returns:
-        The width, and whether it is a lower bound because one side does not fall to half within the bands. None if a
-        band is halved by the weakest noise, or none by the strongest.
-    """
-    known = [(math.log2(center), 1 / rms) for center, rms in thresholds if rms is not None]  # 1 / inf is 0
-    if len(known) < len(thresholds) or not any(value for _, value in known):
-        return None
-    peak = max(range(len(known)), key=lambda place: known[place][1])
-    half, bound = known[peak][1] / 2, False
-    ends = []
-    for side in (known[peak::-1], known[peak:]):
-        below = next((place for place, (_, value) in enumerate(side) if value <= half), None)
-        if below is None:
-            bound = True
-            ends.append(side[-1][0])
-            continue
-        (x0, y0), (x1, y1) = side[below - 1], side[below]
-        ends.append(x0 + (x1 - x0) * (y0 - half) / (y0 - y1))
-    return ends[1] - ends[0], bound

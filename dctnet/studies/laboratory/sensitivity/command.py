@@ -10,7 +10,7 @@ from dctnet.frequency.channels import NUM_CHANNELS, ChannelSet
 from dctnet.frequency.maskfile import read_mask, write_mask
 from dctnet.signals import SignalRecorder
 from dctnet.studies.laboratory.photographs import Photographs, read_photographs
-from dctnet.studies.laboratory.sensitivity.answers import COLUMNS, collect, compare
+from dctnet.studies.laboratory.sensitivity.answers import COLUMNS, collect, compare, single
 from dctnet.studies.laboratory.sensitivity.bands import (
     band_units,
     change_planes,
@@ -19,7 +19,7 @@ from dctnet.studies.laboratory.sensitivity.bands import (
     noise_units,
 )
 from dctnet.studies.laboratory.sensitivity.channels import ChannelStudy, Method
-from dctnet.studies.laboratory.sensitivity.layers import attention_rows, layer_rows
+from dctnet.studies.laboratory.sensitivity.layers import attention_rows, identity_rows, layer_rows
 from dctnet.studies.laboratory.sensitivity.report.report import write_report
 from dctnet.studies.laboratory.study import Study
 from dctnet.studies.laboratory.subject import Subject, open_subject
@@ -146,6 +146,9 @@ def _measure(
             **dict(changes.coding_units(clean_few)),
             "layers": lambda: layer_rows(subject, photographs, batch, seed),
             "attention": lambda: attention_rows(subject, photographs, batch),
+            "identity": lambda: identity_rows(photographs),
+            # So that a page across studies can tell whether they used the same photographs, in the same order.
+            "photographs": lambda: [single("photographs", photographs.digest, 0, len(photographs), 0.0, None)],
             **dict(map_units(subject, photographs, clean, batch, seed, full)),
             **dict(changes.units(clean_few, methods)),
         }

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torch.nn import functional
 
 from dctnet.frequency.bands import radius
+from dctnet.studies.laboratory.intervals import rank_correlation
 from dctnet.studies.laboratory.photographs import Photographs
 from dctnet.studies.laboratory.sensitivity.answers import chunks, interval, random_cycle, single
-from dctnet.studies.laboratory.spectrum import gradient_energy
+from dctnet.studies.laboratory.spectrum import gradient_energy, predicted_gradient_energy
 from dctnet.studies.laboratory.study import Measurement
 from dctnet.studies.laboratory.subject import Subject
 
@@ -135,15 +135,11 @@ def rank_correlations(found: Attention) -> tuple[np.ndarray, np.ndarray]:
     Images without any attention or without any gradient are NaN.
     """
     cam, energy = found.cam.flatten(1).numpy(), found.energy.flatten(1).numpy()
-    own = [_spearman(a, b) for a, b in zip(cam, energy, strict=True)]
+    own = [rank_correlation(a, b) for a, b in zip(cam, energy, strict=True)]
     # The order of the photographs is that of the classes: a neighbour would show the same thing.
     cycle = random_cycle(len(cam), torch.Generator().manual_seed(0)).numpy()
-    others = [_spearman(a, b) for a, b in zip(cam, energy[cycle], strict=True)]
+    others = [rank_correlation(a, b) for a, b in zip(cam, energy[cycle], strict=True)]
     return np.array(own), np.array(others)
-
-
-def _spearman(a: np.ndarray, b: np.ndarray) -> float:
-    return float(spearmanr(a, b).statistic) if np.ptp(a) and np.ptp(b) else float("nan")
 
 
 def layer_rows(subject: Subject, photographs: Photographs, batch: int, seed: int) -> Iterator[Measurement]:
@@ -171,3 +167,15 @@ def attention_rows(subject: Subject, photographs: Photographs, batch: int) -> It
             yield single("attention", item, 0, len(chosen), float(chosen.mean()), interval(chosen))
     if not defined.any():
         yield single("no_attention", "no layer with places", 0, 0, 0.0, None)
+
+
+def identity_rows(photographs: Photographs) -> list[Measurement]:
+    """Mean gradient energy of an image, by pixels and predicted from its spectrum; their largest relative difference.
+
+    This is why gradients can stand in for frequency.
+    """
+    luma = photographs.planes[:, 0].double()
+    measured, predicted = gradient_energy(luma).sum((-2, -1)), predicted_gradient_energy(luma)
+    error = ((measured - predicted).abs() / measured.clamp(min=1e-9)).max()
+    found = {"measured": measured.mean(), "predicted": predicted.mean(), "largest difference": error}
+    return [single("identity", item, 0, len(luma), float(value), None) for item, value in found.items()]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dctnet.studies.laboratory.page import Section, Table, write_study
+from dctnet.studies.laboratory.page import Found, Section, Table, write_study
 from dctnet.studies.laboratory.spectral_bias.figures import draw_half, draw_heat, plot
 from dctnet.studies.laboratory.spectral_bias.results import (
     Curves,
@@ -19,7 +19,6 @@ from dctnet.studies.laboratory.spectral_bias.results import (
 from dctnet.studies.laboratory.spectral_bias.robustness_report import (
     MEASURES,
     Arms,
-    Found,
     cell,
     label_curves,
     labels_section,

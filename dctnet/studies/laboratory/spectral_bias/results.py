@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
-from dctnet.studies.laboratory.intervals import Interval, mean_interval
+from dctnet.studies.laboratory.intervals import Interval, mean_interval, rank_correlation
 from dctnet.studies.laboratory.study import Measurement
 
 
@@ -63,15 +62,6 @@ def first_reach(steps: np.ndarray, values: np.ndarray, level: float) -> np.ndarr
         part = 1.0 if t == 0 else (level - values[t - 1, k]) / (values[t, k] - values[t - 1, k])
         found[k] = math.exp(logs[max(t - 1, 0)] + part * (logs[t] - logs[max(t - 1, 0)]))
     return found
-
-
-def rank_correlation(k: np.ndarray, iterations: np.ndarray) -> float:
-    """Spearman's correlation of frequency and iteration; frequencies that were never reached share the last rank.
-
-    nan if no two iterations differ.
-    """
-    ranks = stats.rankdata(iterations)
-    return float(np.corrcoef(stats.rankdata(k), ranks)[0, 1]) if len(set(ranks)) > 1 else math.nan
 
 
 def exponent(k: np.ndarray, iterations: np.ndarray) -> float:

@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 
 from dctnet.studies.laboratory.intervals import Interval
-from dctnet.studies.laboratory.page import Section, Table
+from dctnet.studies.laboratory.page import Found, Section, Table
 from dctnet.studies.laboratory.spectral_bias.figures import draw_labels, draw_perturbed, plot
 from dctnet.studies.laboratory.spectral_bias.results import Curves, across_seeds, ratio_of, read_curves
 from dctnet.studies.laboratory.study import Study
 
 MEASURES = {"match": "match, 1 − |f̂ − ŷ| / |ŷ|", "modulus": "modulus, |f̂| / |ŷ|"}
 Arms = Mapping[str, Mapping[str, Curves]]  # the curves of each arm by measure
-Found = tuple[Section, list[str]]  # a section, and its answers in words
 
 
 def cell(interval: Interval | None) -> tuple[float | None, str]:

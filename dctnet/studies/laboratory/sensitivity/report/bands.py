@@ -1,6 +1,5 @@
 """Sections of bands and of noise, with the Fourier map."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,10 +16,9 @@ from dctnet.studies.laboratory.sensitivity.bands import (
     NOISE,
     ORIENTATIONS,
     RINGS,
-    bandwidth,
-    half_accuracy_noise,
 )
 from dctnet.studies.laboratory.sensitivity.report.text import clean_accuracy, numbers_of, points, rows_of
+from dctnet.studies.laboratory.sensitivity.thresholds import Thresholds
 from dctnet.studies.laboratory.study import Measurement
 from dctnet.studies.laboratory.subject import Subject
 from dctnet.studies.page.page import BLUE, GREEN, GREY, ORANGE, VERMILLION, Plot, add_legend, new_figure
@@ -130,19 +128,7 @@ def _finish(figure: Figure, axes: Axes, bands: Sequence[Band], clean: float) -> 
     add_legend(figure, axes.get_legend_handles_labels()[0])
 
 
-def noise_thresholds(rows: Sequence[Measurement], bands: Sequence[Band]) -> dict[str, float | None]:
-    """RMS that halves the accuracy, by band; see :func:`half_accuracy_noise`."""
-    clean = clean_accuracy(rows, "noise")
-    noise = rows_of(rows, "noise")
-    return {
-        str(band): half_accuracy_noise(
-            {row["level"]: row["accuracy"] for row in noise if row["item"] == str(band)}, clean
-        )
-        for band in bands
-    }
-
-
-def noise_section(rows: Sequence[Measurement], bands: Sequence[Band]) -> Section:
+def noise_section(rows: Sequence[Measurement], bands: Sequence[Band], thresholds: Thresholds) -> Section:
     """Accuracy under noise in each band, the noise that halves it, and the Fourier map."""
     clean = clean_accuracy(rows, "noise")
     noise = {(row["item"], row["level"]): row for row in rows_of(rows, "noise")}
@@ -156,21 +142,23 @@ def noise_section(rows: Sequence[Measurement], bands: Sequence[Band]) -> Section
         _finish(figure, axes, bands, clean)
         return figure
 
-    thresholds = noise_thresholds(rows, bands)
     table = Table(
         "Noise that halves the accuracy",
-        ["Band, cycles per pixel", "RMS", *(f"Clipped colours at {rms:g}, %" for rms in NOISE)],
+        ["Band, cycles per pixel", "RMS, with its 95 % interval", *(f"Clipped colours at {rms:g}, %" for rms in NOISE)],
         [
-            [band, _threshold(value), *(100 * noise[band, rms]["clipped"] for rms in NOISE)]
-            for band, value in thresholds.items()
+            [
+                str(band),
+                (float(thresholds.values[place]), thresholds.text(place)),
+                *(100 * noise[str(band), rms]["clipped"] for rms in NOISE),
+            ]
+            for place, band in enumerate(bands)
         ],
     )
-    width = bandwidth([(band.center, thresholds[str(band)]) for band in bands])
     told = []
-    if width is not None:
+    if thresholds.width is not None:
         told.append(
-            f"Its band is {'at least ' * width[1]}{width[0]:.1f} octaves wide: the width at half of the largest "
-            "sensitivity, which is one over the RMS that halves the accuracy."
+            f"Its band is {thresholds.width} wide: the width at half of the largest sensitivity, which is one over the "
+            "RMS that halves the accuracy."
         )
     return Section(
         "Noise",
@@ -195,12 +183,6 @@ def noise_section(rows: Sequence[Measurement], bands: Sequence[Band]) -> Section
         ],
         [table],
     )
-
-
-def _threshold(value: float | None) -> tuple[float, str]:
-    if value is None:
-        return 0.0, f"below {NOISE[0]:g}"
-    return value, f"{value:.3f}" if math.isfinite(value) else f"above {NOISE[-1]:g}"
 
 
 def _map_plot(rows: Sequence[Measurement]) -> Plot:

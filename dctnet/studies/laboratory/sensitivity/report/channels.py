@@ -15,9 +15,9 @@ from dctnet.studies.laboratory.sensitivity.channels import CODINGS
 from dctnet.studies.laboratory.sensitivity.report.text import (
     channel_name,
     clean_accuracy,
+    correlation,
     numbers_of,
     points,
-    rank_correlation,
     rows_of,
 )
 from dctnet.studies.laboratory.spectrum import channel_radius
@@ -143,8 +143,8 @@ def _curves(rows: Sequence[Measurement]) -> Plot:
 def _compare_methods(scores: Mapping[str, Mapping[int, float]], method: str) -> str:
     channels = list(scores[method])
     values = list(scores[method].values())
-    gradient = rank_correlation([scores["gradient"][c] for c in channels], values)
-    frequency = rank_correlation(channel_radius()[channels].tolist(), values)
+    gradient = correlation([scores["gradient"][c] for c in channels], values)
+    frequency = correlation(channel_radius()[channels].tolist(), values)
     return (
         f"Rank correlations over the {len(channels)} channels: of the {method} with the gradient {gradient}, of the "
         f"{method} with the frequency {frequency} (negative: low frequencies matter more)."
@@ -161,7 +161,7 @@ def _compare_gate(scores: Mapping[int, float], ranked: Sequence[int], gate: Gate
         "by chance."
     )
     if probability is not None:
-        found = rank_correlation([probability[c] for c in scores], list(scores.values()))
+        found = correlation([probability[c] for c in scores], list(scores.values()))
         told += f" Rank correlation of keep probability and importance: {found}."
     return told
 

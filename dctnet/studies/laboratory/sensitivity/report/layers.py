@@ -6,10 +6,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from dctnet.frequency.color import ycbcr_to_rgb
+from dctnet.studies.laboratory.intervals import number
 from dctnet.studies.laboratory.page import Section
 from dctnet.studies.laboratory.photographs import Photographs
 from dctnet.studies.laboratory.sensitivity.layers import Attention, attention, rank_correlations
-from dctnet.studies.laboratory.sensitivity.report.text import numbers_of, rank_correlation, rows_of, with_interval
+from dctnet.studies.laboratory.sensitivity.report.text import correlation, numbers_of, rows_of, with_interval
 from dctnet.studies.laboratory.study import Measurement
 from dctnet.studies.laboratory.subject import Subject
 from dctnet.studies.page.page import BLUE, GREY, Plot, add_legend, new_figure
@@ -34,7 +35,7 @@ def layer_section(rows: Sequence[Measurement]) -> Section:
         add_legend(figure, axes.get_legend_handles_labels()[0])
         return figure
 
-    trend = rank_correlation([row["level"] for row in trained], [row["value"] for row in trained])
+    trend = correlation([row["level"] for row in trained], [row["value"] for row in trained])
     return Section(
         "Layers",
         [
@@ -70,7 +71,8 @@ def attention_section(rows: Sequence[Measurement], subject: Subject, examples: P
             "rapidly: the gradient energy, squared differences of neighbouring pixels of Y? Spearman’s rank "
             f"correlation over places is {values['same image']} with the same image and {values['other image']} with "
             "another one; both include that photographers put objects in the middle. The difference is "
-            f"{values['difference']} (95 % interval over {measured['difference']['images']} images)."
+            f"{values['difference']} (95 % interval over {measured['difference']['images']} images).",
+            *_identity(rows),
         ],
         [
             (
@@ -80,6 +82,20 @@ def attention_section(rows: Sequence[Measurement], subject: Subject, examples: P
             )
         ],
     )
+
+
+def _identity(rows: Sequence[Measurement]) -> list[str]:
+    """Measured against predicted gradient energy; nothing in rows of early versions."""
+    found = {row["item"]: row["value"] for row in rows_of(rows, "identity")}
+    if not found:
+        return []
+    return [
+        "Gradient energy stands for frequency: a difference of neighbours multiplies a wave of f cycles per pixel by "
+        "2 sin πf, so that the fine waves count most. The sum over the pixels of an image is "
+        f"{number(found['measured'])} on average; from the spectrum, Σ (4 sin² πf_x + 4 sin² πf_y) · |X|² predicts "
+        f"{number(found['predicted'])}. The largest relative difference of an image is "
+        f"{found['largest difference']:.0e}."
+    ]
 
 
 def _attention_plot(found: Attention, examples: Photographs) -> Plot:

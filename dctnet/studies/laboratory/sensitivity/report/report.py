@@ -1,19 +1,17 @@
 """The page: question, summary and sections."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
 
 from dctnet.frequency.bands import Band
 from dctnet.studies.laboratory.page import write_study
 from dctnet.studies.laboratory.photographs import Photographs
-from dctnet.studies.laboratory.sensitivity.answers import interval
-from dctnet.studies.laboratory.sensitivity.report.bands import bands_section, noise_section, noise_thresholds
+from dctnet.studies.laboratory.sensitivity.answers import interval, right_of
+from dctnet.studies.laboratory.sensitivity.report.bands import bands_section, noise_section
 from dctnet.studies.laboratory.sensitivity.report.channels import GateMask, channel_section, coding_section
 from dctnet.studies.laboratory.sensitivity.report.layers import attention_section, layer_section
 from dctnet.studies.laboratory.sensitivity.report.text import channel_name, percent, points, rows_of, with_interval
+from dctnet.studies.laboratory.sensitivity.thresholds import Thresholds, read_thresholds
 from dctnet.studies.laboratory.study import Measurement, Study
 from dctnet.studies.laboratory.subject import Subject
 
@@ -61,16 +59,17 @@ def write_report(
             " Its gate chooses channels for each image, and reacts to a change; for single channels, the result with "
             "its choice for the unchanged image is shown too."
         )
+    thresholds = read_thresholds(rows, {str(band): band.center for band in bands})
     sections = [
         bands_section(rows, subject, photographs, bands),
-        noise_section(rows, bands),
+        noise_section(rows, bands, thresholds),
         channel_section(rows, subject, ranked, keep, gate),
         coding_section(rows),
         layer_section(rows),
         attention_section(rows, subject, photographs.spread(_EXAMPLES)),
     ]
     title = "Which frequencies does the network use?"
-    summary = _summary(rows, bands, ranked, study.content["options"]["methods"][0])
+    summary = _summary(rows, thresholds, ranked, study.content["options"]["methods"][0])
     return write_study(study, title, question, summary, sections)
 
 
@@ -79,24 +78,21 @@ def lowest(rows: Sequence[Measurement], sign: int = 1) -> tuple[Measurement, str
     first, *others = sorted(rows, key=lambda row: sign * row["accuracy"])
     if not others:
         return first, first["item"]
-    one, other = (np.array([char == "r" for char in row["right"]], float) for row in (first, others[0]))
-    low, high = interval(one - other)
+    low, high = interval(right_of(first) - right_of(others[0]))
     if low > 0 or high < 0:
         return first, first["item"]
     return first, f"{first['item']} or {others[0]['item']} (not shown to differ)"
 
 
-def _summary(rows: Sequence[Measurement], bands: Sequence[Band], ranked: Sequence[int], method: str) -> list[str]:
+def _summary(rows: Sequence[Measurement], thresholds: Thresholds, ranked: Sequence[int], method: str) -> list[str]:
     worst, without = lowest(rows_of(rows, "removed"))
     best, alone = lowest(rows_of(rows, "only"), -1)
     told = [
         f"Removing the band {without} cycles per pixel costs most: {points(worst)} points. Of single bands, "
         f"{alone} alone gives the highest accuracy: {percent(best['accuracy'])}."
     ]
-    halving = {b: rms for b, rms in noise_thresholds(rows, bands).items() if rms is not None and math.isfinite(rms)}
-    if halving:
-        band = min(halving, key=lambda each: halving[each])
-        told.append(f"Noise disturbs it most in the band {band}: RMS {halving[band]:.3f} halves the accuracy.")
+    if thresholds.most_disturbed is not None:
+        told.append(f"Noise disturbs it most in the band {thresholds.most_disturbed}.")
     names = ", ".join(channel_name(channel) for channel in ranked[:5])
     told.append(f"The channels that matter most when they {_CHANGES[method]}: {names}.")
     for row in rows_of(rows, "attention"):

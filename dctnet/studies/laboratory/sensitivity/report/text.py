@@ -1,12 +1,11 @@
 """Rows and figures in words."""
 
+import math
 from collections.abc import Sequence
-
-from scipy.stats import spearmanr
 
 from dctnet.frequency.channels import COMPONENTS, PER_COMPONENT
 from dctnet.frequency.dct import BLOCK
-from dctnet.studies.laboratory.intervals import minus
+from dctnet.studies.laboratory.intervals import minus, rank_correlation
 from dctnet.studies.laboratory.study import Measurement
 from dctnet.studies.page.page import Numbers
 
@@ -48,8 +47,7 @@ def channel_name(channel: int) -> str:
     return f"{COMPONENTS[component]} ({v}, {u})"
 
 
-def rank_correlation(one: Sequence[float], other: Sequence[float]) -> str:
+def correlation(one: Sequence[float], other: Sequence[float]) -> str:
     """Spearman's ρ of two lists, in words if it is not defined."""
-    if len(one) < 3 or len(set(one)) == 1 or len(set(other)) == 1:
-        return "not defined"
-    return minus(f"{float(spearmanr(one, other).statistic):+.2f}")
+    found = rank_correlation(one, other) if len(one) > 2 else math.nan
+    return "not defined" if math.isnan(found) else minus(f"{found:+.2f}")
