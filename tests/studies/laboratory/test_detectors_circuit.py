@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
-from dctnet.errors import UserError
+from dctnet.errors import Stopped, UserError
 from dctnet.studies.laboratory.detectors.circuit import (
     WAVELENGTHS,
     choose_rank,
@@ -17,6 +18,7 @@ from dctnet.studies.laboratory.detectors.circuit import (
     log_center,
 )
 from dctnet.studies.laboratory.detectors.layers import Network
+from dctnet.studies.laboratory.detectors.measured_layers import choose_layers
 from dctnet.studies.laboratory.detectors.stimuli import to_planes
 from dctnet.studies.laboratory.subject import Subject
 from tests.studies.laboratory.planted_detectors import ORIENTATIONS, planted
@@ -80,6 +82,37 @@ def test_a_rank_above_the_input_units_is_refused():
     assert choose_rank(None, nn.Conv2d(3, 8, 3), "conv1") == 3
     with pytest.raises(UserError, match="--rank 5: conv1 has 3 input units; the rank must be 1 … 3"):
         choose_rank(5, nn.Conv2d(3, 8, 3), "conv1")
+
+
+def test_a_wrong_rank_is_refused_before_a_field_is_measured(monkeypatch):
+    network = Network(Subject("planted", planted(), 64))
+    monkeypatch.setattr(Network, "field", lambda *args: pytest.fail("measured"))
+    with pytest.raises(UserError, match="--rank 15: conv3, in front of relu3, has 14 input units"):
+        choose_layers(network, "relu3", 15, lambda: None)
+
+
+def test_a_signal_stops_while_a_field_is_measured():
+    calls = []
+
+    def check_stop():
+        calls.append(None)
+        if len(calls) == 3:
+            raise Stopped("stopped")
+
+    with pytest.raises(Stopped):
+        choose_layers(Network(Subject("planted", planted(), 64)), "relu3", None, check_stop)
+    assert len(calls) == 3
+
+
+def test_a_bottleneck_block_has_no_circuit_but_its_spatial_convolution_has():
+    resnet = torchvision.models.resnet.ResNet(torchvision.models.resnet.Bottleneck, [1, 1, 1, 1])
+    network = Network(Subject("resnet", resnet, 64))
+    assert network.conv_before("layer1.0") is None
+    assert network.conv_before("layer1.0.relu_1") == "layer1.0.conv2"
+    network.check("layer1.0.relu_1")
+    found = choose_layers(network, None, None, lambda: None)
+    assert next(iter(found.fields)) == "layer1.0"
+    assert found.ranks == {}
 
 
 def test_the_rule_of_the_pattern():

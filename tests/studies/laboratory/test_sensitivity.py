@@ -16,6 +16,7 @@ from dctnet.frequency.channels import NUM_CHANNELS
 from dctnet.frequency.maskfile import read_mask
 from dctnet.model.network import FrequencyNet
 from dctnet.signals import SignalRecorder
+from dctnet.studies.laboratory.opening import open_subject
 from dctnet.studies.laboratory.photographs import Photographs, read_photographs
 from dctnet.studies.laboratory.sensitivity.bands import (
     NOISE,
@@ -33,7 +34,7 @@ from dctnet.studies.laboratory.sensitivity.layers import high_share, layer_profi
 from dctnet.studies.laboratory.sensitivity.report.report import lowest
 from dctnet.studies.laboratory.sensitivity.thresholds import bandwidth, half_accuracy_noise, read_thresholds
 from dctnet.studies.laboratory.spectrum import band_noise
-from dctnet.studies.laboratory.subject import Subject, open_subject
+from dctnet.studies.laboratory.subject import Subject
 from tests.commands import CKPT, fails, read_csv, run
 from tests.studies.laboratory.planted import planted_subject
 

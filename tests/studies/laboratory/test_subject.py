@@ -8,8 +8,8 @@ import torchvision
 from torch import nn
 
 from dctnet.errors import UserError
+from dctnet.studies.laboratory.opening import open_subject
 from dctnet.studies.laboratory.photographs import read_photographs
-from dctnet.studies.laboratory.subject import open_subject
 from dctnet.training import checkpoint
 from tests.commands import CKPT, run
 

@@ -6,7 +6,8 @@ from typing import Any
 from dctnet.errors import UserError
 from dctnet.signals import SignalRecorder
 from dctnet.studies.laboratory.detectors import circuit
-from dctnet.studies.laboratory.detectors.measured import IMAGES, Measured
+from dctnet.studies.laboratory.detectors.closer_look import IMAGES
+from dctnet.studies.laboratory.detectors.measured import Measured
 from dctnet.studies.laboratory.detectors.report import write_report
 from dctnet.studies.laboratory.detectors.results import COLUMNS, read_units
 from dctnet.studies.laboratory.study import Study
@@ -74,8 +75,9 @@ def detectors(
         "net": nets, "root": root, "mean": mean, "std": std, "image_size": image_size, "layer": layer, "units": units,
         "wavelengths": wavelengths, "images": images, "rank": rank, "steps": steps, "show": show, "seed": seed,
     }  # fmt: skip
-    assert all(len(each.photographs) for each in opened)  # read now, so that an error comes before the measurements
     study = Study("detectors", out, COLUMNS, options, files, signals)
+    for each in opened:
+        each.prepare(study.check_stop)
     study.run({k: v for each in opened for k, v in each.screening(wavelengths, study.check_stop).items()})
     for each in opened:
         each.choose(read_units(study.rows), show)

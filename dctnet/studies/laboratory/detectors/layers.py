@@ -91,19 +91,19 @@ class Network:
             warnings.simplefilter("ignore")  # about differences of training mode
             return create_feature_extractor(module or self.module, {name: name for name in layers}).eval()
 
-    def field(self, layer: str) -> Field | None:
-        """The receptive field of a layer; None if it sees the whole image."""
+    def field(self, layer: str, check_stop: Callable[[], None] = lambda: None) -> Field | None:
+        """The receptive field of a layer; None if it sees the whole image. Measuring it can take a minute."""
         if layer not in self._fields:
-            self._fields[layer] = self._measure_field(layer)
+            self._fields[layer] = self._measure_field(layer, check_stop)
         return self._fields[layer]
 
-    def _measure_field(self, layer: str) -> Field | None:
+    def _measure_field(self, layer: str, check_stop: Callable[[], None]) -> Field | None:
         module = copy.deepcopy(self.module).double()
         read = self.read([layer], module)
         channels = next(len(m.weight[0]) * m.groups for m in module.modules() if isinstance(m, nn.Conv2d))
         widths = [width // self.scale for width in _PROBES]
         try:
-            found = [measure_field(lambda x: read(x)[layer], channels, widths, axis) for axis in (-1, -2)]
+            found = [measure_field(lambda x: read(x)[layer], channels, widths, axis, check_stop) for axis in (-1, -2)]
         except (RuntimeError, AssertionError) as error:
             raise UserError(
                 f"{self.subject.name}: layer {layer} fails at other image sizes: {first_line(error)}"
@@ -177,7 +177,13 @@ def _is_sum(node: fx.Node) -> bool:
     )
 
 
-def measure_field(layer: Callable[[Tensor], Tensor], channels: int, widths: Sequence[int], axis: int) -> Field | None:
+def measure_field(
+    layer: Callable[[Tensor], Tensor],
+    channels: int,
+    widths: Sequence[int],
+    axis: int,
+    check_stop: Callable[[], None] = lambda: None,
+) -> Field | None:
     """Measures a receptive field along one axis: NaN spreads from a pixel to exactly the positions that read it.
 
     Args:
@@ -185,6 +191,7 @@ def measure_field(layer: Callable[[Tensor], Tensor], channels: int, widths: Sequ
         channels: C.
         widths: Tried one after the other, until the field fits.
         axis: −1 or −2.
+        check_stop: Called before each image.
 
     Returns:
         None if every position reads the whole width.
@@ -197,6 +204,7 @@ def measure_field(layer: Callable[[Tensor], Tensor], channels: int, widths: Sequ
         end: dict[int, int] = {}  # position to the pixel behind the last that it reads
         before: tuple[int, int] | None = None
         for cut in range(width // 2, width):
+            check_stop()
             image = torch.zeros(2, channels, width // 4, width, dtype=torch.float64)
             image[0, ..., :cut] = torch.nan
             image[1, ..., cut:] = torch.nan

@@ -88,10 +88,18 @@ def _counts_section(counts: list[Count], networks: Mapping[str, Measured]) -> Se
         "between textures of the same frequency (ratio 1), judged by the same thresholds.",
     ]
     for label, measured in networks.items():
-        if measured.left_out:
+        if measured.layers.left_out:
             text.append(
-                f"{label}: from {measured.left_out[0]} on, units see more than the image of "
+                f"{label}: from {measured.layers.left_out[0]} on, units see more than the image of "
                 f"{measured.subject.image_size} px; they are measured with --layer."
+            )
+        without = [layer for layer in measured.fields if layer not in measured.layers.ranks]
+        if without:
+            text.append(
+                f"{label}: no circuit is given of {', '.join(without)}: no spatial convolution stands right in front "
+                "of their output. In bottleneck blocks the last convolution is 1×1, and reads the spatial one through "
+                "an activation function, so that no weights from its inputs to the units exist. Give the layer of "
+                "that spatial convolution’s activation as --layer to see its circuit."
             )
         small = [c.layer for c in counts if c.network == label and not c.judged]
         if small:

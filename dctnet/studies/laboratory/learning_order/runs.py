@@ -11,9 +11,9 @@ from typing import Any
 import yaml
 
 from dctnet.errors import UserError, did_you_mean_path, first_line
+from dctnet.studies.laboratory.opening import open_subject
 from dctnet.studies.laboratory.photographs import read_photographs
 from dctnet.studies.laboratory.study import Measurement
-from dctnet.studies.laboratory.subject import open_subject
 from dctnet.training import checkpoint
 from dctnet.training.band_probes import COLUMNS, IMAGES, BandProbes
 from dctnet.training.callbacks.probes import PROBES

@@ -9,6 +9,7 @@ from dctnet.frequency.bands import Band, bands_between, octave_bands
 from dctnet.frequency.channels import NUM_CHANNELS, ChannelSet
 from dctnet.frequency.maskfile import read_mask, write_mask
 from dctnet.signals import SignalRecorder
+from dctnet.studies.laboratory.opening import open_subject
 from dctnet.studies.laboratory.photographs import Photographs, read_photographs
 from dctnet.studies.laboratory.sensitivity.answers import COLUMNS, collect, compare, single
 from dctnet.studies.laboratory.sensitivity.bands import (
@@ -22,7 +23,7 @@ from dctnet.studies.laboratory.sensitivity.channels import ChannelStudy, Method
 from dctnet.studies.laboratory.sensitivity.layers import attention_rows, identity_rows, layer_rows
 from dctnet.studies.laboratory.sensitivity.report.report import write_report
 from dctnet.studies.laboratory.study import Study
-from dctnet.studies.laboratory.subject import Subject, open_subject
+from dctnet.studies.laboratory.subject import Subject
 
 DATA_OPTIONS = ("root",)
 
