@@ -95,7 +95,7 @@ def test_the_page_answers_with_seeds_figures_and_tables(tmp_path):
     assert "Does dct rely on other bands than rgb? Yes." in page
     assert "3 seeds against 3 seeds" in page
     assert "Not compared, because not all networks have them: 32–64 cycles" in page
-    assert page.count("<svg") == 6
+    assert page.count("<svg") == 7
     assert (tmp_path / "studies" / "figures" / "differences-1.csv").exists()
 
 

@@ -79,12 +79,13 @@ class Sweep:
 def read_sweep(rows: Sequence[Measurement], sigmas: Sequence[float]) -> Sweep:
     """The sweep of a study."""
     held_out = any(row["measure"] == "report_psnr" for row in rows)
-    choose, report = ("choose_psnr", "report_psnr") if held_out else ("test_psnr", "test_psnr")
-    values = [
-        np.stack([psnr_by_draw(rows, "gaussian", float(sigma), measure) for sigma in sigmas], 1)
-        for measure in ("train_psnr", "test_psnr", choose, report)
-    ]
-    return Sweep(np.array(sigmas, float), *values, report)
+    chosen, reported = ("choose_psnr", "report_psnr") if held_out else ("test_psnr", "test_psnr")
+
+    def values(measure: str) -> np.ndarray:
+        return np.stack([psnr_by_draw(rows, "gaussian", float(sigma), measure) for sigma in sigmas], 1)
+
+    train, test, choose, report = map(values, ("train_psnr", "test_psnr", chosen, reported))
+    return Sweep(np.array(sigmas, float), train, test, choose, report, reported)
 
 
 def eigenvalues(rows: Sequence[Measurement], name: str, bias: float, kind: str) -> np.ndarray:

@@ -77,8 +77,9 @@ def bands_section(
             ),
             (
                 Plot("bands", "Accuracy without and with only each band.", draw, numbers),
-                "Bars are 95 % bootstrap intervals over images, paired with the unchanged images. The dashed line is "
-                "the accuracy on those.",
+                "Where the red line dips, the network relies on that band; where the blue one rises, that band alone "
+                "tells it much. Bars are 95 % bootstrap intervals over images, paired with the unchanged images, whose "
+                "accuracy is the dashed line.",
             ),
         ],
         [table],
@@ -170,15 +171,16 @@ def noise_section(rows: Sequence[Measurement], bands: Sequence[Band], thresholds
         [
             (
                 Plot("noise", "Accuracy under noise in each band.", draw, numbers_of(_NUMBERS, list(noise.values()))),
-                "Accuracy with noise in one band, at four strengths. Bars are 95 % intervals, paired with the clean "
-                "images.",
+                "Accuracy with noise in one band, at four strengths; a dip is a band in which noise disturbs the "
+                "network. Bars are 95 % intervals, paired with the images without noise, whose accuracy is the dashed "
+                "line.",
             ),
             (
                 _map_plot(rows_of(rows, "map")),
                 f"Fourier map: change of the accuracy with noise of RMS {MAP_NOISE:g} in one cell. The distance from "
                 "the centre is the frequency in cycles per pixel, logarithmic; the direction is that in which the "
-                "wave runs: right and left are vertical stripes, top and bottom horizontal ones. Empty cells have no "
-                "frequency at this image size.",
+                "wave runs: right and left are vertical stripes, top and bottom horizontal ones. Dark cells are waves "
+                "that disturb the network, yellow ones it ignores. Empty cells have no frequency at this image size.",
             ),
         ],
         [table],
@@ -212,6 +214,8 @@ def _draw_polar(axes: Any, found: Mapping[tuple[int, ...], float]) -> Any:
     axes.set_yticks(
         list(rings), [f"{NYQUIST * 2 ** ((ring - RINGS) / 2):.2g}" for ring in rings], fontsize=10, color="w"
     )
+    for label in axes.get_yticklabels():  # readable on light cells too
+        label.set_bbox({"facecolor": "k", "alpha": 0.45, "edgecolor": "none", "pad": 1})
     axes.set_xticks([])
     axes.grid(visible=False)
     return mesh

@@ -48,8 +48,8 @@ def channel_section(
     plots = [
         (
             _map_of_channels(part, scores[part], kept if part == first else ()),
-            f"{_meaning(part)}; the colours follow its "
-            "root." + (f" Outlined: the {len(kept)} that matter most." if kept and part == first else ""),
+            f"{_meaning(part)}. The brighter, the more the network needs the channel; the colours follow the root."
+            + (f" Outlined: the {len(kept)} that matter most." if kept and part == first else ""),
         )
         for part in [first, *(part for part in parts if part != first)]
     ]
@@ -58,7 +58,8 @@ def channel_section(
             _curves(rows),
             "Channels are set to their means one after the other. Deletion begins with the most important channel; "
             "insertion begins without any and returns the most important one first. “By frequency” is the zigzag "
-            "order of JPEG. Where channels can replace each other, single changes hide it; these curves do not. "
+            "order of JPEG. Where channels can replace each other, single changes hide it; these curves do not. A good "
+            "order makes the deletion fall and the insertion rise early. "
             "Measured on the photographs that the order does not come from, if there are any (--images more than "
             "--channel_images).",
         )

@@ -51,7 +51,8 @@ def layer_section(rows: Sequence[Measurement]) -> Section:
                     "layers", "High frequencies in the feature maps by depth.", draw,
                     numbers_of(("part", "item", "level", "value"), [*trained, *permuted]),
                 ),
-                "Mean over photographs and feature maps, one point per convolution.",
+                "Mean over photographs and feature maps, one point per convolution. High: maps that change from place "
+                "to place; low: smooth maps.",
             )
         ],
     )  # fmt: skip
@@ -77,8 +78,8 @@ def attention_section(rows: Sequence[Measurement], subject: Subject, examples: P
         [
             (
                 _attention_plot(found, examples),
-                f"Four photographs; attention at the layer {found.layer}; root of the gradient energy on the same "
-                "grid.",
+                f"Four photographs; attention at the layer {found.layer}, brighter where a place speaks more for the "
+                "right class; root of the gradient energy on the same grid, brighter where the image changes more.",
             )
         ],
     )

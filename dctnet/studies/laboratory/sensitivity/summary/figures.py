@@ -1,6 +1,6 @@
 """Figures of the page across networks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from dctnet.studies.laboratory.sensitivity.report.text import rows_of
 from dctnet.studies.laboratory.sensitivity.summary.compare import KINDS, Comparison
 from dctnet.studies.laboratory.sensitivity.summary.groups import Group, Span
 from dctnet.studies.laboratory.spectrum import band_noise
-from dctnet.studies.page.page import INK, STYLES, Numbers, Plot, add_legend, new_figure
+from dctnet.studies.page.page import INK, STYLES, Numbers, Plot, add_legend, new_figure, shorten
 
 _SIDE = 112  # of the pictures of the bands, in pixels, unless the finest band needs more
 
@@ -69,13 +69,11 @@ def plot_differences(name: str, comparison: Comparison) -> Plot:
         for number, kind in enumerate(KINDS):
             own = [each for each in comparison.differences if each.kind == kind]
             x = [places.index(each.span) + _shift(number, len(KINDS)) for each in own]
-            _draw_intervals(axes, x, [each.interval for each in own], number, texts[kind], line="")
+            # Other colours than those of the networks.
+            _draw_intervals(axes, x, [each.interval for each in own], number + 2, texts[kind], line="")
         _label_bands(axes, places, "difference, points")
-        low, high = axes.get_ylim()
-        axes.set_ylim(min(low, -1.2 * high / 3), max(high, -1.2 * low / 3))
-        for y, side, word in ((0.98, "top", "less"), (0.02, "bottom", "more")):
-            text = f"{comparison.one.name} relies on it {word}"
-            axes.text(0.99, y, text, ha="right", va=side, fontsize=11, transform=axes.transAxes)
+        name = shorten(comparison.one.name)
+        axes.set_title(f"below 0: {name} relies on it more; above 0: less", fontsize=11, loc="left")
         add_legend(figure, axes.get_legend_handles_labels()[0])
         return figure
 
@@ -86,6 +84,35 @@ def plot_differences(name: str, comparison: Comparison) -> Plot:
     ]
     text = f"{comparison.one.name} minus {comparison.other.name}: change of accuracy in points, by band."
     return Plot(name, text, draw, numbers)
+
+
+def plot_codings(found: Mapping[str, Mapping[str, Interval]]) -> Plot:
+    """Change of the accuracy without signs, magnitudes, phases or amplitudes.
+
+    Args:
+        found: By what is destroyed, and by network.
+    """
+    names = list(next(iter(found.values())))
+
+    def draw() -> Figure:
+        figure = new_figure(70 + 35 * len(found))
+        axes = figure.subplots()
+        for number, name in enumerate(names):
+            values = np.array([(i.value, i.value - i.low, i.high - i.value) for i in (f[name] for f in found.values())])
+            y = np.arange(len(found)) + 2 * _shift(number, len(names))
+            style = {"capsize": 3, "linestyle": "", **STYLES[number % len(STYLES)]}
+            axes.errorbar(values[:, 0], y, xerr=values[:, 1:].T, label=name, **style)
+        axes.axvline(0, color=INK, linewidth=1)
+        axes.set_yticks(range(len(found)), list(found))
+        axes.invert_yaxis()
+        axes.set_xlabel("change of accuracy, points")
+        axes.grid(axis="x")
+        add_legend(figure, axes.get_legend_handles_labels()[0])
+        return figure
+
+    numbers: Numbers = [["destroyed", "network", "change", "low", "high"]]
+    numbers += [[text, name, i.value, i.low, i.high] for text, each in found.items() for name, i in each.items()]
+    return Plot("codings", "Change of the accuracy without signs or magnitudes.", draw, numbers)
 
 
 def plot_layers(groups: Sequence[Group]) -> Plot | None:

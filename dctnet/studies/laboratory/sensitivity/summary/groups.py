@@ -3,9 +3,10 @@
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,11 +38,13 @@ class Group:
         name: Of the folders, without the seed.
         size: Of the images, in pixels.
         studies: The rows of each seed.
+        options: Of the studies, without the network.
     """
 
     name: str
     size: int
     studies: list[list[Measurement]]
+    options: Mapping[str, Any]
 
     def answers(self, part: str, item: str, level: float | None = None) -> np.ndarray:
         """100 for a right answer, 0 for a wrong one, so that a mean is an accuracy in percent: (seeds, images)."""
@@ -72,6 +75,12 @@ class Group:
     def seeds(self) -> str:
         """Their number in words."""
         return "one seed" if len(self.studies) == 1 else f"{len(self.studies)} seeds"
+
+    @property
+    def selection(self) -> str:
+        """How the photographs were chosen."""
+        chosen = {name: self.options.get(name) for name in ("root", "split", "images", "seed")}
+        return ", ".join(f"{name} {value}" for name, value in chosen.items() if value is not None)
 
     @property
     def photographs(self) -> set[str]:
@@ -106,7 +115,7 @@ def read_groups(folders: Sequence[Path]) -> list[Group]:
         options = [{**studies[each][0]["options"], "net": None} for each in chosen]
         if different := next((each for each, own in zip(chosen, options, strict=True) if own != options[0]), None):
             raise UserError(f"{different}: measured with other options than {chosen[0]}; give it another name")
-        groups.append(Group(name, options[0]["image_size"], [studies[each][1] for each in chosen]))
+        groups.append(Group(name, options[0]["image_size"], [studies[each][1] for each in chosen], options[0]))
     _check_photographs(groups)
     return sorted(groups, key=lambda group: not group.name.startswith(_REFERENCE))
 

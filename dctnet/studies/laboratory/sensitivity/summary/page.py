@@ -10,6 +10,7 @@ from dctnet.studies.laboratory.sensitivity.report.text import correlation, rows_
 from dctnet.studies.laboratory.sensitivity.summary.compare import RMS, Comparison, change, compare
 from dctnet.studies.laboratory.sensitivity.summary.figures import (
     plot_by_band,
+    plot_codings,
     plot_differences,
     plot_layers,
     plot_spans,
@@ -40,7 +41,7 @@ def write_summary(out: Path, folders: Sequence[Path]) -> Path:
         "has a page of its own, which explains what was done.",
         [*(each.verdict for each in comparisons), *map(_words, groups)],
         [_bands(groups, comparisons), _alone(groups), _noise(groups), _codings(groups), _layers(groups)],
-        {"intervals": _INTERVALS},
+        {"photographs": groups[0].selection, "intervals": _INTERVALS},
     )
 
 
@@ -59,8 +60,9 @@ def _bands(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> Sectio
     plots = [
         (
             plot_spans(spans),
-            "What the bands look like: a random pattern of each, the square being the whole image. 7 cycles per image "
-            "are seven dark and seven bright stripes from side to side. The highest band of each network also has "
+            "What the bands look like: a random pattern of each, the square being the whole image. "
+            f"{spans[0].high:g} cycles per image are {spans[0].high:g} dark and as many bright stripes from side to "
+            "side. The highest band of each network also has "
             "the corners of the spectrum, which are finer still.",
         ),
         (
@@ -157,9 +159,10 @@ def _noise(groups: Sequence[Group]) -> Section:
 
 def _codings(groups: Sequence[Group]) -> Section:
     own = {name: [group.changes("coding", name, clean="channels") for group in groups] for name in CODINGS}
-    rows = []
+    rows, shown = [], {}
     for name, text in CODINGS.items():
         found = [mean_of_answers(each) for each in own[name]]
+        shown[text] = {group.name: each for group, each in zip(groups, found, strict=True)}
         found += [mean_of_answers(each, own[name][0], len(CODINGS)) for each in own[name][1:]]
         rows.append([text, *((each.value, each.fixed(1, "+")) for each in found)])
     columns = ["Destroyed", *(group.name for group in groups)]
@@ -168,10 +171,15 @@ def _codings(groups: Sequence[Group]) -> Section:
         "Signs or magnitudes?",
         [
             "A block’s DCT coefficients say by their signs where an edge is, and by their magnitudes how strong it is; "
-            "so do phases and amplitudes of the Fourier transform. The table gives the change of the accuracy when one "
-            "of them is replaced, the others being left as they are."
+            "so do phases and amplitudes of the Fourier transform. One of them is destroyed, and the other is left as "
+            "it is."
         ],
-        (),
+        [
+            (
+                plot_codings(shown),
+                "Change of the accuracy. The further to the left, the more the network needs what was destroyed.",
+            )
+        ],
         [Table("Change of the accuracy, points", columns, rows)],
     )
 
@@ -211,7 +219,7 @@ def _attention(group: Group) -> list[float]:
 
 
 def _attention_words(groups: Sequence[Group]) -> str:
-    told = "; ".join(f"{g.name} {mean_interval(_attention(g))}" for g in groups if _attention(g))
+    told = "; ".join(f"{g.name} {mean_interval(_attention(g)).fixed(2)}" for g in groups if _attention(g))
     return (
         "Do the places that speak for the right class (Grad-CAM) lie where the image changes rapidly? Rank correlation "
         f"of both, minus that with another photograph’s changes, mean over seeds: {told}. 0 would be no relation."
