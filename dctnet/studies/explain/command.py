@@ -12,7 +12,8 @@ from dctnet.io.files import file_sha256
 from dctnet.studies.explain.figures import channel_name, probability_plot, sensitivity_plot
 from dctnet.studies.explain.measure import Explanation, explain_planes, image_text, read_planes
 from dctnet.studies.explain.pictures import as_pixels, mosaic, picture
-from dctnet.studies.laboratory.subject import Subject, open_subject
+from dctnet.studies.laboratory.opening import open_subject
+from dctnet.studies.laboratory.subject import Subject
 from dctnet.studies.page.page import render_plots, write_page
 
 _NAMED = 5  # channels in the summary
