@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 import yaml
 
-from dctnet.studies.laboratory.learning_order.order import correlation, half_times, order, read_accuracies, t50
+from dctnet.frequency.bands import octave_bands
+from dctnet.studies.laboratory.learning_order.order import (
+    Accuracies,
+    correlation,
+    half_times,
+    order,
+    read_accuracies,
+    t50,
+)
 from dctnet.training.band_probes import COLUMNS
 from tests import commands
 from tests.commands import fails, read_csv
@@ -120,6 +128,26 @@ def test_rank_correlation_ignores_bands_that_are_not_learned():
     assert correlation(np.array([1, nan, 5, 9])) == pytest.approx(1)
     assert correlation(np.array([3.0, 3, 3])) == 0
     assert np.isnan(correlation(np.array([1, nan, 5])))
+
+
+def test_a_band_that_may_not_be_learned_widens_the_interval():
+    """Each sample of images decides again which bands are learned."""
+    rng, epochs, images = np.random.default_rng(0), np.arange(1, 11), 256
+
+    def right(learned_at, share):
+        order_of_images = rng.permutation(images)
+        return np.array([order_of_images < images * (share if epoch >= learned_at else 0.1) for epoch in epochs])
+
+    def interval(last):
+        only = np.stack([right(2, 0.8), right(4, 0.8), right(6, 0.8), right(1, last)], 1)[None]
+        whole = only[:, :, 0]
+        found = Accuracies(octave_bands(64), [0], epochs, only, only, whole, [], [], np.zeros((1, 10, 0, 2)), 0.1)
+        return order(found)
+
+    sure, doubtful = interval(0.8), interval(0.145)  # the test of 256 images needs 0.14
+    assert sure.value == doubtful.value == pytest.approx(-0.2)
+    assert sure.high - sure.low < 0.1
+    assert doubtful.high - doubtful.low > 0.5
 
 
 def test_only_the_calibrated_set_allows_to_speak_of_spectral_bias(tmp_path):
