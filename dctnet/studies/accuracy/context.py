@@ -17,7 +17,7 @@ from dctnet.studies.accuracy.grid import PIXEL_NETWORKS, Grid, Trial, plan, rank
 from dctnet.studies.accuracy.provenance import ENERGY, RANKING, first_difference, list_images, newest, without_later
 
 # The data options that apply to a packed store.
-_STORE_OPTIONS = ("batch_size", "residency", "on_error", "norm_images", "augment", "mixup", "cutmix")
+_STORE_OPTIONS = ("batch_size", "residency", "on_error", "norm_images", "augment", "mixup", "cutmix", "progressive")
 
 
 class BenchmarkContext:
@@ -76,9 +76,8 @@ class BenchmarkContext:
             raise UserError(f"--trainer.max_epochs must be a whole number of at least 1; {trial.arm} has {epochs}")
         try:
             self.costs.of(trial)
-            is_rgb = {"channels": None, "input": "rgb"} if trial.choose in PIXEL_NETWORKS else {}
-            if is_rgb or trial.data:
-                FrequencyDataModule(**{**self.grid.data, **trial.data, **is_rgb})
+            options = {**self.grid.data, **trial.data, "image_size": self.costs.size(trial), "channels": None}
+            FrequencyDataModule(**options, input="rgb" if trial.choose in PIXEL_NETWORKS else "channels")
         except UserError as error:
             raise UserError(f"{trial.arm}: {error}") from error
 
@@ -163,7 +162,8 @@ class BenchmarkContext:
             data["image_size"] = self.costs.size(trial)
         else:
             data["channels"] = self.channels(trial) if channels is None else channels
-            if self.store is not None and set(data["channels"]) <= set(self.store.channels):
+            stored = self.store is not None and trial.data.keys() <= set(_STORE_OPTIONS)
+            if stored and set(data["channels"]) <= set(self.store.channels):  # type: ignore[union-attr]
                 data = {**self._store_options(), **trial.data, "channels": data["channels"]}
         model = self.costs.options(trial)
         return {

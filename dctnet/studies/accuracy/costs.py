@@ -21,7 +21,7 @@ class Costs:
     Args:
         model: Model options, shared by all trials.
         classes: Class names.
-        side: Side of the channels' crops in source pixels.
+        side: Side of the channels' crops in source pixels, unless a trial has its own.
     """
 
     def __init__(self, model: Mapping[str, Any], classes: Sequence[str], side: int) -> None:
@@ -61,15 +61,16 @@ class Costs:
         Raises:
             UserError: No size below four times the side of the channels' crops costs as much.
         """
+        side = trial.data.get("image_size", self.side)
         if trial.choose != "rgb_matched":
-            return self.side
-        target = self._count({**self.model, **trial.model}, NUM_CHANNELS, self.side)["gmac"]
+            return side
+        target = self._count({**self.model, **trial.model}, NUM_CHANNELS, side)["gmac"]
         rgb = self.options(trial)
         allowed = geometry(rgb.get("backbone", "resnet18"), None)
-        sizes = range(allowed.least, 4 * self.side, allowed.step)
+        sizes = range(allowed.least, 4 * side, allowed.step)
         place = bisect.bisect_left(sizes, target, key=lambda size: self._count(rgb, 0, size)["gmac"])
         if place == len(sizes):
-            raise UserError(f"no RGB up to {4 * self.side} px costs as much as all channels at {self.side} px")
+            raise UserError(f"no RGB up to {4 * side} px costs as much as all channels at {side} px")
         return sizes[place]
 
     def _count(self, model: Mapping[str, Any], channels: int, size: int) -> dict[str, float]:

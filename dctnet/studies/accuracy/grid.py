@@ -18,7 +18,7 @@ PIXEL_NETWORKS = ("rgb_matched", "rgb_same_pixels", "patchify", "patchify_dct")
 Split = Literal["val", "test"]
 # Data options that decide which images are evaluated, and how.
 _EVALUATED = {
-    "root", "channels", "input", "image_size", "crop_fraction", "val_fraction", "classes", "download", "source",
+    "root", "channels", "input", "crop_fraction", "val_fraction", "classes", "per_class", "download", "source",
     "decoder",
 }  # fmt: skip
 
@@ -38,9 +38,10 @@ class Arms:
         mask: A mask file or a named channel set; only for ``mask``, whose arms need a label.
         draws: Number of random selections of each size; only for ``random``.
         label: Name of a variant, which distinguishes it from the arm with the shared options.
-        data: Data options that differ from the shared ones; not those of the images that are evaluated.
         model: Model options that differ from the shared ones.
         trainer: Trainer options that differ from the shared ones.
+        data: Data options that differ from the shared ones, such as ``image_size`` or ``progressive``; the images are
+            the same for all arms.
         seeds: Seeds of these arms; those of the grid if empty.
     """
 
@@ -49,9 +50,9 @@ class Arms:
     mask: str | None = None
     draws: int = 1
     label: str = ""
-    data: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=list)
 
 

@@ -88,6 +88,7 @@ def test_a_dry_run_lists_the_trials_and_writes_nothing(folder, capsys):
         (["--arms", "[{choose: square, chanels: [6]}]"], ["no option 'chanels'", "'channels'"]),
         (["--arms", "[{choose: energy, channels: [500]}]"], ["energy: 500 channels; give a number from 1 to 192"]),
         (["--arms", "[{choose: patchify, model: {lrr: 1}}]"], ["arms, patchify", "'lrr'", "Did you mean 'lr'?"]),
+        (["--arms", "[{choose: patchify, data: {progresive: 1}}]"], ["arms, patchify", "Did you mean 'progressive'?"]),
         (["--ranking.model", "{gaet: static}"], ["arms, ranking", "'gaet'", "Did you mean 'gate'?"]),
         (["--ranking.mask", "nowhere.json"], ["nowhere.json", "cannot be read"]),
         (["--arms", "[]"], ["--arms is empty"]),

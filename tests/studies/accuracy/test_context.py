@@ -272,7 +272,7 @@ def test_options_of_earlier_versions_keep_their_configuration(photos, tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"image_size": 112}, "square: data.image_size is the same for all arms"),
+        ({"crop_fraction": 0.5}, "square: data.crop_fraction is the same for all arms"),
         ({"augment": "solarize"}, "square-24: --data.augment: solarize needs all samples"),
     ],
 )
@@ -289,3 +289,35 @@ def test_options_that_are_new_since_a_published_benchmark_do_not_change_its_grid
     now = shared_options(BenchmarkContext(grid, tmp_path).grid)
     for part in ("data", "model"):
         assert now[part].keys() <= published[part].keys()
+
+
+def test_an_arm_can_have_its_own_sizes(photos, tmp_path):
+    sized = {"data": {"progressive": [0.5, 1.0]}}
+    arms = [
+        {"choose": "square", "channels": [24]},
+        {"choose": "square", "channels": [24], "label": "progressive", **sized},
+        {"choose": "rgb_matched", "label": "progressive", "data": {"progressive": [0.75, 1.0]}},
+        {"choose": "square", "channels": [24], "label": "small", "data": {"image_size": 48}},
+        {"choose": "rgb_matched", "label": "small", "data": {"image_size": 48}},
+    ]
+    context = make_context(photos, tmp_path, arms, data={"progressive": None})
+    plain, progressive, rgb, small, rgb_small = (context.fit_options(t)["data"] for t in plan(context.grid))
+    assert "progressive" not in plain  # the configuration of earlier benchmarks
+    assert progressive == {**plain, **sized["data"]}
+    assert (small["image_size"], rgb["progressive"]) == (48, [0.75, 1.0])
+    assert rgb_small["image_size"] < rgb["image_size"] == 32 < small["image_size"]
+
+
+def test_data_options_of_an_arm_are_checked_at_its_own_size(photos, tmp_path):
+    with pytest.raises(UserError, match=r"rgb_matched\+p: --data.progressive 0.625 of --data.image_size 32 is 20 px"):
+        make_context(photos, tmp_path, [{"choose": "rgb_matched", "label": "p", "data": {"progressive": [0.625, 1.0]}}])
+
+
+def test_options_later_than_the_first_benchmarks_do_not_change_a_configuration(photos, tmp_path):
+    data, model = {"progressive": None}, {"freeze": None, "layer_decay": None, "ema": None}
+    before = make_context(photos, tmp_path, [{"choose": "patchify"}])
+    now = make_context(photos, tmp_path, [{"choose": "patchify"}], data)
+    now.grid.model |= model
+    assert now.fit_options(first_trial(now)) == before.fit_options(first_trial(before))
+    now.grid.model["ema"] = 0.99
+    assert now.fit_options(first_trial(now))["model"]["ema"] == 0.99

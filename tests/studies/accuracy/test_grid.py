@@ -103,3 +103,9 @@ def test_an_invalid_grid_is_an_error(options, words):
 def test_a_grid_without_arms_is_an_error():
     with pytest.raises(UserError, match="--arms is empty"):
         names()
+
+
+@pytest.mark.parametrize("name", ["root", "classes", "val_fraction"])
+def test_all_arms_have_the_same_images(name):
+    with pytest.raises(UserError, match=f"square: data.{name} is the same for all arms, which see the same"):
+        plan(grid({"choose": "square", "channels": [24], "data": {name: "x"}}))
