@@ -13,6 +13,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 
+from dctnet.cli.evaluation import SPLIT_OF, check_folder, write_folder
 from dctnet.cli.fit_summary import export_fitted_mask, print_summary
 from dctnet.cli.lightning_errors import translate_class_errors, translate_lightning_errors
 from dctnet.cli.parser_errors import one_line, option_names, unknown_option
@@ -28,6 +29,7 @@ from dctnet.io.config_checks import Range, check_options
 from dctnet.model.network import SHAPE_OPTIONS
 from dctnet.signals import SignalRecorder
 from dctnet.training import checkpoint
+from dctnet.training.callbacks.answers import AnswerCollector
 from dctnet.training.callbacks.averaging import MovingAverage
 from dctnet.training.callbacks.bad_files import BadFileReport
 from dctnet.training.callbacks.predictions import PredictionsCSV
@@ -103,6 +105,8 @@ class ExperimentCLI(SubcommandCLI):
     def __init__(self, verb: str, signals: SignalRecorder, trained: dict[str, Any], **kwargs: Any) -> None:
         self.running, self.signals, self._trained, self._resumed_at = verb, signals, trained, -1
         self._folder: Path | None = None
+        self._answers: AnswerCollector | None = None
+        self._args: list[str] = kwargs["args"]
         try:
             super().__init__(FrequencyClassifier, FrequencyDataModule, save_config_callback=None, **kwargs)
         except BaseException:
@@ -122,6 +126,9 @@ class ExperimentCLI(SubcommandCLI):
         if subcommand == "predict":
             parser.add_argument("--out", type=str, default="predictions.csv", help="CSV file to write.")
             parser.set_defaults({"trainer.devices": 1})
+        if subcommand in SPLIT_OF:
+            text = "Folder to write: tables, pictures and a page. Default: a new one beside the checkpoint."
+            parser.add_argument("--out", type=str | None, default=None, help=text)
         if subcommand == "fit":
             for name, (type_, default, text) in _OF_FIT.items():
                 parser.add_argument(f"--{name}", type=type_, default=default, help=text)
@@ -218,6 +225,9 @@ class ExperimentCLI(SubcommandCLI):
             kwargs["callbacks"] = [BadFileReport()]
         if self.subcommand == "predict":
             kwargs["callbacks"].append(PredictionsCSV(self.option("out")))
+        if self.subcommand in SPLIT_OF and not config.fast_dev_run:
+            self._answers = AnswerCollector()
+            kwargs["callbacks"].append(self._answers)
         kwargs["callbacks"] = [*_as_list(config.callbacks), *kwargs["callbacks"]]
         trainer = super().instantiate_trainer(**kwargs)
         disable_signal_handlers(trainer)
@@ -276,6 +286,18 @@ class ExperimentCLI(SubcommandCLI):
             raise UserError(
                 f"the checkpoint was trained on {len(trained)} channels; --data.channels names {len(given)} others"
             )
+        if self._answers is not None:
+            out, ckpt = self.option("out"), self.option("ckpt_path")
+            self.datamodule.source.check_output(ckpt if out is None else out, "--out")
+            check_folder(out, ckpt)
+
+    def after_validate(self) -> None:
+        """Writes the folder of the evaluation, and prints a summary."""
+        if self.trainer.is_global_zero and self._answers is not None and self._answers.answers is not None:
+            parts = self.trainer, self.model, self.datamodule, self._answers.answers
+            write_folder(self.option("out"), *parts, self._args, self.option("ckpt_path"))
+
+    after_test = after_validate
 
     def _take_exported(self) -> None:
         """Takes the network from a file of ``dctnet export``, which Lightning cannot load."""

@@ -287,7 +287,7 @@ class FrequencyClassifier(pl.LightningModule):
         metrics = cast(dict[str, Metric], self.evaluation)
         metrics["images"].update(float(len(batch["target"])))
         metrics["skipped"].update(float(len(batch["bad"])))
-        rank = batch["target"]
+        rank, logits = batch["target"], torch.empty(0, len(self.hparams["classes"]))
         if len(batch["target"]):
             logits, gate_logits = self.network.forward_gated(batch["input"])
             rank = target_rank(logits, batch["target"])
@@ -298,7 +298,7 @@ class FrequencyClassifier(pl.LightningModule):
                 self.gate_statistics.update(gate_logits)
         for name, metric in metrics.items():
             self.log(f"{split}_{name}", metric, prog_bar=name == "acc1", on_step=False, on_epoch=True)
-        return {"index": batch["index"], "rank": rank}
+        return {"index": batch["index"], "rank": rank, "logits": logits}
 
     def _check_any_image(self, split: str) -> None:
         if not cast(SumMetric, self.evaluation["images"]).compute():
@@ -321,7 +321,11 @@ class FrequencyClassifier(pl.LightningModule):
         self._check_any_image("test")
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Updates the validation metrics; returns ``index`` (N,) and the target's ``rank`` (N,) of each image."""
+        """Updates the validation metrics.
+
+        Returns:
+            Of each image ``index`` (N,), the target's ``rank`` (N,), and ``logits`` (N, classes).
+        """
         return self._evaluate(batch, "val")
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:

@@ -194,17 +194,18 @@ def test_files_that_are_not_whole_checkpoints_are_refused(gated_run, tmp_path, c
     assert "checksum" in fails(capsys, "validate", "--ckpt_path", tmp_path / "flipped.ckpt")
 
 
-def test_validate_takes_all_options_from_the_checkpoint(gated_run, capsys, monkeypatch):
+def test_validate_takes_all_options_from_the_checkpoint(gated_run, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(gated_run)
     before = set(gated_run.iterdir())
-    assert run("validate", "--ckpt_path", CKPT, "--trainer.enable_progress_bar", "false") == 0
+    out = tmp_path / "evaluation"
+    assert run("validate", "--ckpt_path", CKPT, "--trainer.enable_progress_bar", "false", "--out", out) == 0
     assert "val_acc1" in capsys.readouterr().out
     assert set(gated_run.iterdir()) == before
 
 
 def test_an_option_of_the_command_line_overrides_the_checkpoint(gated_run, tmp_path, capsys):
     photos = make_photos(tmp_path / "photos", 1, 2)
-    assert run("validate", "--ckpt_path", gated_run / CKPT, "--data.root", photos) == 0
+    assert run("validate", "--ckpt_path", gated_run / CKPT, "--data.root", photos, "--out", tmp_path / "out") == 0
     assert "6.0" in capsys.readouterr().out  # val_images
 
 

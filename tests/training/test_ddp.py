@@ -73,12 +73,24 @@ def test_normalisation_is_that_of_one_process(folder, two):
 
 def test_metrics_are_those_of_one_process(two, capsys):
     (last,) = [row for row in read_csv(two / "metrics.csv") if row["val_loss"]][-1:]
-    assert run("validate", "--ckpt_path", two / "last.ckpt", "--trainer.accelerator", "cpu") == 0
+    validate = ["validate", "--ckpt_path", two / "last.ckpt", "--trainer.accelerator", "cpu"]
+    assert run(*validate) == 0
     printed = capsys.readouterr().out
     for name in ("val_acc1", "val_acc5", "val_loss", "val_images", "val_skipped", "num_kept"):
         value = re.search(rf"{name}\W+([\d.]+)", printed)[1]
         assert float(last[name]) == pytest.approx(float(value), rel=1e-5), name
     assert (float(last["val_images"]), float(last["val_skipped"])) == (14, 1)
+    # Of an evaluation on two ranks, one writes the folder, with each image once.
+    done = launch(*validate)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, other = (two / f"validate_last_{number}" for number in range(2))
+    assert read_csv(one / "confusion.csv") == read_csv(other / "confusion.csv")
+    one, other = ({row["path"]: row["predicted"] for row in read_csv(each / "images.csv")} for each in (one, other))
+    assert len(one) == 14
+    assert one == other
+    assert len(read_csv(two / "validate_last_1/images.csv")) == 14
+    assert json.loads((two / "validate_last_1/evaluation.json").read_text())["skipped"] == 1
+    assert done.stdout.count("report  ") == 1
 
 
 def test_mask_and_list_of_bad_files_are_over_the_images_of_both_ranks(two):

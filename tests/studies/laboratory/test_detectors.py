@@ -20,7 +20,6 @@ from dctnet.studies.laboratory.detectors.polarity import (
     respond,
     shuffle_weights,
 )
-from dctnet.studies.laboratory.detectors.results import share_interval
 from dctnet.studies.laboratory.detectors.stimuli import (
     ORIENTATIONS,
     PHASES,
@@ -31,6 +30,7 @@ from dctnet.studies.laboratory.detectors.stimuli import (
     to_planes,
 )
 from dctnet.studies.laboratory.subject import Subject
+from dctnet.studies.proportions import share_interval
 from tests.studies.laboratory.planted_detectors import DETECTOR, FIELD, Branching, planted
 
 HALF = ((0.5,) * 3, (0.25,) * 3)

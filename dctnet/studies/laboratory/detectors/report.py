@@ -12,11 +12,11 @@ from dctnet.studies.laboratory.detectors.results import (
     Count,
     count_layers,
     read_units,
-    share_interval,
     share_text,
 )
 from dctnet.studies.laboratory.page import Section, Table, write_study
 from dctnet.studies.laboratory.study import Study
+from dctnet.studies.proportions import share_interval
 
 _QUESTION = (
     "High–low frequency detectors are units that respond where a fine texture meets a coarse one, and only if the fine "

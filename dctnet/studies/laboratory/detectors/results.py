@@ -5,10 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from scipy.stats import binomtest
-
 from dctnet.studies.laboratory.detectors.polarity import LEAST_INDEX, is_detector
 from dctnet.studies.laboratory.study import Measurement
+from dctnet.studies.proportions import share_interval
 
 COLUMNS = (
     "network",
@@ -194,14 +193,6 @@ def count_layers(rows: list[Measurement]) -> list[Count]:
             )
         )
     return counts
-
-
-def share_interval(count: int, total: int) -> tuple[float, float]:
-    """95 % interval of a share by Wilson's method, (0, 1) of nothing."""
-    if not total:
-        return 0.0, 1.0
-    found = binomtest(count, total).proportion_ci(method="wilson")
-    return float(found.low), float(found.high)
 
 
 def share_text(count: int, total: int) -> str:
