@@ -1,1 +1,1 @@
-"""Measurements that write rows and a page: accuracy, throughput."""
+"""Measurements that write rows and a page: accuracy, evaluation, throughput."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric, SumMetric
 
+from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.errors import UserError, first_line, printable
 from dctnet.frequency.channels import NUM_CHANNELS
 from dctnet.io.config_checks import Range, check_options
@@ -195,7 +196,7 @@ class FrequencyClassifier(pl.LightningModule):
         Those are loaded once, and not if a checkpoint is resumed.
         """
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        if stage == "fit" and data is not None:
+        if stage == "fit" and isinstance(data, FrequencyDataModule):
             self.loss.class_weights = data.loss_weights()
         if stage == "fit" and not self.weights_loaded:
             self.load_weights()

@@ -6,7 +6,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from dctnet.studies.evaluation.results import BINS, ClassResult, Evaluation
-from dctnet.studies.page.page import BLUE, INK, VERMILLION, WIDTH, Plot, new_figure, shorten
+from dctnet.studies.page.page import BLUE, INK, VERMILLION, WIDTH, Numbers, Plot, new_figure, shorten
 from dctnet.studies.proportions import share_interval
 
 MOST_CLASSES = 20  # of a figure
@@ -25,9 +25,11 @@ def plot_classes(evaluation: Evaluation) -> Plot:
         f"{shorten(shown[-1].name)} with {100 * _accuracy(shown[-1]):.0f} %; the highest of all is "
         f"{shorten(highest.name)} with {100 * _accuracy(highest):.0f} %."
     )
-    numbers = [[shorten(c.name, 200), 100 * _accuracy(c), *(100 * end for end in c.interval), c.images] for c in shown]
-    header = ["class", "accuracy", "low", "high", "images"]
-    return Plot("classes", alternative, lambda: _draw_classes(shown, evaluation.top1), [header, *numbers])
+    numbers: Numbers = [["class", "accuracy", "low", "high", "images"]]
+    for each in shown:
+        ends = (100 * end for end in each.interval)
+        numbers.append([shorten(each.name, 200), 100 * _accuracy(each), *ends, each.images])
+    return Plot("classes", alternative, lambda: _draw_classes(shown, evaluation.top1), numbers)
 
 
 def _accuracy(result: ClassResult) -> float:
@@ -95,7 +97,7 @@ def _draw_confusion(names: list[str], columns: list[str], shares: np.ndarray) ->
     side = min(40, (WIDTH - 2 * _MARGIN - 7 * max(map(len, labels[0]))) / len(columns))
     figure = new_figure(side * len(names) + 3 * _MARGIN + 6.4 * max(map(len, labels[1])))
     axes = figure.subplots()
-    own = np.eye(*shares.shape, dtype=bool)
+    own = np.eye(*shares.shape, dtype=np.bool_)
     strength = np.where(own, shares / 100, shares / max(1e-9, shares[~own].max(initial=0)))
     colours = np.where(own[..., None], to_rgba(BLUE), to_rgba(VERMILLION))
     colours[..., 3] = 0.9 * strength

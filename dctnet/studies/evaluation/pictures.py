@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from dctnet.errors import printable
 from dctnet.frequency.channels import NUM_CHANNELS, channels_to_planes
 from dctnet.frequency.color import ycbcr_to_rgb
 from dctnet.studies.evaluation.results import Evaluation
-from dctnet.studies.page.page import WIDTH, Plot, new_figure, shorten
+from dctnet.studies.page.page import WIDTH, Numbers, Plot, new_figure, shorten
 
 MOST_IMAGES = 24
 _SIDE = 160  # pixels
@@ -104,8 +105,8 @@ def _stored_planes(data: FrequencyDataModule, split: str, index: Sequence[int]) 
     if not index:
         return torch.empty(0)
     options = {**data.hparams, "residency": "disk"}
-    dataset = make_dataset(data.source, split, data.channel_set, data.decoder, options)
-    batch = dataset.collate(dataset.__getitems__(list(index)))  # type: ignore[union-attr]
+    dataset: Any = make_dataset(data.source, split, data.channel_set, data.decoder, options)
+    batch = dataset.collate(dataset.__getitems__(list(index)))
     found = dataset.to_device(batch["payload"])
     channels = torch.zeros(len(index), NUM_CHANNELS, *found.shape[-2:])
     channels[:, list(data.channel_set.indices)] = found.float()
@@ -121,13 +122,12 @@ def _picture(planes: Tensor) -> Image.Image:
 
 def plot_mistakes(mistakes: Sequence[Mistake]) -> Plot:
     """A contact sheet of wrongly classified images, with the file names as its numbers."""
-    header = ["path", "class", "predicted", "probability", "class_probability"]
-    numbers = [
-        [*(printable(text) for text in (each.path, each.name, each.predicted)), each.probability, each.own]
-        for each in mistakes
-    ]
+    numbers: Numbers = [["path", "class", "predicted", "probability", "class_probability"]]
+    for each in mistakes:
+        texts = (printable(text) for text in (each.path, each.name, each.predicted))
+        numbers.append([*texts, each.probability, each.own])
     alternative = f"Contact sheet of the {len(mistakes)} worst-classified images."
-    return Plot("worst", alternative, lambda: _draw_sheet(mistakes), [header, *numbers])
+    return Plot("worst", alternative, lambda: _draw_sheet(mistakes), numbers)
 
 
 def _draw_sheet(mistakes: Sequence[Mistake]) -> Figure:

@@ -1,1 +1,1 @@
-"""Callbacks: bad files, predictions, the check for NaN and infinity, seeds and timing of steps."""
+"""Callbacks: bad files, predictions, answers, check for NaN and infinity, seeds and timing of steps."""
