@@ -33,6 +33,8 @@ FEEDS = {
     "rgb": ("--model.input", "rgb", "--data.num_workers", "1"),
     "packed": ("--data.root", "store", *GATED),
     "augmented": (*GATED, "--data.augment", "randaugment,erasing", "--data.mixup", "0.5", "--data.cutmix", "1"),
+    "sampler": ("--data.root", "unbalanced", "--data.sampler", "balanced", *GATED),
+    "class weights": ("--data.root", "unbalanced", "--data.class_weights", "balanced", *GATED),
     "accumulated": (*GATED, "--trainer.accumulate_grad_batches", "2"),
     "progressive": (*GATED, "--data.num_workers", "2", "--data.progressive", "0.25,0.5,0.75,1"),
     "progressive RGB": ("--model.input", "rgb", "--data.num_workers", "1", "--data.progressive", "0.5,1"),
@@ -84,6 +86,9 @@ def folder(tmp_path_factory):
     """Has photographs, a packed store of them, and a recipe."""
     folder = tmp_path_factory.mktemp("resume")
     make_photos(folder / "photos", 4, 4)
+    make_photos(folder / "unbalanced", 5, 4)
+    for number in range(3):
+        (folder / f"unbalanced/train/red/{number}.jpg").unlink()
     content = {**CONFIG, "data": {**CONFIG["data"], "root": str(folder / "photos")}}
     (folder / "c.yaml").write_text(yaml.safe_dump(content))
     assert commands.run("pack", folder / "photos", folder / "store", "--data.image_size", 32, "--workers", 1) == 0
@@ -97,7 +102,7 @@ def fit(folder, monkeypatch):
     def run(name, *options, at=None, number=signal.SIGTERM):
         watch = Watch(at, number)
         watch.install(monkeypatch)
-        options = [folder / each if each == "store" else each for each in options]
+        options = [folder / each if each in ("store", "unbalanced") else each for each in options]
         status = commands.run("fit", "--config", folder / "c.yaml", "--out_dir", folder, "--name", name, *options)
         return status, watch
 

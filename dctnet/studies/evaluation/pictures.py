@@ -105,7 +105,7 @@ def _stored_planes(data: FrequencyDataModule, split: str, index: Sequence[int]) 
     if not index:
         return torch.empty(0)
     options = {**data.hparams, "residency": "disk"}
-    dataset: Any = make_dataset(data.source, split, data.channel_set, data.decoder, options)
+    dataset: Any = make_dataset(data.source, split, data.channel_set, data.decoder, options, data.crop_sizes)
     batch = dataset.collate(dataset.__getitems__(list(index)))
     found = dataset.to_device(batch["payload"])
     channels = torch.zeros(len(index), NUM_CHANNELS, *found.shape[-2:])
