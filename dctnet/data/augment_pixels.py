@@ -5,12 +5,13 @@ Nothing is clamped to 0 … 255, because channels cannot be: the block DCT of th
 sharpness and blur differ from them, at the borders of blocks, where channels have no neighbours.
 """
 
+import functools
+
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from dctnet.frequency.augment import erase_grid, gaussian_taps, rotate, shift_grid
-from dctnet.frequency.color import rgb_to_ycbcr, ycbcr_to_rgb
+from dctnet.frequency.augment import erase_grid, gaussian_taps, shift_grid
+from dctnet.frequency.color import rgb_to_ycbcr
 from dctnet.frequency.dct import BLOCK, block_dct, inverse_block_dct
 
 
@@ -37,19 +38,18 @@ class PixelOperations:
 
     def hue(self, x: Tensor, angle: Tensor) -> Tensor:
         """Rotates (Cb, Cr). torchvision's hue turns HSV, which is not linear and changes the luma."""
-        luma, cb, cr = (rgb_to_ycbcr(x + 128) - 128).split(1, 1)
-        return ycbcr_to_rgb(torch.cat([luma, *rotate(cb, cr, angle)], 1) + 128, clamp=False) - 128
+        luma, cb, cr = _to_ycbcr()
+        cos, sin = angle.cos()[:, None], angle.sin()[:, None]
+        rotated = torch.stack([luma.expand(len(x), 3), cos * cb - sin * cr, sin * cb + cos * cr], 1)
+        return ((torch.linalg.inv(_to_ycbcr()) @ rotated).to(x) @ x.flatten(2)).view_as(x)
 
     def sharpness(self, x: Tensor, factor: Tensor) -> Tensor:
         """Blends with the 3×3 smoothing [[1, 1, 1], [1, 5, 1], [1, 1, 1]] / 13; the image is mirrored at its edges."""
-        box = 9 * F.avg_pool2d(_mirror(x, 1), 3, 1)
-        return _blend(x, (box + 4 * x) / 13, factor)
+        return _blend(x, (_convolve(x, torch.ones(1, 3)) + 4 * x) / 13, factor)
 
     def blur(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Convolves with a Gaussian of five taps; the image is mirrored at its edges."""
-        taps, padded = gaussian_taps(sigma).to(x), _mirror(x, 2)
-        rows = torch.einsum("nchwk,nk->nchw", padded.unfold(2, 5, 1), taps)
-        return torch.einsum("nchwk,nk->nchw", rows.unfold(3, 5, 1), taps)
+        return _convolve(x, gaussian_taps(sigma))
 
     def drop_frequencies(self, x: Tensor, kept: Tensor) -> Tensor:
         """Removes frequencies from 8×8 blocks."""
@@ -77,8 +77,16 @@ class PixelOperations:
         return erase_grid(x, BLOCK * box)
 
 
+@functools.cache
+def _to_ycbcr() -> Tensor:
+    """The matrix (3, 3), float64, from level-shifted R, G, B to level-shifted Y, Cb, Cr."""
+    primaries = torch.eye(3, dtype=torch.float64)[:, :, None, None]
+    return (rgb_to_ycbcr(primaries) - rgb_to_ycbcr(0 * primaries)).flatten(1).mT
+
+
 def _luma(x: Tensor) -> Tensor:
-    return rgb_to_ycbcr(x)[:, :1]  # level-shifted, as x: the weights sum to 1
+    red, green, blue = _to_ycbcr()[0].tolist()
+    return red * x[:, 0:1] + green * x[:, 1:2] + blue * x[:, 2:3]
 
 
 def _blend(x: Tensor, other: Tensor, share: Tensor) -> Tensor:
@@ -86,10 +94,19 @@ def _blend(x: Tensor, other: Tensor, share: Tensor) -> Tensor:
     return other + _each(share, x) * (x - other)
 
 
-def _mirror(x: Tensor, width: int) -> Tensor:
-    """Adds mirror images of ``width`` samples at all edges: symmetric extension, which repeats the outermost sample."""
-    x = torch.cat([x[:, :, :width].flip(2), x, x[:, :, -width:].flip(2)], 2)
-    return torch.cat([x[..., :width].flip(3), x, x[..., -width:].flip(3)], 3)
+def _convolve(x: Tensor, taps: Tensor) -> Tensor:
+    """Convolves rows and columns with an odd number of symmetric taps, (N, T) or (1, T).
+
+    The edges are continued by mirror images, which repeat the outermost sample: symmetric extension.
+    """
+    reach = taps.shape[1] // 2
+    for axis in (2, 3):
+        length = x.shape[axis]
+        start, end = x.narrow(axis, 0, reach).flip(axis), x.narrow(axis, length - reach, reach).flip(axis)
+        padded = torch.cat([start, x, end], axis)
+        parts = [padded.narrow(axis, n, length) * _each(tap, x) for n, tap in enumerate(taps.T)]
+        x = functools.reduce(torch.add, parts)
+    return x
 
 
 def _each(value: Tensor, like: Tensor) -> Tensor:

@@ -50,8 +50,9 @@ class ChannelOperations:
         """Rotates (Cb, Cr) by an angle (N,) in radians."""
         cb = [place for place, index in enumerate(self.indices) if index // PER_COMPONENT == 1]
         cr = [self.indices.index(self.indices[place] + PER_COMPONENT) for place in cb]
-        rotated = rotate(x[:, cb], x[:, cr], angle)
-        return x.index_copy(1, torch.tensor([*cb, *cr], dtype=torch.long, device=x.device), torch.cat(rotated, 1))
+        cos, sin = _each(angle.cos(), x), _each(angle.sin(), x)
+        rotated = torch.cat([cos * x[:, cb] - sin * x[:, cr], sin * x[:, cb] + cos * x[:, cr]], 1)
+        return x.index_copy(1, torch.tensor([*cb, *cr], dtype=torch.long, device=x.device), rotated)
 
     def sharpness(self, x: Tensor, factor: Tensor) -> Tensor:
         """Blends blocks with their 3×3 smoothing: a factor (N,) of 0 smooths, 1 changes nothing, 2 sharpens."""
@@ -129,12 +130,6 @@ def _transposed(index: int) -> int:
     component, frequency = divmod(index, PER_COMPONENT)
     v, u = divmod(frequency, BLOCK)
     return component * PER_COMPONENT + u * BLOCK + v
-
-
-def rotate(cb: Tensor, cr: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
-    """Rotates level-shifted Cb and Cr (N, K, H, W) by an angle (N,) in radians."""
-    cos, sin = _each(angle.cos(), cb), _each(angle.sin(), cb)
-    return cos * cb - sin * cr, sin * cb + cos * cr
 
 
 def gaussian_taps(sigma: Tensor) -> Tensor:
