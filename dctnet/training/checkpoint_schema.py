@@ -1,16 +1,20 @@
 """Checks of a checkpoint's content, which is untrusted input, before it is used."""
 
 import argparse
+import inspect
 import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.errors import UserError
 from dctnet.frequency.channels import ChannelSet
+from dctnet.model.backbones.families import timm_name
+from dctnet.model.network import FrequencyNet
 from dctnet.training.module import FrequencyClassifier, upgrade_state_dict
 
 # Limits of an option: characters of a text, elements of a list, characters of an element (a folder's name).
@@ -62,6 +66,7 @@ def check_content(path: str | Path, content: dict[str, Any]) -> None:
     if options["input"] == "channels":
         ChannelSet(str(path), tuple(options["channels"]))
     _check_paths(path, content.get("callbacks", {}))
+    _check_number_of_weights(path, options, weights)
 
 
 def schema_error(path: str | Path, fault: str) -> UserError:
@@ -83,6 +88,20 @@ def _check_options(path: str | Path, owner: type, options: dict[str, Any]) -> No
     for key, value in options.items():
         if parsed[key] != value:  # the parser accepts "3" for 3
             raise schema_error(path, f"option {key!r} must not be {repr(value)[:60]}")
+
+
+def _check_number_of_weights(path: str | Path, options: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    """Refuses the name of a network with more weights than the file has: timm's largest would fill the memory."""
+    if timm_name(options.get("backbone", "resnet18")) is None:
+        return
+    names = inspect.signature(FrequencyNet).parameters.keys() & options.keys()
+    try:
+        with torch.device("meta"):
+            network = FrequencyNet(**{name: options[name] for name in names})
+    except UserError as error:
+        raise schema_error(path, str(error)) from error
+    if sum(p.numel() for p in network.parameters()) > sum(w.numel() for w in weights.values()):
+        raise schema_error(path, f"it has fewer weights than its network, {options['backbone']}")
 
 
 def _is_plain(value: Any, max_text: int = _MAX_TEXT) -> bool:

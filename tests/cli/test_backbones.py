@@ -8,6 +8,7 @@ import torch
 import yaml
 
 import dctnet
+from dctnet.errors import UserError
 from tests.commands import fails, read_csv, run
 from tests.conftest import GATED
 
@@ -49,6 +50,17 @@ def test_a_vit_is_fitted_resumed_and_fine_tuned_at_another_size(photos, tmp_path
     capsys.readouterr()
     assert run(*tune, "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false") == 0
     assert dctnet.load(tmp_path / "tuned/version_0/last.ckpt").backbone_name == "test_vit"
+    check_that_huge_networks_are_refused(ckpt, tmp_path / "huge.ckpt")
+
+
+def check_that_huge_networks_are_refused(ckpt, huge):
+    """They must not be built: the name of a network is a few bytes of a file that nobody has checked."""
+    content = torch.load(ckpt, weights_only=True)
+    for name, message in [("vit_7b_patch16_dinov3", "timm's eva"), ("vit_giant_patch16_gap_224", "fewer weights")]:
+        content["hyper_parameters"]["backbone"] = name
+        torch.save(content, huge)
+        with pytest.raises(UserError, match=f"huge.ckpt: not a checkpoint of dctnet: .*{message}"):
+            dctnet.load(huge)
 
 
 def test_an_entry_at_one_eighth_is_kept_by_the_checkpoint_and_by_its_heirs(photos, tmp_path, capsys):

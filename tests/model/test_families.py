@@ -16,11 +16,16 @@ from dctnet.model.network import FrequencyNet
 from dctnet.model.patchify import rgb_channels
 
 STEMS = {
-    "resnet18": 4, "mobilenet_v2": 2, "timm/resnet18": 4, "resnet26d": 4, "seresnext26d_32x4d": 4, "regnety_002": 2,
-    "efficientnet_b0": 2, "mobilenetv3_small_050": 2, "mobilenetv4_conv_small": 2, "convnext_atto": 4,
+    "resnet18": 4, "mobilenet_v2": 2, "timm/resnet18": 4, "resnet26d": 4, "resnetaa50d": 4, "seresnext26d_32x4d": 4,
+    "regnety_002": 2, "efficientnet_b0": 2, "mobilenetv3_small_050": 2, "mobilenetv4_conv_small": 2, "convnext_atto": 4,
     "convnext_atto_ols": 4, "convnextv2_atto": 4, "deit_tiny_patch16_224": 16, "vit_base_patch32_224": 32,
     "swin_tiny_patch4_window7_224": 4, "swinv2_tiny_window8_256": 4, "csatv2": 8,
 }  # fmt: skip
+# One of each family by default.
+FAST = ["resnet18", "resnetaa50d", "regnety_002", "mobilenetv4_conv_small", "convnext_atto", "deit_tiny_patch16_224"]
+each_stem = pytest.mark.parametrize(
+    "name", [n if n in FAST else pytest.param(n, marks=pytest.mark.slow) for n in STEMS]
+)
 AT_8 = [name for name, stride in STEMS.items() if stride < 8]
 # The smallest of each family, for everything that computes.
 SMALL = ["test_resnet", "regnetx_002", "test_efficientnet", "mobilenetv4_conv_small", "test_convnext", "test_vit"]
@@ -53,7 +58,7 @@ def entered(network, family):
     return next(f"{container}.{s}" for s in stages[1:] if f"{container}.{s}" not in left_out(network, family))
 
 
-@pytest.mark.parametrize("name", STEMS)
+@each_stem
 @pytest.mark.parametrize("entry", ["stem", "stride8"])
 def test_at_the_native_size_the_layers_see_the_grids_of_the_rgb_network(name, entry):
     if entry == "stride8" and name not in AT_8:
@@ -71,7 +76,7 @@ def test_at_the_native_size_the_layers_see_the_grids_of_the_rgb_network(name, en
     assert {key: channels[key] for key in shared} == {key: rgb[key] for key in shared}
 
 
-@pytest.mark.parametrize("name", AT_8)
+@pytest.mark.parametrize("name", [name for name in AT_8 if name in FAST])
 def test_an_entry_at_one_eighth_costs_less_than_the_rgb_network(name):
     own = geometry(name, None).native
     with torch.device("meta"):

@@ -10,7 +10,7 @@ import pytest
 from dctnet.data.images.photo import ImageError
 from dctnet.data.planted import make_planted
 from tests.conftest import make_photos, needs_turbojpeg
-from tests.stress import dead_helpers, flip_bits, fuzz_jpeg, kill_saving, thin_files
+from tests.stress import backbones, dead_helpers, flip_bits, fuzz_jpeg, kill_saving, thin_files
 from tests.stress.bad_files import damage, trial
 from tests.stress.kill_pack import campaign
 
@@ -130,3 +130,10 @@ def test_thin_files_are_smaller_with_fewer_channels(tmp_path):
     assert sizes == sorted(sizes)
     assert sizes[0] < sizes[-1] / 2
     assert any("24 channels" in row for row in thin_files.speeds(files[:2], rounds=1))
+
+
+def test_the_table_of_backbones_has_a_row_for_each_network():
+    cells = backbones.row("test_convnext", batch=2, rounds=1).strip("| ").split(" | ")
+    assert cells[0] == "test_convnext"
+    assert [cells[2], cells[4], cells[7]] == ["160", "320", "160"]  # native sizes
+    assert cells[-3:] == ["not measured yet"] * 3

@@ -49,7 +49,7 @@ def enter_at_8(network: nn.Module, family: Family, num_channels: int, patch: int
     """Replaces the stem and the stages in front of 1/8, whose first stage then keeps the resolution.
 
     Raises:
-        UserError: The stage at 1/8 halves the resolution in a way that cannot be switched off.
+        UserError: No stage begins at 1/8, or it halves the resolution in a way that cannot be switched off.
     """
     reduction = stem_stride(network, family)
     for path in _stages(network, family):
@@ -58,6 +58,8 @@ def enter_at_8(network: nn.Module, family: Family, num_channels: int, patch: int
         if reduction == BLOCK:
             break
         network.set_submodule(path, nn.Identity())
+    else:
+        raise UserError(f"--model.entry stride8: no stage of this network, of {family.name}, begins at 1/8; give stem")
     if family.merge:
         merge = stage.get_submodule(family.merge)
         width = [m for m in merge.modules() if isinstance(m, nn.Conv2d | nn.Linear)][-1].weight.shape[0]
@@ -82,9 +84,7 @@ def keep_resolution(stage: nn.Module) -> None:
     Raises:
         UserError: It has a layer with a stride that is neither a convolution nor a pool.
     """
-    for path, module in list(stage.named_modules()):
-        if getattr(module, "stride", 1) not in (2, (2, 2)) or len(list(module.children())):
-            continue
+    for path, module in _strided(stage):
         if isinstance(module, nn.Conv2d):
             module.stride = (1, 1)
         elif not list(module.parameters()):  # a pool, or a blur in front of it
@@ -105,7 +105,13 @@ def _stages(network: nn.Module, family: Family) -> Iterator[str]:
 def _halves(stage: nn.Module, family: Family) -> bool:
     if family.merge:
         return not isinstance(stage.get_submodule(family.merge), nn.Identity)
-    return any(isinstance(module, nn.Conv2d) and module.stride == (2, 2) for module in stage.modules())
+    return bool(_strided(stage))
+
+
+def _strided(stage: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The layers of a stage with stride 2, convolutions and pools, and their paths."""
+    layers = [(path, part) for path, part in stage.named_modules() if not list(part.children())]
+    return [(path, layer) for path, layer in layers if getattr(layer, "stride", 1) in (2, (2, 2))]
 
 
 def _replace_stem(network: nn.Module, family: Family, num_channels: int, width: int, patch: int) -> None:
