@@ -239,7 +239,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         self.bad_files.add(batch["split"], batch["bad"])
         if self.hparams["source"] == "coefficients":
             self.bad_files.add("by_pixels", batch["refused"])
-        sampled = batch.pop("epoch"), batch["index"].numpy()  # before the transfer: the device need not be waited for
+        sampled = batch.pop("drawn")  # before the transfer: the device need not be waited for
         if batch["split"] == "train":
             batch["draws"] = self.augmentation.draw(*sampled), self.mixing.draw(*sampled)
         return batch

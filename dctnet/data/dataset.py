@@ -29,6 +29,7 @@ class Sample:
     error: tuple[str, str] | None = None  # path and reason if the file could not be read
     refused: tuple[str, str] | None = None  # path and reason if Pillow read a file that libjpeg-turbo refused
     epoch: int = 0
+    drawn: int = 0  # the index before the modulo, by which repetitions of a BalancedSampler differ
 
 
 class PhotoDataset(Dataset[Sample]):
@@ -65,24 +66,24 @@ class PhotoDataset(Dataset[Sample]):
         epoch, index = epoch_and_index(key)
         if not 0 <= index < len(self) and not isinstance(key, (tuple, list)):
             raise IndexError(f"index {index} of {len(self)} files")  # ends a loop over the data set
-        rng = np.random.default_rng((self.seed, epoch, index))
+        rng, drawn = np.random.default_rng((self.seed, epoch, index)), index
         index %= len(self)
         path, target = self.files.paths[index], self.files.targets[index]
         try:
             photo = Photo(path, self.decoder)
             content = self._reader_at(epoch).sample(photo, rng)
         except ImageError as error:
-            return Sample(index, target, None, (path, error.reason), epoch=epoch)
+            return Sample(index, target, None, (path, error.reason), epoch=epoch, drawn=drawn)
         refused = (path, photo.refused) if photo.refused and self.decoder == "turbojpeg" else None
-        return Sample(index, target, content, refused=refused, epoch=epoch)
+        return Sample(index, target, content, refused=refused, epoch=epoch, drawn=drawn)
 
     def collate(self, samples: list[Sample]) -> dict[str, Any]:
         """Batches the samples that were read, and lists the others. All are of one epoch.
 
         Returns:
-            ``payload``: the reader's batch, or None if no sample was read; ``target`` (N,), ``index`` (N,); ``split``
-            and ``epoch``; ``bad``: path and reason of each file that was not read; ``refused``: the same of each file
-            read by Pillow instead of libjpeg-turbo.
+            ``payload``: the reader's batch, or None if no sample was read; ``target`` (N,), ``index`` (N,); ``split``;
+            ``drawn``: the epoch, and the number that seeds each sample in it, (N,); ``bad``: path and reason of each
+            file that was not read; ``refused``: the same of each file read by Pillow instead of libjpeg-turbo.
         """
         good = [s for s in samples if s.error is None]
         return {
@@ -90,7 +91,7 @@ class PhotoDataset(Dataset[Sample]):
             "target": torch.tensor([s.target for s in good], dtype=torch.long),
             "index": torch.tensor([s.index for s in good], dtype=torch.long),
             "split": self.split,
-            "epoch": samples[0].epoch,
+            "drawn": (samples[0].epoch, np.array([s.drawn for s in good], dtype=np.int64)),
             "bad": [s.error for s in samples if s.error is not None],
             "refused": [s.refused for s in samples if s.refused is not None],
         }

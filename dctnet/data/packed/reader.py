@@ -164,7 +164,7 @@ class PackedDataset(Dataset[Any]):
         epoch = pairs[0][0]
         side = self.sizes.at(epoch) // BLOCK
         scale, top, left, flip = self._draw(epoch, indices, side)
-        indices %= len(self)
+        drawn, indices = indices, indices % len(self)
         payload: dict[str, Any]
         if self.residency == "device":
             corner, blocks = self._storage.locate(indices, scale, top, left)
@@ -176,7 +176,7 @@ class PackedDataset(Dataset[Any]):
             "target": torch.tensor([self.targets[i] for i in indices]),
             "index": torch.from_numpy(indices),
             "split": self.split,
-            "epoch": pairs[0][0],
+            "drawn": (epoch, drawn),
             "bad": [],
             "refused": [],
         }
