@@ -45,7 +45,7 @@ def test_commands_and_python_run_as_written(tmp_path, monkeypatch):
     make_photos(tmp_path / "data" / "clothing-small", 8, 3)
     monkeypatch.chdir(tmp_path)
     planted = functools.partial(make_planted, train_per_class=4, val_per_class=2)
-    monkeypatch.setattr("dctnet.data.download.make_planted", planted)
+    monkeypatch.setattr("dctnet.data.planted.make_planted", planted)
     assert {command[0] for command in commands()} >= VERBS
     for command in commands():
         assert run(*shortened(command)) == 0, command
