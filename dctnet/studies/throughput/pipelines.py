@@ -69,7 +69,7 @@ def make_pipelines(photographs: list[str], channel_set: ChannelSet, size: int, f
 
 def _batches(
     count: int,
-    load: Callable[[int, list[int]], dict[str, Tensor]],
+    load: Callable[[int, list[int]], dict[str, Any]],
     to_device: ToDevice | None = None,
     shuffle: bool = False,
 ) -> Pass:
@@ -80,9 +80,10 @@ def _batches(
         total = 0
         for start in range(0, count, _BATCH):
             payload = load(number, order[start : start + _BATCH])
-            total += sum(tensor.nbytes for tensor in payload.values())
+            tensors = {key: value for key, value in payload.items() if isinstance(value, Tensor)}
+            total += sum(tensor.nbytes for tensor in tensors.values())
             if to_device is not None:
-                to_device({key: value.to("cuda") for key, value in payload.items()})
+                to_device({**payload, **{key: tensor.to("cuda") for key, tensor in tensors.items()}})
                 torch.cuda.synchronize()
         return total
 
