@@ -19,13 +19,22 @@ from tests.stress.gpu.throughput import CHANNELS, CLASSES, PHOTOGRAPHS, RGB, STO
 _REPEATS = 5  # steps between two readings of the clock
 
 
-def resnet50(
-    bench: Bench, image_size: int, channels: str = "", input: str = "channels", **options: Any
+# Networks of timm at their native sizes: RGB, and 24 channels in place of the stem.
+_FAMILIES = {"convnext_tiny": (224, 448), "mobilenetv4_conv_medium": (224, 896), "csatv2": (512, 512)}
+
+
+def make_network(
+    bench: Bench,
+    image_size: int,
+    channels: str = "",
+    input: str = "channels",
+    backbone: str = "resnet50",
+    **options: Any,
 ) -> FrequencyClassifier:
-    """A ResNet-50 on channels or RGB."""
+    """A network on channels or RGB."""
     names = [str(number) for number in range(CLASSES)]
     indices = list(named_channels(channels).indices) if channels else []
-    return FrequencyClassifier(names, indices, bench.size(image_size), input, backbone="resnet50", **options)
+    return FrequencyClassifier(names, indices, bench.size(image_size), input, backbone=backbone, **options)
 
 
 def make_step(bench: Bench, model: FrequencyClassifier, check: bool = False) -> Callable[[], None]:
@@ -71,9 +80,23 @@ def networks(bench: Bench, compile: bool) -> dict[str, Any]:
         "DCT-24, layer2_stride 1": {**CHANNELS, "layer2_stride": 1},
         "RGB, 224 px": RGB,
     }
-    models = {name: resnet50(bench, compile=compile, **options) for name, options in kinds.items()}
+    return _rates(bench, kinds, compile=compile)
+
+
+def families(bench: Bench) -> dict[str, Any]:
+    """Networks of timm on channels beside RGB."""
+    kinds: dict[str, dict[str, Any]] = {}
+    for backbone, (rgb, channels) in _FAMILIES.items():
+        kinds[f"{backbone}, RGB"] = {"image_size": rgb, "input": "rgb", "backbone": backbone}
+        kinds[f"{backbone}, DCT-24"] = {"image_size": channels, "channels": "square-24", "backbone": backbone}
+    return _rates(bench, kinds)
+
+
+def _rates(bench: Bench, kinds: dict[str, dict[str, Any]], **shared: Any) -> dict[str, Any]:
+    """Images per second and GMAC of each kind of network."""
+    models = {name: make_network(bench, **options, **shared) for name, options in kinds.items()}
     seconds = interleaved(bench, {name: make_step(bench, model) for name, model in models.items()})
-    gmac = {name: resnet50(bench, **options).network.cost()["gmac"] for name, options in kinds.items()}
+    gmac = {name: make_network(bench, **options).network.cost()["gmac"] for name, options in kinds.items()}
     return {
         name: {"images/s": round(bench.batch / each), "GMAC": round(gmac[name], 2)} for name, each in seconds.items()
     }
@@ -81,7 +104,7 @@ def networks(bench: Bench, compile: bool) -> dict[str, Any]:
 
 def finite_check(bench: Bench) -> dict[str, Any]:
     """What the check for NaN adds to a step."""
-    both = {name: make_step(bench, resnet50(bench, **CHANNELS), name == "with") for name in ("without", "with")}
+    both = {name: make_step(bench, make_network(bench, **CHANNELS), name == "with") for name in ("without", "with")}
     seconds = interleaved(bench, both)
     return {"step, ms": round(1000 * seconds["without"], 2), "ratio": round(seconds["with"] / seconds["without"], 3)}
 
@@ -89,7 +112,7 @@ def finite_check(bench: Bench) -> dict[str, Any]:
 def fed(bench: Bench, **options: Any) -> dict[str, Any]:
     """A fit from a loader against a fit from one batch on the device."""
     data = open_data(bench, **options)
-    model = resnet50(bench, **{k: v for k, v in options.items() if k in ("image_size", "channels", "input")})
+    model = make_network(bench, **{k: v for k, v in options.items() if k in ("image_size", "channels", "input")})
     count = min(2 if bench.small else 60, len(data.train_dataloader()))
 
     def rate(**source: Any) -> float:
@@ -110,6 +133,7 @@ def fed(bench: Bench, **options: Any) -> dict[str, Any]:
 CELLS = (
     Cell("steps", 60, networks, {"compile": False}),
     Cell("steps, compiled", 150, networks, {"compile": True}),
+    Cell("steps of timm's networks", 90, families),
     Cell("check for NaN", 30, finite_check),
     Cell("fed by photographs, DCT on the GPU", 60, fed, PHOTOGRAPHS),
     Cell("fed by a packed store on the GPU", 60, fed, STORE),
