@@ -66,7 +66,7 @@ def here(tmp_path, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("imagenette would be downloaded")
 
-    monkeypatch.setattr("dctnet.data.download.download_url", refuse)
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", refuse)
     monkeypatch.chdir(tmp_path)
 
 

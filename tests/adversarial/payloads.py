@@ -294,7 +294,7 @@ class Trial:
 
 def _fetch(args: list[str]) -> int:
     archive, root = args
-    with mock.patch("dctnet.data.download.download_url", lambda url, to, name, md5: shutil.copy(archive, to)):
+    with mock.patch("torchvision.datasets.utils.download_url", lambda url, to, name, md5: shutil.copy(archive, to)):
         try:
             fetch("imagenette", Path(root))
         except UserError as error:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,13 +13,13 @@ from dctnet.data.packed.manifest import Manifest, pick_split, shard_file
 
 # One pass over all images: takes the number of the pass, returns the bytes that move to the device.
 Pass = Callable[[int], int]
-ToDevice = Callable[[dict[str, Tensor]], Tensor]
+ToDevice = Callable[[dict[str, Any]], Tensor]
 _BATCH = 64
 
 
 def batches(
     count: int,
-    load: Callable[[int, list[int]], dict[str, Tensor]],
+    load: Callable[[int, list[int]], dict[str, Any]],
     to_device: ToDevice | None = None,
     shuffle: bool = False,
 ) -> Pass:
@@ -29,9 +30,9 @@ def batches(
         total = 0
         for start in range(0, count, _BATCH):
             payload = load(number, order[start : start + _BATCH])
-            total += sum(tensor.nbytes for tensor in payload.values())
+            total += sum(value.nbytes for value in payload.values() if isinstance(value, Tensor))
             if to_device is not None:
-                to_device({key: value.to("cuda") for key, value in payload.items()})
+                to_device({k: value.to("cuda") if isinstance(value, Tensor) else value for k, value in payload.items()})
                 torch.cuda.synchronize()
         return total
 
