@@ -49,7 +49,7 @@ from dctnet.training.module import FrequencyClassifier
 from dctnet.training.precision import choose_precision
 from dctnet.training.preemption import StopOnSignal, translate_interrupt
 from dctnet.training.resume import check_resumed, training_shape, translate_restore_errors
-from dctnet.training.weights_file import SUFFIX as SAFETENSORS
+from dctnet.training.safetensors_file import SUFFIX as SAFETENSORS
 
 # Warnings for developers of Lightning, or about conditions that dctnet handles itself.
 _NOISE = (
@@ -276,6 +276,7 @@ class ExperimentCLI(SubcommandCLI):
             else:
                 self.model.load_weights()
             return
+        self._evaluated = self.option("ckpt_path")
         self._take_exported()
         self.datamodule.class_names = self.model.hparams["classes"]
         if self.subcommand == "predict" and isinstance(self.datamodule.source, PhotoSource):
@@ -287,7 +288,7 @@ class ExperimentCLI(SubcommandCLI):
                 f"the checkpoint was trained on {len(trained)} channels; --data.channels names {len(given)} others"
             )
         if self._answers is not None:
-            out, ckpt = self.option("out"), self.option("ckpt_path")
+            out, ckpt = self.option("out"), self._evaluated
             self.datamodule.source.check_output(ckpt if out is None else out, "--out")
             check_folder(out, ckpt)
 
@@ -295,7 +296,7 @@ class ExperimentCLI(SubcommandCLI):
         """Writes the folder of the evaluation, and prints a summary."""
         if self.trainer.is_global_zero and self._answers is not None and self._answers.answers is not None:
             parts = self.trainer, self.model, self.datamodule, self._answers.answers
-            write_folder(self.option("out"), *parts, self._args, self.option("ckpt_path"))
+            write_folder(self.option("out"), *parts, self._args, self._evaluated)
 
     after_test = after_validate
 

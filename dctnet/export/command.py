@@ -18,7 +18,7 @@ from dctnet.io.atomic import atomic_write
 from dctnet.model.fixed import without_dropped_channels
 from dctnet.model.network import FrequencyNet
 from dctnet.training.checkpoint import load, read
-from dctnet.training.weights_file import write_safetensors
+from dctnet.training.safetensors_file import write_safetensors
 
 FORMATS = (".onnx", ".safetensors")
 # Of the largest logit: rounding of float32 in another order, over the layers of the largest networks.

@@ -39,6 +39,7 @@ def describe(network: FrequencyNet, content: dict[str, Any], reads: Literal["cha
         "gate": content["hyper_parameters"]["gate"],
         "backbone": network.backbone_name,
         "val_acc1": known_accuracy(content),
+        "cost": network.cost(),
         "int8": False,
         "model": model,
         "data": {**content["datamodule_hyper_parameters"], "input": model["input"]},

@@ -13,7 +13,7 @@ from dctnet.errors import UserError
 from dctnet.export.card import write_card
 from dctnet.io.atomic import atomic_write
 from dctnet.training.checkpoint import load, read
-from dctnet.training.weights_file import write_safetensors
+from dctnet.training.safetensors_file import write_safetensors
 
 WEIGHTS = "model.safetensors"
 

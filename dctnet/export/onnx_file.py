@@ -111,6 +111,10 @@ class OnnxNetwork(nn.Module):
         self.metadata: dict[str, Any] = json.loads(found)
         self._input = self._session.get_inputs()[0]
 
+    def cost(self) -> dict[str, float]:
+        """Those of the network that was exported, as :meth:`~dctnet.model.network.FrequencyNet.cost` counts them."""
+        return self.metadata["cost"]
+
     def forward(self, input: Tensor) -> Tensor:
         """Computes logits (N, classes); RGB is rounded to 8 bits."""
         is_bytes = self._input.type == "tensor(uint8)"

@@ -21,7 +21,7 @@ from dctnet.model.weights import take_network, take_state
 from dctnet.training.callbacks.finite import first_nonfinite
 from dctnet.training.checkpoint_schema import check_content, schema_error, upgrade
 from dctnet.training.module import FrequencyClassifier
-from dctnet.training.weights_file import SUFFIX, read_safetensors
+from dctnet.training.safetensors_file import SUFFIX, read_safetensors
 
 _REQUIRED = {"classes", "channels", "input", "gate", "image_size"}
 

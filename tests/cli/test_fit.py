@@ -211,7 +211,7 @@ def test_an_option_of_the_command_line_overrides_the_checkpoint(gated_run, tmp_p
 
 def test_the_download_of_a_training_is_not_repeated_for_another_root(gated_run, tmp_path, capsys, monkeypatch):
     small_set = functools.partial(make_planted, train_per_class=2, val_per_class=1)
-    monkeypatch.setattr("dctnet.data.download.make_planted", small_set)
+    monkeypatch.setattr("dctnet.data.planted.make_planted", small_set)
     fit = ["fit", "--config", gated_run / "tiny.yaml", "--data.root", tmp_path / "set", "--data.download", "planted"]
     assert run(*fit, "--trainer.max_epochs", 1, "--trainer.limit_train_batches", 2, "--out_dir", tmp_path) == 0
     ckpt = tmp_path / "tiny/version_0/last.ckpt"

@@ -30,9 +30,10 @@ def batches(
         total = 0
         for start in range(0, count, _BATCH):
             payload = load(number, order[start : start + _BATCH])
-            total += sum(value.nbytes for value in payload.values() if isinstance(value, Tensor))
+            tensors = {key: value for key, value in payload.items() if isinstance(value, Tensor)}
+            total += sum(tensor.nbytes for tensor in tensors.values())
             if to_device is not None:
-                to_device({k: value.to("cuda") if isinstance(value, Tensor) else value for k, value in payload.items()})
+                to_device({**payload, **{key: tensor.to("cuda") for key, tensor in tensors.items()}})
                 torch.cuda.synchronize()
         return total
 
