@@ -4,6 +4,7 @@ import shutil
 import tarfile
 from pathlib import Path
 
+from dctnet.data.planted import make_planted
 from dctnet.errors import UserError, first_line
 from dctnet.io.atomic import atomic_folder
 
@@ -20,13 +21,11 @@ def fetch(name: str, root: Path) -> Path:
     Raises:
         UserError: The download failed, or ``root`` has other files.
     """
-    # Every verb that reads photographs imports this module, and what it needs takes a second.
     if name == "planted":
-        from dctnet.data.planted import make_planted
-
         return make_planted(root)
     folder = imagenette_folder(root)
     if not folder.is_dir():
+        # Every verb that reads photographs imports this module, and torchvision takes a second.
         from torchvision.datasets import Imagenette
         from torchvision.datasets.utils import download_url
 

@@ -5,6 +5,7 @@ batch to the network's input.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -107,12 +108,27 @@ def compute_channels(padded: dict[str, Tensor], blocks: tuple[int, int], channel
     Shape:
         - output: (N, K, rows, columns), float32
     """
+
+    def transform(name: str, frequencies: list[int]) -> Tensor:
+        boxes, sizes = padded[f"{name}_boxes"], padded[f"{name}_sizes"]
+        return resampled_dct(padded[name], boxes, blocks, frequencies, sizes)
+
+    return join_channels(channel_set, transform)
+
+
+def join_channels(channel_set: ChannelSet, transform: Callable[[str, list[int]], Tensor]) -> Tensor:
+    """Channels (N, K, rows, columns) in the order of a set.
+
+    Args:
+        channel_set: The channels.
+        transform: From ``luma`` or ``chroma``, and frequencies, to coefficients of these planes as in :func:`pad`.
+    """
     luma, *chroma = channel_set.frequencies()
     parts = []
     if luma:
-        parts.append(resampled_dct(padded["luma"], padded["luma_boxes"], blocks, luma, padded["luma_sizes"]))
+        parts.append(transform("luma", luma))
     if union := sorted({*chroma[0], *chroma[1]}):
-        both = resampled_dct(padded["chroma"], padded["chroma_boxes"], blocks, union, padded["chroma_sizes"])
+        both = transform("chroma", union)
         for own, found in zip(chroma, (both[0::2], both[1::2]), strict=True):
             parts.append(found if own == union else found[:, [union.index(f) for f in own]])
     return torch.cat(parts, 1)

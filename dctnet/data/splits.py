@@ -1,10 +1,12 @@
 """Splits of a data set: split folders, validation files held out by a hash, a cap on files per class."""
 
+import bisect
 import hashlib
+import heapq
 import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dctnet.data.folders import Files
@@ -54,29 +56,36 @@ def hold_out(files: Files, root: Path, fraction: float) -> tuple[Files, Files]:
     Returns:
         Training files and validation files.
     """
-    held: set[int] = set()
+    ranks, held = _hash_ranks(files.paths, root), bytearray(len(files))
     for members in _places_by_class(files):
-        ranked = sorted(members, key=lambda i: _hash_rank(files.paths[i], root))
-        count = sum(_hash_rank(files.paths[i], root) < fraction for i in ranked)
+        ranked = sorted(members, key=ranks.__getitem__)
+        count = bisect.bisect_left(ranked, fraction, key=ranks.__getitem__)
         if len(ranked) > 1:
             count = min(max(count, 1), len(ranked) - 1)
-        held.update(ranked[:count])
-    keep = [i for i in range(len(files)) if i not in held]
-    return _select(files, keep), _select(files, sorted(held))
+        for place in ranked[:count]:
+            held[place] = 1
+    return _select(files, [not each for each in held]), _select(files, held)
 
 
 def cap_per_class(files: Files, root: Path, count: int) -> Files:
     """At most ``count`` files of each class: those with the lowest path hashes."""
-    kept: list[int] = []
+    ranks, kept = _hash_ranks(files.paths, root), bytearray(len(files))
     for members in _places_by_class(files):
-        kept += sorted(members, key=lambda i: _hash_rank(files.paths[i], root))[:count]
-    return _select(files, sorted(kept))
+        for place in heapq.nsmallest(count, members, key=ranks.__getitem__):
+            kept[place] = 1
+    return _select(files, kept)
 
 
-def _hash_rank(path: str, root: Path) -> float:
-    """A number in 0…1 from a hash of the relative path."""
-    relative = Path(path).relative_to(root).as_posix()
-    return int.from_bytes(hashlib.sha256(relative.encode("utf-8", "surrogateescape")).digest()[:8], "big") / 2**64
+def _hash_ranks(paths: Sequence[str], root: Path) -> list[float]:
+    """A number in 0…1 for each path, from a hash of the path relative to the root, with slashes."""
+    prefix, sha256, number = "" if root == Path() else os.path.join(root, ""), hashlib.sha256, int.from_bytes
+    ranks = []
+    for path in paths:
+        # A path object for each of a million paths takes ten times as long as its hash.
+        relative = path[len(prefix) :] if path.startswith(prefix) else str(Path(path).relative_to(root))
+        name = relative.replace(os.sep, "/").encode("utf-8", "surrogateescape")
+        ranks.append(number(sha256(name).digest()[:8], "big") / 2**64)
+    return ranks
 
 
 def _places_by_class(files: Files) -> list[list[int]]:
@@ -86,5 +95,7 @@ def _places_by_class(files: Files) -> list[list[int]]:
     return [groups[target] for target in sorted(groups)]
 
 
-def _select(files: Files, places: Sequence[int]) -> Files:
-    return Files(tuple(files.paths[i] for i in places), tuple(files.targets[i] for i in places))
+def _select(files: Files, chosen: Iterable[object]) -> Files:
+    """The files for which ``chosen`` is true."""
+    chosen = list(chosen)
+    return Files(tuple(itertools.compress(files.paths, chosen)), tuple(itertools.compress(files.targets, chosen)))

@@ -144,8 +144,12 @@ def flip_blocks(coefficients: Tensor, frequencies: Sequence[int], flip: Tensor) 
         - flip: (N,), bool
         - output: (N, F, H/8, W/8)
     """
-    if not bool(flip.any()):
+    places = flip.nonzero().squeeze(1)
+    if not len(places):
         return coefficients
     signs = torch.tensor([1 - 2 * (f % 2) for f in frequencies], dtype=coefficients.dtype, device=coefficients.device)
-    mirrored = coefficients[flip].flip(-1) * signs[:, None, None]
-    return coefficients.index_put((flip,), mirrored)
+    mirrored = coefficients.index_select(0, places).flip(-1).mul_(signs[:, None, None])
+    images = list(coefficients)
+    for place, image in zip(places.tolist(), mirrored, strict=True):
+        images[place] = image
+    return torch.stack(images)  # copies each image once; a mask as index takes several times as long

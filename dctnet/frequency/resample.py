@@ -45,43 +45,84 @@ def resampled_dct(
     """
     if planes.ndim != 3:
         raise UserError(f"planes must have shape (N, H, W), got {tuple(planes.shape)}")
-    axes = split_axes(tuple(frequencies))
-    count, device, (rows, columns) = len(planes), planes.device, blocks
-    lengths = torch.tensor([planes.shape[1:]], device=device) if sizes is None else sizes
-    edges = boxes.to(device, torch.float64)[:, [1, 0, 3, 2]].view(count, 2, 2)  # (start, stop) × (down, across)
-    if rows == columns:
-        (down, across), (top, left) = (t.unbind(1) for t in _weights(edges, lengths, rows))
-    else:
-        down, top = (t[:, 0] for t in _weights(edges[:, :, :1], lengths[:, :1], rows))
-        across, left = (t[:, 0] for t in _weights(edges[:, :, 1:], lengths[:, 1:], columns))
-    with torch.autocast(device.type, enabled=False):
-        vertical, horizontal = (basis_rows(torch.float32, device, f) for f in (axes.vertical, axes.horizontal))
-        part, top, left = _touched(planes, top, down.shape[-1], left, across.shape[-1])
-        part = ((vertical @ down).flatten(0, 1) @ _taps(part, top, down.shape[-1])).view(
-            count, rows * len(axes.vertical), -1
-        )
-        grid = (horizontal @ across).flatten(0, 1) @ _taps(part.mT.contiguous(), left, across.shape[-1])
-    grid = grid.view(count, columns, len(axes.horizontal), rows, len(axes.vertical)).permute(0, 4, 2, 3, 1)
-    coefficients = axes.select(grid.flatten(1, 2))
-    if 0 in frequencies:
-        coefficients[:, list(frequencies).index(0)] -= 128 * BLOCK
-    return coefficients
+    lengths = torch.tensor([planes.shape[1:]]) if sizes is None else sizes
+    return Resampling(planes.shape, boxes, lengths, blocks, tuple(frequencies), planes.device)(planes)
 
 
-def _touched(planes: Tensor, top: Tensor, tall: int, left: Tensor, wide: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The part of the planes under the taps of any box, and the positions of the first taps in it."""
-    (y, bottom), (x, right) = ((int(end) for end in first.aminmax()) for first in (top, left))
-    return planes[:, y : bottom + tall, x : right + wide], top - y, left - x
+class Resampling:
+    """The linear map of :func:`resampled_dct` for some boxes, which other planes of the same shape can share.
+
+    Args:
+        shape: Of the planes, (N, H, W).
+        boxes: As for :func:`resampled_dct`.
+        sizes: Height and width without padding, of each plane or of all: (N or 1, 2).
+        blocks: Rows and columns of blocks of the output.
+        frequencies: Those to compute.
+        device: Of the planes.
+
+    Raises:
+        UserError: A frequency is outside 0…63.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        boxes: Tensor,
+        sizes: Tensor,
+        blocks: tuple[int, int],
+        frequencies: tuple[int, ...],
+        device: torch.device,
+    ) -> None:
+        self.axes, self.frequencies, self.blocks = split_axes(frequencies), frequencies, blocks
+        (count, height, width), (rows, columns), sizes = shape, blocks, sizes.to(device)
+        edges = boxes.to(device, torch.float64)[:, [1, 0, 3, 2]].view(count, 2, 2)  # (start, stop) × (down, across)
+        if rows == columns:
+            (down, across), (top, left) = (t.unbind(1) for t in _weights(edges, sizes, rows))
+        else:
+            down, top = (t[:, 0] for t in _weights(edges[:, :, :1], sizes[:, :1], rows))
+            across, left = (t[:, 0] for t in _weights(edges[:, :, 1:], sizes[:, 1:], columns))
+        v, u = (basis_rows(torch.float32, device, own) for own in (self.axes.vertical, self.axes.horizontal))
+        with torch.autocast(device.type, enabled=False):
+            self.down, self.across = (v @ down).flatten(0, 1), (u @ across).flatten(0, 1)
+        self.rows, self.top = _touched(top, down.shape[-1], height)
+        self.columns, self.left = _touched(left, across.shape[-1], width)
+
+    def __call__(self, planes: Tensor) -> Tensor:
+        """Coefficients (N, F, rows, columns), float32, of planes (N, H, W)."""
+        count, (rows, columns) = len(planes), self.blocks
+        vertical, horizontal = len(self.axes.vertical), len(self.axes.horizontal)
+        part = planes[:, self.rows, self.columns]
+        with torch.autocast(planes.device.type, enabled=False):
+            lines = (self.down @ _taps(part, self.top)).view(count, rows * vertical, -1)
+            grid = self.across @ _taps(lines.mT.contiguous(), self.left)
+        grid = grid.view(count, columns, horizontal, rows, vertical).permute(0, 4, 2, 3, 1)
+        coefficients = self.axes.select(grid.flatten(1, 2))
+        if 0 in self.frequencies:
+            coefficients[:, self.frequencies.index(0)] -= 128 * BLOCK
+        return coefficients
 
 
-def _taps(planes: Tensor, first: Tensor, taps: int) -> Tensor:
-    """The rows of planes (N, H, W) under the taps of each block, from its first (N, blocks): (N·blocks, taps, W)."""
-    count, height, width = planes.shape
+def _touched(first: Tensor, taps: int, length: int) -> tuple[slice, Tensor]:
+    """Along one axis, the part of the planes under the taps of any box, and where each block's taps are in it.
+
+    From the first tap of each block (N, blocks): the part, and positions (N·blocks, taps) in the parts of all planes
+    one after the other.
+    """
+    start, last = (int(end) for end in first.aminmax())
+    stop = min(last + taps, length)
     # Taps beyond the plane have weight 0, but need a valid index.
-    places = (first.unsqueeze(-1) + torch.arange(taps, device=planes.device)).clamp_(max=height - 1)
-    if count > 1:
-        places += torch.arange(0, count * height, height, device=planes.device)[:, None, None]
-    return planes.reshape(-1, width).index_select(0, places.view(-1)).view(-1, taps, width).float()
+    places = (first.unsqueeze(-1) + torch.arange(-start, taps - start, device=first.device)).clamp_(
+        max=stop - start - 1
+    )
+    if len(first) > 1:
+        places += torch.arange(len(first), device=first.device)[:, None, None] * (stop - start)
+    return slice(start, stop), places.flatten(0, 1)
+
+
+def _taps(planes: Tensor, places: Tensor) -> Tensor:
+    """The rows of planes (N, H, W) at some positions (N·blocks, taps): (N·blocks, taps, W), float32."""
+    width = planes.shape[-1]
+    return planes.reshape(-1, width).index_select(0, places.view(-1)).view(*places.shape, width).float()
 
 
 def _weights(edges: Tensor, lengths: Tensor, blocks: int) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,7 @@
 """Files, classes and fingerprints of photographs and of a packed store."""
 
+import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -8,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from dctnet.data.folders import Files
 from dctnet.data.packed.writer import pack
-from dctnet.data.sources import PhotoSource, StoreSource
+from dctnet.data.sources import PhotoSource, StoreSource, _fingerprint
 from dctnet.errors import UserError
+from tests.data.test_splits import ODD_NAMES
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +236,18 @@ def test_fingerprint_depends_on_names_and_classes_and_not_on_the_place(own_photo
     after = PhotoSource(moved).fingerprint()
     assert after["train"] == before["train"]
     assert after["val"] != before["val"]
+
+
+def test_fingerprint_is_the_hash_of_class_folder_file_name_and_target():
+    """That of earlier versions, so that their checkpoints can be resumed."""
+    paths = [f"/photos/{name}/{i}" for name in ("cat", "dog") for i in ODD_NAMES]
+    files = Files(tuple(paths), tuple([0] * len(ODD_NAMES) + [1] * len(ODD_NAMES)))
+    digest = hashlib.sha256(json.dumps(["cat", "dog"]).encode())
+    for path, target in zip(files.paths, files.targets, strict=True):
+        digest.update(json.dumps(["/".join(Path(path).parts[-2:]), target]).encode())
+    digest.update(b"extra")
+    found = _fingerprint(files, ["cat", "dog"], b"extra")
+    assert found == {"images": 2 * len(ODD_NAMES), "sha256": digest.hexdigest()}
 
 
 def test_fingerprint_of_a_store_includes_its_manifest(photos, store):

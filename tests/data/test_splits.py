@@ -1,5 +1,6 @@
 """Split folders, held-out validation files, and the cap per class."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,35 @@ def test_each_class_of_two_files_has_one_in_each_split(tmp_path):
     for fraction in (0.01, 0.99):
         train, val = hold_out(list_all(tmp_path), tmp_path, fraction)
         assert sorted(train.targets) == sorted(val.targets) == [0, 1]
+
+
+ODD_NAMES = [
+    "1.jpg",
+    'a", "b.jpg',
+    "back\\\\.jpg",
+    "é.jpg",
+    "\udcff.jpg",
+    "new\nline.jpg",
+    '"',
+    "deep/2.jpg",
+    "\U0001f600.png",
+]
+
+
+@pytest.mark.parametrize("root", ["/photos", "photos", ".", "/"])
+def test_hash_ranks_are_those_of_the_relative_paths(root):
+    def rank(path):
+        relative = Path(path).relative_to(root).as_posix().encode("utf-8", "surrogateescape")
+        return int.from_bytes(hashlib.sha256(relative).digest()[:8], "big") / 2**64
+
+    paths = tuple(str(Path(root, f"class{i % 2}", name)) for i, name in enumerate(ODD_NAMES))
+    files = Files(paths, tuple(i % 2 for i in range(len(paths))))
+    held = set(hold_out(files, Path(root), 0.4)[1].paths)
+    for target in (0, 1):
+        own = sorted((path for path, of in zip(files.paths, files.targets, strict=True) if of == target), key=rank)
+        count = min(max(sum(rank(path) < 0.4 for path in own), 1), len(own) - 1)
+        assert held & {*own} == {*own[:count]}
+        assert {*cap_per_class(files, Path(root), 2).paths} & {*own} == {*own[:2]}
 
 
 def test_cap_keeps_at_most_so_many_files_of_each_class(tree):

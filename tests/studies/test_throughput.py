@@ -1,5 +1,6 @@
 """Every input pipeline reads the same photographs, and the report has its throughput and bytes per image."""
 
+import importlib.util
 import json
 
 import pytest
@@ -13,6 +14,8 @@ from dctnet.studies.throughput.pipelines import make_pipelines
 from dctnet.studies.throughput.study import throughput
 
 NAMES = {"rgb_torchvision", "rgb_pillow", "pixels", "pixels_device_dct", "packed_cold", "packed_warm", "packed_ram"}
+NAMES |= {"rgb_store", "rgb_store_float", "packed_float"}
+NAMES |= {"webdataset_jpeg", "webdataset_raw"} if importlib.util.find_spec("webdataset") else set()
 NAMES |= {"packed_device"} if torch.cuda.is_available() else set()
 NAMES |= {"coefficients"} if turbojpeg.describe() else set()
 
@@ -49,6 +52,9 @@ def test_bytes_per_image_are_those_of_the_tensors(photos, tmp_path):
     pipelines = make_pipelines(files, named_channels("zigzag-6"), 64, tmp_path)
     assert pipelines["rgb_torchvision"](0) == 4 * 3 * 224 * 224 * 4
     assert pipelines["rgb_pillow"](0) == 4 * 3 * 224 * 224
+    assert pipelines["rgb_store"](0) == 4 * 3 * 224 * 224 + 4
+    assert pipelines["rgb_store_float"](0) == 4 * 3 * 224 * 224 * 4
+    assert pipelines["packed_float"](0) == 4 * 6 * 8 * 8 * 4
     assert pipelines["pixels"](0) == 4 * 6 * 8 * 8 * 4
     flips = 4  # one byte per image
     assert pipelines["packed_ram"](0) == pipelines["packed_warm"](0) == 4 * 6 * 8 * 8 + flips

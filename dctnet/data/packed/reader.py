@@ -193,8 +193,8 @@ class PackedDataset(Dataset[Any]):
             packed = self._storage.gather(payload["corner"], payload["blocks"], payload["side"])
         if self._positions != list(range(self._prefix)):
             packed = packed[:, self._positions]
-        channels = packed.float() * self._steps.to(packed.device)
-        return flip_blocks(channels, self.channel_set.indices, payload["flip"])
+        mirrored = flip_blocks(packed, self.channel_set.indices, payload["flip"])  # a quarter of the bytes of floats
+        return mirrored.float().mul_(self._steps.to(packed.device))
 
 
 def _similar(stored: Sequence[int], scale: int, side: int, sizes: CropSizes) -> int:

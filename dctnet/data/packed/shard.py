@@ -1,6 +1,7 @@
 """One shard: a ``.bin`` file of quantized coefficients and a ``.json`` index of its images."""
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ import numpy as np
 import torch
 
 from dctnet.data.images.photo import Decoder, ImageError, Photo
+from dctnet.data.images.planes import Box
 from dctnet.data.packed.manifest import Manifest, Shard, StoreError, index_file, read_json
 from dctnet.data.packed.schema import find_fault, index_schema
-from dctnet.data.pixels import chroma_share, compute_channels, cut, pad
+from dctnet.data.pixels import chroma_share, cut, join_channels
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK
+from dctnet.frequency.resample import Resampling
 from dctnet.io.atomic import atomic_open, atomic_write
 from dctnet.io.files import dump_json
 
@@ -69,9 +72,23 @@ def image_coefficients(photo: Photo, blocks: Sequence[int], channels: Sequence[i
     rows, columns = blocks
     channel_set = ChannelSet("packed", tuple(sorted(channels)))
     box = (0.0, 0.0, float(photo.width), float(photo.height))
-    padded = pad([cut(photo, box, columns * BLOCK, rows * BLOCK, chroma_share(channel_set))])
-    values = compute_channels(padded, (rows, columns), channel_set)[0]
+    part = cut(photo, box, columns * BLOCK, rows * BLOCK, chroma_share(channel_set))
+    planes = {"luma": part.luma[None], "chroma": part.chroma}
+    boxes = {"luma": part.luma_box, "chroma": part.chroma_box}
+
+    def transform(name: str, frequencies: list[int]) -> torch.Tensor:
+        resampling = _resampling(planes[name].shape, boxes[name], (rows, columns), tuple(frequencies))
+        return resampling(torch.from_numpy(planes[name]))
+
+    values = join_channels(channel_set, transform)[0]
     return values[[channel_set.indices.index(c) for c in channels]]
+
+
+@functools.lru_cache(maxsize=256)  # at most half a megabyte each
+def _resampling(shape: tuple[int, ...], box: Box, blocks: tuple[int, int], frequencies: tuple[int, ...]) -> Resampling:
+    """The map from the planes of a whole image to a scale; many images have the same size."""
+    boxes, sizes = torch.tensor([box] * shape[0], dtype=torch.float64), torch.tensor([shape[1:]])
+    return Resampling(shape, boxes, sizes, blocks, frequencies, torch.device("cpu"))
 
 
 def shard_images(task: ShardTask) -> Iterator[tuple[dict[str, Any], bytes] | tuple[str, str]]:

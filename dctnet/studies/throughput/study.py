@@ -23,18 +23,25 @@ from dctnet.errors import UserError, did_you_mean_path, no_folder, printable
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import resolve_channels
 from dctnet.studies.machine import machine
-from dctnet.studies.throughput.pipelines import RGB_SIZE, ColdPass, Pass, make_pipelines
+from dctnet.studies.throughput.passes import ColdPass, Pass
+from dctnet.studies.throughput.pipelines import make_pipelines
+from dctnet.studies.throughput.rgb import RGB_SIZE
 
 REFERENCE = "rgb_torchvision"
 _LABELS = {
     "rgb_torchvision": "RGB by torchvision, float tensors",
     "rgb_pillow": "RGB by Pillow, uint8 as in timm",
+    "webdataset_jpeg": "JPEG files in webdataset, float tensors",
+    "webdataset_raw": "decoded images in webdataset, float tensors",
+    "rgb_store": "mapped store of decoded RGB, uint8",
+    "rgb_store_float": "mapped store of decoded RGB, flipped, float tensors",
     "pixels": "photographs, DCT in the loader",
     "pixels_device_dct": "photographs, DCT on the device",
     "coefficients": "JPEG coefficients to channels",
     "packed_cold": "packed store, not in the page cache",
     "packed_warm": "packed store, in the page cache",
     "packed_ram": "packed store, read into memory",
+    "packed_float": "packed store, flipped, float channels",
     "packed_device": "packed store on the device",
 }
 _MIN_SECONDS = 0.3  # shorter passes are repeated, because timer and interpreter add noise

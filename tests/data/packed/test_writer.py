@@ -17,10 +17,12 @@ from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.images.photo import ImageError, Photo
 from dctnet.data.packed import plan, shard, writer
 from dctnet.data.packed.manifest import read_manifest
-from dctnet.data.packed.shard import image_coefficients
+from dctnet.data.packed.shard import grid, image_coefficients
+from dctnet.data.pixels import chroma_share, compute_channels, cut, pad
 from dctnet.data.sources import PhotoSource, StoreSource
 from dctnet.errors import UserError
 from dctnet.frequency.channels import ChannelSet, PlanesToChannels, zigzag_order
+from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.maskfile import write_mask
 from dctnet.frequency.selections import named_channels
 from tests.conftest import paint
@@ -444,3 +446,16 @@ def test_channels_are_ordered_by_keep_probability_or_frequency(own_photos, tmp_p
     assert order("likely", str(tmp_path / "likely.json")) == sorted(chosen.indices, key=lambda c: -likely[c])
     write_mask(tmp_path / "plain.json", chosen)
     assert order("plain", str(tmp_path / "plain.json")) == order("named", "square-12")
+
+
+def test_coefficients_of_a_second_image_of_a_size_are_the_same_bits_as_of_a_batch(photos):
+    """Packing keeps the matrices of a size; the readers of photographs compute them for each batch."""
+    files, channel_set = sorted((photos / "train/red").iterdir()), named_channels("square-24")
+    for file in files[:6]:  # three sizes, twice
+        photo = Photo(file, "pillow")
+        for scale in (64, 72):
+            rows, columns = grid(photo.width, photo.height, scale)
+            box = (0.0, 0.0, float(photo.width), float(photo.height))
+            padded = pad([cut(photo, box, columns * BLOCK, rows * BLOCK, chroma_share(channel_set))])
+            expected = compute_channels(padded, (rows, columns), channel_set)[0]
+            assert torch.equal(image_coefficients(photo, (rows, columns), channel_set.indices), expected)
