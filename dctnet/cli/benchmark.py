@@ -64,7 +64,6 @@ def _check_variants(arms: list[Arms], ranking: Ranking, shared: Namespace) -> No
         options["data"] |= getattr(variant, "data", {})
         options["model"] |= variant.model
         options["trainer"] |= variant.trainer
-        options["data"] |= getattr(variant, "data", {})
         try:
             parser.parse_object(options)
         except argparse.ArgumentError as error:

@@ -127,7 +127,8 @@ def class_problem(text: str, classes: Collection[str] = ()) -> str | None:
         cause = f"no such class.{did_you_mean(missing[1], classes)}"
     if unknown := re.match(r"Option '([\w.]+)' is not accepted", cause):
         known = inspect.signature(located).parameters if callable(located := pydoc.locate(path)) else ()
-        cause = f"no option {unknown[1]!r}.{did_you_mean(unknown[1], known)}"
+        hint = did_you_mean(unknown[1], known) or did_you_mean(unknown[1].partition(".")[0], known)
+        cause = f"no option {unknown[1]!r}.{hint}"
     return f"{path.rpartition('.')[2] if path.startswith(('pytorch_lightning.', 'dctnet.')) else path}: {cause[:400]}"
 
 

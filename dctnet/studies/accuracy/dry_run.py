@@ -54,7 +54,8 @@ def _images_per_second(context: BenchmarkContext, trial: Trial) -> float:
     channels = list(range(trial.count))
     options = context.fit_options(trial, channels)
     inputs = options["model"].get("input", "channels")
-    data = FrequencyDataModule(**{**options["data"], "norm_images": 64, "input": inputs})
+    sized = {"norm_images": 64, "input": inputs, "progressive": None}  # at full size: an upper bound
+    data = FrequencyDataModule(**{**options["data"], **sized})
     model = FrequencyClassifier(data.class_names, channels, data.size, **{**options["model"], "weights": None})
     trainer_options = {k: options["trainer"][k] for k in ("accelerator", "precision") if k in options["trainer"]}
     trainer = pl.Trainer(
