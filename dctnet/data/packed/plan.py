@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from dctnet import __version__
 from dctnet.data.images.photo import Decoder, ImageError, describe_decoder, image_size
+from dctnet.data.packed.locks import CLAIMS
 from dctnet.data.packed.manifest import MANIFEST, PLAN, evaluation_scale, read_json, read_manifest
 from dctnet.data.packed.quantization import choose_quantization_steps, sample_coefficients
 from dctnet.data.packed.shard import PlannedImage, ShardTask, grid
@@ -64,11 +65,12 @@ def make_plan(
     shard_bytes: int,
     decoder: Decoder,
     on_error: Literal["stop", "skip"],
+    earlier: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Plans a packing from the headers of the image files; the quantization steps are still missing.
 
     The arguments are those of ``pack``, with the channels in the order of storage and the scales of
-    :func:`choose_scales`.
+    :func:`choose_scales`. The headers of files in an ``earlier`` plan that have kept their size are not read again.
 
     Raises:
         ImageError: A file cannot be used, and ``on_error`` is ``stop``.
@@ -76,7 +78,7 @@ def make_plan(
     shard_blocks = shard_bytes // (len(channels) * np.dtype(dtype).itemsize)
     splits: dict[str, Any] = {}
     for split in source.splits_present:
-        images, skipped = _measure(source, split, scales[split], on_error)
+        images, skipped = _measure(source, split, scales[split], on_error, _known_images(earlier, split, scales[split]))
         if images:
             source.check_no_class_is_empty(split, [image.target for image in images])
         shards = _fill_shards([image.num_blocks for image in images], shard_blocks)
@@ -96,13 +98,16 @@ def make_plan(
 
 
 def _measure(
-    source: PhotoSource, split: str, scales: tuple[int, ...], on_error: str
+    source: PhotoSource, split: str, scales: tuple[int, ...], on_error: str, known: dict[str, PlannedImage]
 ) -> tuple[list[PlannedImage], list[tuple[str, str]]]:
     """The images of a split, and path and reason of the skipped files."""
     images, skipped, files = [], [], source.files(split)
     listed = list(zip(files.paths, files.targets, strict=True))
     for path, target in tqdm(listed, desc=f"sizes of {split}", unit="img"):
         relative = os.path.relpath(path, source.root)
+        if (same := known.get(relative)) and os.path.exists(path) and os.path.getsize(path) == same.file_size:
+            images.append(same._replace(target=target))
+            continue
         try:
             width, height = image_size(path)
             if max(width, height) > MAX_ASPECT * min(width, height):
@@ -115,6 +120,16 @@ def _measure(
         blocks = [grid(width, height, scale) for scale in scales]
         images.append(PlannedImage(relative, target, blocks, os.path.getsize(path)))
     return images, skipped
+
+
+def _known_images(earlier: dict[str, Any] | None, split: str, scales: tuple[int, ...]) -> dict[str, PlannedImage]:
+    """The images of a split in an earlier plan, which is not trusted: its fingerprint will be compared."""
+    try:
+        planned = earlier["splits"][split] if earlier else {}
+        same = list(scales) == planned.get("scales")
+        return {image[0]: PlannedImage(*image) for image in planned["images"]} if same else {}
+    except (AttributeError, IndexError, KeyError, TypeError):
+        return {}
 
 
 def _fill_shards(sizes: list[int], shard_bytes: int) -> list[int]:
@@ -140,7 +155,7 @@ def resume_or_create_plan(plan: dict[str, Any], folder: Path, root: Path, decode
         UserError: The folder has a store of other options or photographs, or other files; or no photograph can be read.
     """
     plan = parse_json(dump_json({**plan, "plan": fingerprint(plan)}))
-    if earlier := _read_earlier_plan(folder):
+    if earlier := read_earlier_plan(folder):
         if earlier.get("plan") != plan["plan"]:
             # The splits in a manifest have another form than in a plan. The fingerprint covers them.
             changed = [key for key in plan if key not in ("plan", "splits") and earlier.get(key) != plan[key]]
@@ -149,7 +164,7 @@ def resume_or_create_plan(plan: dict[str, Any], folder: Path, root: Path, decode
         if not {"steps", "error"} <= earlier.keys():
             raise UserError(f"{folder / PLAN}: incomplete; delete it and run the same dctnet pack again")
         return {**plan, "steps": earlier["steps"], "error": earlier["error"]}
-    if any(folder.iterdir()):
+    if any(entry.name != CLAIMS for entry in folder.iterdir()):
         raise UserError(f"{folder}: has other files and is not a packed store; choose another folder")
     split = next((plan["splits"][name] for name in SPLITS if plan["splits"].get(name, {}).get("images")), None)
     if split is None:
@@ -161,7 +176,7 @@ def resume_or_create_plan(plan: dict[str, Any], folder: Path, root: Path, decode
     return plan
 
 
-def _read_earlier_plan(folder: Path) -> dict[str, Any] | None:
+def read_earlier_plan(folder: Path) -> dict[str, Any] | None:
     """The content of a folder's manifest or else plan, if there is one."""
     if (folder / MANIFEST).is_file():
         return read_manifest(folder, files=False).content

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import hashlib
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from dctnet.data.pixels import chroma_share, cut, join_channels
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.dct import BLOCK
 from dctnet.frequency.resample import Resampling
-from dctnet.io.atomic import atomic_open, atomic_write
+from dctnet.io.atomic import atomic_open
 from dctnet.io.files import dump_json
 
 
@@ -130,7 +131,8 @@ def write_shard(task: ShardTask, folder: Path) -> None:
         ImageError: As :func:`shard_images`.
     """
     images, skipped, digest, size = [], [], hashlib.sha256(), 0
-    with atomic_open(folder / f"{task.name}.bin") as file:
+    suffix = str(secrets.randbits(63))  # processes on several machines can have one id
+    with atomic_open(folder / f"{task.name}.bin", suffix=suffix) as file:
         for entry, content in shard_images(task):
             if isinstance(content, str):
                 skipped.append((entry, content))
@@ -140,7 +142,8 @@ def write_shard(task: ShardTask, folder: Path) -> None:
             size += len(content)
             images.append(entry)
     index = {"images": images, "skipped": skipped, "size": size, "sha256": digest.hexdigest()}
-    atomic_write(folder / f"{task.name}.json", dump_json(index))
+    with atomic_open(folder / f"{task.name}.json", suffix=suffix) as file:
+        file.write(dump_json(index))
 
 
 def is_complete(task: ShardTask, folder: Path, index_sha256: str | None = None) -> bool:

@@ -2,11 +2,15 @@
 
 import dataclasses
 import multiprocessing
+import os
+import shutil
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import BaseContext
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -29,8 +33,34 @@ def estimate_seconds(tasks: list[ShardTask], workers: int) -> float:
     return seconds_per_byte * critical + (5 if workers > 1 else 0)
 
 
-def write_shards(tasks: list[ShardTask], folder: Path, workers: int) -> None:
-    """Writes shards, in this process if ``workers`` is 1.
+def announce(
+    plan: dict[str, Any], tasks: list[ShardTask], missing: list[ShardTask], folder: Path, workers: int
+) -> None:
+    """Prints what will be written, of some shards of a plan, and how long it takes.
+
+    Raises:
+        UserError: The disk is too full for the missing shards.
+    """
+    size = sum(task.size for task in tasks)
+    images = sum(len(task.images) for task in missing)
+    seconds = estimate_seconds(missing, workers) if missing else 0.0
+    kept = f"; {len(tasks) - len(missing)} shards are already complete" if len(missing) < len(tasks) else ""
+    worst = max(plan["error"]["relative_rms"])
+    print(
+        f"{images:,} images to pack into {len(missing)} shards{kept}. Size of the store: {size / 1e6:,.1f} MB; "
+        f"time: about {seconds:,.0f} s with {workers} processes. Quantization error: at most {100 * worst:.1f} % of a "
+        "channel's standard deviation",
+        flush=True,
+    )
+    needed, free = sum(task.size for task in missing), shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(f"{folder}: {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free on that disk")
+
+
+def write_shards(
+    tasks: list[ShardTask], folder: Path, workers: int, write: Callable[[ShardTask, Path], None] = write_shard
+) -> None:
+    """Writes shards by the function ``write``, in this process if ``workers`` is 1.
 
     Raises:
         UserError: A worker process died.
@@ -41,13 +71,13 @@ def write_shards(tasks: list[ShardTask], folder: Path, workers: int) -> None:
         if workers == 1:
             with one_thread():
                 for task in tasks:
-                    write_shard(task, folder)
+                    write(task, folder)
                     bar.update(len(task.images))
             return
         context = _worker_context()
         with ProcessPoolExecutor(workers, context, _start_worker) as pool:
             with starting_workers(context.get_start_method()):
-                running = {pool.submit(write_shard, task, folder): task for task in tasks}
+                running = {pool.submit(write, task, folder): task for task in tasks}
             try:
                 for future in as_completed(running):
                     future.result()
@@ -59,6 +89,11 @@ def write_shards(tasks: list[ShardTask], folder: Path, workers: int) -> None:
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
+
+
+def available_cores() -> int:
+    """Number of cores that this process may use, which a scheduler can limit to a part of the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _worker_context() -> BaseContext:
