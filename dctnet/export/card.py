@@ -3,7 +3,7 @@
 from typing import Any
 
 from dctnet.data.preprocess import Preprocess
-from dctnet.export.describe import known_accuracy
+from dctnet.errors import printable
 from dctnet.model.network import FrequencyNet
 
 _CARD = """---
@@ -23,7 +23,6 @@ Classifies photographs into {count} classes: {classes}.
 | image size | {size} × {size} pixels, from the central square of {crop:g} % of the short side |
 | compute | {gmac:.3f} GMAC, {values:,} input values an image |
 | parameters | {parameters:.2f} million |
-| validation accuracy | {accuracy} |
 | trained on | `{data}` |
 | written by | dctnet {version} |
 
@@ -37,7 +36,7 @@ print(network.classes[probability.argmax()])
 
 Channels (64·component + 8·v + u, components Y, Cb, Cr): {channels}.
 
-Not known to dctnet, to be added by you: licence of the photographs, intended use, where the network fails.
+Not known to dctnet, to be added by you: accuracy, licence of the photographs, intended use, where the network fails.
 """
 
 
@@ -51,21 +50,20 @@ def write_card(network: FrequencyNet, content: dict[str, Any], version: str) -> 
     """
     model, data, preprocess = content["hyper_parameters"], content["datamodule_hyper_parameters"], network.preprocess
     assert isinstance(preprocess, Preprocess)
-    cost, accuracy = network.cost(), known_accuracy(content)
+    cost = network.cost()
     return _CARD.format(
         license="unknown",
         backbone=model["backbone"],
         inputs="RGB" if network.channels is None else f"{len(network.channels)} of 192 frequency channels",
         count=len(network.classes),
-        classes=", ".join(network.classes[:20]) + (", …" if len(network.classes) > 20 else ""),
+        classes=printable(", ".join(network.classes[:20])) + (", …" if len(network.classes) > 20 else ""),
         gate=model["gate"],
         size=network.image_size,
         crop=100 * preprocess.crop_fraction,
         gmac=cost["gmac"],
         values=int(cost["values"]),
         parameters=cost["parameters"] / 1e6,
-        accuracy="not recorded" if accuracy is None else f"{100 * accuracy:.1f} % top-1",
-        data=data.get("root"),
+        data=printable(str(data.get("root"))),
         version=version,
         channels="none, RGB" if network.channels is None else " ".join(map(str, network.channels.indices)),
     )

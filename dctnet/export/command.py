@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dctnet.errors import UserError, did_you_mean_path, printable
 from dctnet.export.describe import describe
 from dctnet.export.graph import PixelNet
-from dctnet.export.onnx_file import OnnxNetwork, trace, with_metadata
+from dctnet.export.onnx_file import MIN_OPSET, OnnxNetwork, trace, with_metadata
 from dctnet.export.quantize import quantize_to_int8
 from dctnet.export.samples import Samples, read_samples
 from dctnet.io.atomic import atomic_write
@@ -24,6 +24,7 @@ FORMATS = (".onnx", ".safetensors")
 # Of the largest logit: rounding of float32 in another order, over the layers of the largest networks.
 _BOUND = 1e-4
 _ROUNDS, _BATCH = 5, 8
+_NEWEST_OF_INT8 = 20  # onnxruntime quantises with types that later versions do not accept
 
 
 def export(
@@ -56,7 +57,7 @@ def export(
         UserError: The checkpoint or an option cannot be used, ``out`` exists, or the network differs after conversion.
     """
     target = Path(out)
-    _check_target(target, int8, input, images)
+    _check_target(target, int8, input, images, opset)
     if target.suffix == ".safetensors":
         write_safetensors(target, read(ckpt))
         _compare_weights(load(ckpt), load(out), out)
@@ -77,34 +78,46 @@ def build_onnx(
     smaller = without_dropped_channels(network)
     smaller.preprocess = network.preprocess
     wrapped = (PixelNet(smaller) if reads == "pixels" else smaller).eval()
-    samples = read_samples(smaller, content, root, "val", images, reads)
+    indices = () if network.channels is None or smaller.channels is None else network.channels.indices
+    kept = [place for place, index in enumerate(indices) if index in smaller.channels.indices]  # type: ignore[union-attr]
+    samples = read_samples(network, kept, content, root, "val", images, reads)
     metadata = describe(smaller, content, reads)
     plain = with_metadata(trace(wrapped, samples.exported[:1].repeat(2, 1, 1, 1), reads, opset), metadata)
     kind = f"RGB, uint8 {tuple(samples.exported.shape[1:])}" if reads == "pixels" else str(smaller.channels)
     print(printable(f"ONNX, opset {opset}, reads {kind}"))
-    _check_parity(wrapped, OnnxNetwork(plain), samples)
-    if reads == "pixels" and smaller.channels is not None:
-        _compare_preprocessing(smaller, wrapped, samples)
+    # The network as trained, with its gate and all its channels.
+    whole = PixelNet(network).eval() if reads == "pixels" else network
+    expected = _logits(whole, samples.exported if reads == "pixels" else samples.original)
+    found = _logits(OnnxNetwork(plain), samples.exported)
+    _check_parity(expected, found, samples.origin)
+    if reads == "pixels" and network.channels is not None:
+        agreed = (_logits(network, samples.original).argmax(1) == found.argmax(1)).sum().item()
+        print(f"8-bit RGB, against the YCbCr that the training reads: {agreed} of {len(found)} labels agree")
+    metadata |= {"accuracy": _accuracy(found, samples)}
     if not int8:
-        return plain, metadata
-    calibration = read_samples(smaller, content, root, "train", images, reads)
-    metadata = {**metadata, "int8": True}
-    small = with_metadata(quantize_to_int8(plain, calibration.exported), metadata)
+        return with_metadata(plain, metadata), metadata
+    calibration = read_samples(network, kept, content, root, "train", images, reads)
+    small = with_metadata(quantize_to_int8(plain, calibration.exported), {**metadata, "int8": True})
+    labels = _logits(OnnxNetwork(small), samples.exported)
+    metadata |= {"int8": True, "accuracy": _accuracy(labels, samples)}
+    small = with_metadata(small, metadata)
     _compare_int8(plain, small, samples, calibration)
     return small, metadata
 
 
-def _check_target(target: Path, int8: bool, input: str | None, images: int) -> None:
+def _check_target(target: Path, int8: bool, input: str | None, images: int, opset: int) -> None:
     if target.suffix not in FORMATS:
         raise UserError(f"{target}: --out must end in {' or '.join(FORMATS)}")
     if not target.parent.is_dir():
         raise UserError(f"{target}: no such folder {target.parent}.{did_you_mean_path(target.parent)}")
-    if target.exists():
+    if target.exists() or target.is_symlink():
         raise UserError(f"{target}: exists; export does not replace files")
     if target.suffix != ".onnx" and (int8 or input is not None):
         raise UserError(
             f"--{'int8' if int8 else 'input'} is for ONNX files; {target.suffix} has the weights as trained"
         )
+    if int8 and opset > _NEWEST_OF_INT8:
+        raise UserError(f"--int8 writes operators of --opset {MIN_OPSET}…{_NEWEST_OF_INT8}, got {opset}")
     if images < 1:
         raise UserError(f"--images must be at least 1, got {images}")
 
@@ -114,9 +127,17 @@ def _logits(network: nn.Module, inputs: Tensor) -> Tensor:
     return torch.cat([network(part) for part in inputs.split(_BATCH)])
 
 
-def _check_parity(network: nn.Module, exported: OnnxNetwork, samples: Samples) -> None:
+def _accuracy(logits: Tensor, samples: Samples) -> dict[str, Any] | None:
+    """Share of the labelled images that are classified correctly; None without labels."""
+    known = samples.targets >= 0
+    if not known.any():
+        return None
+    right = (logits.argmax(1) == samples.targets)[known].float().mean().item()
+    return {"top1": round(right, 6), "images": int(known.sum()), "of": samples.origin.partition(" of ")[0]}
+
+
+def _check_parity(expected: Tensor, found: Tensor, origin: str) -> None:
     """Prints the largest difference of the logits and the agreement of labels; raises UserError above the bound."""
-    expected, found = _logits(network, samples.exported), _logits(exported, samples.exported)
     difference, bound = (expected - found).abs().max().item(), _BOUND * max(1.0, expected.abs().max().item())
     agreed = (expected.argmax(1) == found.argmax(1)).sum().item()
     text = f"{agreed} of {len(expected)} labels agree, largest difference of a logit {difference:.1e}"
@@ -124,13 +145,7 @@ def _check_parity(network: nn.Module, exported: OnnxNetwork, samples: Samples) -
         raise UserError(
             f"the ONNX network differs from the checkpoint: {text}, allowed {bound:.1e}; nothing is written"
         )
-    print(f"checked on {samples.origin}: {text}")
-
-
-def _compare_preprocessing(network: FrequencyNet, wrapped: nn.Module, samples: Samples) -> None:
-    trained, pixels = _logits(network, samples.original), _logits(wrapped, samples.exported)
-    agreed = (trained.argmax(1) == pixels.argmax(1)).sum().item()
-    print(f"from 8-bit RGB instead of the planes of the files: {agreed} of {len(trained)} labels agree")
+    print(f"checked on {origin}: {text}")
 
 
 def _compare_int8(plain: bytes, small: bytes, samples: Samples, calibration: Samples) -> None:

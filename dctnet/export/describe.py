@@ -2,8 +2,6 @@
 
 from typing import Any, Literal
 
-from torch import Tensor
-
 from dctnet import __version__
 from dctnet.data.preprocess import Preprocess
 from dctnet.model.network import FrequencyNet
@@ -14,6 +12,7 @@ def describe(network: FrequencyNet, content: dict[str, Any], reads: Literal["cha
     preprocess = network.preprocess
     assert isinstance(preprocess, Preprocess)
     size, fraction = network.image_size, preprocess.crop_fraction
+    source: dict[str, str] = {}
     square = f"the central square of {100 * fraction:g} % of the short side, resized to {size}×{size} pixels"
     channels = None if network.channels is None else list(network.channels.indices)
     # Lightning's module builds a network, which the ONNX file then replaces; a small one will do.
@@ -22,8 +21,10 @@ def describe(network: FrequencyNet, content: dict[str, Any], reads: Literal["cha
     model |= {"gate": "none", "keep": None, "sparsity_weight": 0.0}
     if reads == "pixels":
         text = f"{square}; RGB, 8 bits, (N, 3, {size}, {size})"
-        model["input"] = "rgb"
+        model["input"], source = "rgb", {"source": "pixels"}
     else:
+        if preprocess.source == "coefficients":
+            square = f"JPEG coefficients of the central {size}×{size} pixels, aligned to blocks, not resized"
         text = f"{square}; YCbCr of JFIF minus 128; orthonormal DCT-II of 8×8 blocks; channels 64·component + 8·v + u"
         model["channels"] = channels
     return {
@@ -38,17 +39,9 @@ def describe(network: FrequencyNet, content: dict[str, Any], reads: Literal["cha
         "preprocessing": text,
         "gate": content["hyper_parameters"]["gate"],
         "backbone": network.backbone_name,
-        "val_acc1": known_accuracy(content),
+        "accuracy": None,
         "cost": network.cost(),
         "int8": False,
         "model": model,
-        "data": {**content["datamodule_hyper_parameters"], "input": model["input"]},
+        "data": {**content["datamodule_hyper_parameters"], "input": model["input"], **source},
     }
-
-
-def known_accuracy(content: dict[str, Any]) -> float | None:
-    """Validation accuracy, 0…1, of the weights of a checkpoint, if the training has recorded it."""
-    for state in content.get("callbacks", {}).values():
-        if state.get("monitor") == "val_acc1" and isinstance(state.get("current_score"), Tensor):
-            return round(float(state["current_score"]), 6)
-    return None

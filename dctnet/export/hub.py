@@ -42,7 +42,7 @@ class Pretrained(ModelHubMixin, library_name="dctnet", tags=["image-classificati
         write_safetensors(save_directory / WEIGHTS, self._content)
         card = save_directory / "README.md"
         if not card.exists():  # a card that its author has completed stays
-            atomic_write(card, write_card(self.network, self._content, __version__).encode())
+            atomic_write(card, write_card(self.network, self._content, __version__).encode(errors="replace"))
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> Self:

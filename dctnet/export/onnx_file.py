@@ -71,7 +71,7 @@ def with_metadata(content: bytes, metadata: dict[str, Any]) -> bytes:
     onnx = require("onnx")
     model = onnx.load_from_string(content)
     model.producer_name, model.producer_version = "dctnet", metadata["dctnet"]
-    onnx.helper.set_model_props(model, {_KEY: json.dumps(metadata, ensure_ascii=False)})
+    onnx.helper.set_model_props(model, {_KEY: json.dumps(metadata)})
     return model.SerializeToString()
 
 
@@ -108,7 +108,11 @@ class OnnxNetwork(nn.Module):
         found = self._session.get_modelmeta().custom_metadata_map.get(_KEY)
         if found is None:
             raise UserError(f"{where}: not written by dctnet export, so its classes and preprocessing are not known")
-        self.metadata: dict[str, Any] = json.loads(found)
+        try:
+            self.metadata: dict[str, Any] = json.loads(found)
+            _check_metadata(self.metadata)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise UserError(f"{where}: its metadata are not those of dctnet export: {first_line(error)}") from error
         self._input = self._session.get_inputs()[0]
 
     def cost(self) -> dict[str, float]:
@@ -118,6 +122,11 @@ class OnnxNetwork(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         """Computes logits (N, classes); RGB is rounded to 8 bits."""
         is_bytes = self._input.type == "tensor(uint8)"
+        if list(input.shape[1:]) != self._input.shape[1:]:
+            wanted, got = ("×".join(map(str, shape)) for shape in (self._input.shape[1:], input.shape[1:]))
+            raise UserError(
+                f"the ONNX network reads inputs of {wanted}, got {got}: it has one image size and kind of input"
+            )
         values = input.round().clamp(0, 255).to(torch.uint8) if is_bytes else input.float()
         (logits,) = self._session.run(None, {self._input.name: np.ascontiguousarray(values.cpu().numpy())})
         return torch.from_numpy(logits).to(input.device)
@@ -125,6 +134,19 @@ class OnnxNetwork(nn.Module):
     def forward_gated(self, input: Tensor) -> tuple[Tensor, None]:
         """Computes logits (N, classes), and None for the gate."""
         return self(input), None
+
+
+def _check_metadata(metadata: dict[str, Any]) -> None:
+    """Raises ValueError, TypeError or KeyError for metadata of another format."""
+    if metadata["format"] != "dctnet-onnx" or metadata["version"] != 1:
+        raise ValueError(f"format {str(metadata['format'])[:40]!r}, version {str(metadata['version'])[:40]!r}")
+    if not all(isinstance(value, int | float) for value in metadata["cost"].values()):
+        raise ValueError("'cost' must hold numbers")
+    for part in ("model", "data"):
+        if not isinstance(metadata[part], dict):
+            raise TypeError(f"{part!r} must be an object")
+    for name in ("input", "channels", "classes", "gate", "image_size"):
+        metadata["model"][name]
 
 
 def is_onnx(path: str | Path) -> bool:

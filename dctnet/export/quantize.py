@@ -55,7 +55,7 @@ def _before_the_backbone(model: Any) -> list[str]:
     """Names of the nodes in front of the entry: the first convolution with trained weights and all behind it remain."""
     names = []
     for node in model.graph.node:
-        if any(f".{name}".find(".backbone.") >= 0 for name in node.input):
+        if any(".backbone." in f".{name}" for name in node.input):
             break
         names.append(node.name)
     return names

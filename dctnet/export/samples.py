@@ -1,6 +1,7 @@
 """Images on which an exported network is compared with the original, calibrated and measured."""
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -38,13 +39,16 @@ class Samples:
 
 
 def read_samples(
-    network: FrequencyNet, content: dict[str, Any], root: str | None, split: Literal["train", "val"], count: int,
-    input: Literal["channels", "pixels"],
+    network: FrequencyNet, kept: Sequence[int], content: dict[str, Any], root: str | None,
+    split: Literal["train", "val"], count: int, input: Literal["channels", "pixels"],
 ) -> Samples:  # fmt: skip
-    """Reads images spread evenly over a split, or generates some if the photographs of the training are not there.
+    """Reads images spread evenly over a split.
+
+    If the photographs of the training are not there, validation images are generated.
 
     Args:
-        network: The network that is exported.
+        network: The network of the checkpoint.
+        kept: Places of the channels that the exported network reads among its channels.
         content: Its checkpoint.
         root: A data set, or None for that of the training.
         split: The split.
@@ -52,7 +56,7 @@ def read_samples(
         input: What the exported network reads.
 
     Raises:
-        UserError: ``root`` is given and has no image of the split.
+        UserError: There is no image of the split; unless it is the validation split and ``root`` is not given.
     """
     options = adapt_data_options(content["datamodule_hyper_parameters"], content["hyper_parameters"], root)
     options |= {} if root is None else {"root": root}
@@ -60,22 +64,26 @@ def read_samples(
         data = FrequencyDataModule(**options)
         data.class_names = network.classes
         files = data.files(split) if isinstance(data.source, PhotoSource) else None
-    except UserError:
+    except UserError as error:
         if root is not None:
             raise
+        if split == "train":
+            raise UserError(f"--int8 is calibrated on training images: {error} Give --data.root") from error
         files = None
     if files is not None and len(files):
         chosen = [i * len(files) // min(count, len(files)) for i in range(min(count, len(files)))]
         pairs = [(files.paths[i], files.targets[i]) for i in chosen]
-        return _read(network, pairs, input, f"{split} images of {printable(options['root'])}")
+        return _read(network, kept, pairs, input, f"{split} images of {printable(options['root'])}")
+    if split == "train":
+        raise UserError(f"--int8 is calibrated on training images, and {options['root']} has none that are photographs")
     if root is not None:
         raise UserError(f"{root}: no {split} photograph; a packed store cannot be used here")
     with tempfile.TemporaryDirectory() as folder:
         pictures = list_files(make_planted(Path(folder, "planted"), 0, max(1, count // 4), 1))
-        return _read(network, [(path, -1) for path in pictures[:count]], input, "generated pictures")
+        return _read(network, kept, [(path, -1) for path in pictures[:count]], input, "generated pictures")
 
 
-def _read(network: FrequencyNet, pairs: list[tuple[str, int]], input: str, origin: str) -> Samples:
+def _read(network: FrequencyNet, kept: Sequence[int], pairs: list[tuple[str, int]], input: str, origin: str) -> Samples:
     assert isinstance(network.preprocess, Preprocess)
     own = network.preprocess
     size, fraction = own.image_size, own.crop_fraction
@@ -85,7 +93,7 @@ def _read(network: FrequencyNet, pairs: list[tuple[str, int]], input: str, origi
     for path, target in pairs:
         try:
             found = read_channels(path)
-            pixels = read_pixels(path).round().to(torch.uint8) if input == "pixels" else found
+            pixels = read_pixels(path).round().to(torch.uint8) if input == "pixels" else found[:, list(kept)]
         except ImageError:  # dctnet validate lists them
             continue
         exported.append(pixels)

@@ -79,7 +79,6 @@ def thin(
             "format": "dctnet-thin",
             "source": str(source.resolve()),
             "channels": list(channel_set.indices),
-            "others": others,
             **options,
         }
         _prepare_folder(source, target, plan)
@@ -99,7 +98,7 @@ def _check_file(source: Path, target: Path) -> None:
         raise UserError(f"{target}: a folder; {source} is a file, and so must be what is written")
     if not target.parent.is_dir():
         raise UserError(f"{target}: the folder {target.parent} does not exist")
-    if target.exists():
+    if target.exists() or target.is_symlink():
         raise UserError(f"{target}: exists; thin does not replace files")
 
 
@@ -111,14 +110,22 @@ def _prepare_folder(source: Path, target: Path, plan: dict[str, Any]) -> None:
         raise UserError(f"{target}: exists and is not a folder")
     content = dump_json(plan)
     if (target / PLAN).is_file():
-        found = parse_json((target / PLAN).read_bytes())
+        try:
+            found = parse_json((target / PLAN).read_bytes())
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise UserError(f"{target}: {PLAN} is damaged; choose another folder")
         if found != plan:
             differing = ", ".join(key for key in plan if found.get(key) != plan[key])
             raise UserError(f"{target}: made with another {differing} ({PLAN}); choose another folder")
         return
     if target.is_dir() and any(target.iterdir()):
         raise UserError(f"{target}: not empty, and not made by thin; choose another folder")
-    target.mkdir(parents=True, exist_ok=True)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{target}: cannot be created: {error.strerror}") from error
     atomic_write(target / PLAN, content)
 
 

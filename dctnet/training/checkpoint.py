@@ -39,6 +39,8 @@ def read(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: a folder; a checkpoint is a file in it, such as last.ckpt")
     if not Path(path).is_file():
         raise UserError(f"{path}: no such checkpoint.{did_you_mean_path(path)}")
+    if Path(path).suffix == ".onnx":
+        raise UserError(f"{path}: an ONNX file, which only validate, test and predict take; give the checkpoint")
     try:
         content = read_safetensors(path) if Path(path).suffix == SUFFIX else load_torch_file(path)
     except Exception as error:  # torch raises many types of exception on files of other programs

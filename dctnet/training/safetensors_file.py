@@ -27,7 +27,7 @@ def write_safetensors(path: Path, content: dict[str, Any]) -> None:
     }
     card = {"format": "dctnet-weights", "version": 1, "dctnet": __version__, **{part: content[part] for part in _PARTS}}
     card["hyper_parameters"] = {**card["hyper_parameters"], "weights": None}
-    atomic_write(path, save(weights, {_KEY: json.dumps(card, ensure_ascii=False)}))
+    atomic_write(path, save(weights, {_KEY: json.dumps(card)}))
 
 
 def read_safetensors(path: str | Path) -> dict[str, Any]:

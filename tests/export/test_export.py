@@ -1,5 +1,7 @@
 """Export to ONNX and safetensors: what is written computes the same, and is evaluated like a checkpoint."""
 
+import json
+
 import pytest
 import torch
 
@@ -22,7 +24,9 @@ pytestmark = pytest.mark.usefixtures("small_backbones")
 
 
 def exported(own: torch.nn.Module, example: torch.Tensor, opset: int = 18) -> OnnxNetwork:
-    return OnnxNetwork(with_metadata(trace(own, example, "channels", opset), {"dctnet": "0"}))
+    model = dict.fromkeys(("input", "channels", "classes", "gate", "image_size"))
+    about = {"dctnet": "0", "format": "dctnet-onnx", "version": 1, "cost": {}, "model": model, "data": {}}
+    return OnnxNetwork(with_metadata(trace(own, example, "channels", opset), about))
 
 
 @pytest.mark.parametrize(
@@ -121,6 +125,7 @@ def test_without_the_photographs_of_the_training_pictures_are_generated(gated_ru
         (["--out", "w.safetensors", "--int8", "true"], "--int8 is for ONNX files"),
         (["--out", "m.onnx", "--opset", "5"], "--opset 5"),
         (["--out", "m.onnx", "--opset", "99"], "--opset 99"),
+        (["--out", "m.onnx", "--opset", "23", "--int8", "true"], "--int8 writes operators of --opset 18…20, got 23"),
         (["--out", "m.onnx", "--images", "0"], "--images must be at least 1"),
         (["--out", "m.onnx", "--input", "mask"], "mask"),
         (["--out", "m.onnx", "--data.root", "missing"], "missing"),
@@ -154,3 +159,33 @@ def test_files_of_other_programs_are_refused(tmp_path, capsys):
     }
     for name, message in reasons.items():
         assert message in fails(capsys, "validate", "--ckpt_path", tmp_path / name)
+
+
+@pytest.mark.parametrize("change", [{"version": 99}, {"cost": None}, {"model": {}}, {"data": []}, "text", None])
+def test_manipulated_metadata_are_one_line(gated_run, tmp_path, monkeypatch, capsys, change):
+    monkeypatch.chdir(gated_run)
+    export(CKPT, out=str(tmp_path / "good.onnx"), images=4)
+    model = onnx.load(tmp_path / "good.onnx")
+    about = OnnxNetwork(tmp_path / "good.onnx").metadata
+    changed = json.dumps({**about, **change}) if isinstance(change, dict) else (change or "{" * 100_000)
+    onnx.helper.set_model_props(model, {"dctnet": changed})
+    onnx.save(model, tmp_path / "bad.onnx")
+    assert "its metadata are not those of dctnet export" in fails(
+        capsys, "validate", "--ckpt_path", tmp_path / "bad.onnx"
+    )
+
+
+def test_another_image_size_is_one_line(gated_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(gated_run)
+    export(CKPT, out=str(tmp_path / "model.onnx"), images=4)
+    line = fails(capsys, "validate", "--ckpt_path", tmp_path / "model.onnx", "--data.image_size", "128")
+    assert "reads inputs of" in line
+
+
+def test_int8_needs_training_photographs(gated_run, tmp_path, monkeypatch):
+    content = torch.load(gated_run / CKPT)
+    content["datamodule_hyper_parameters"]["root"] = str(tmp_path / "moved")
+    torch.save(content, tmp_path / "last.ckpt")
+    with pytest.raises(UserError, match=r"calibrated on training images.*--data\.root"):
+        export(str(tmp_path / "last.ckpt"), out=str(tmp_path / "model.onnx"), images=8, int8=True)
+    assert not (tmp_path / "model.onnx").exists()

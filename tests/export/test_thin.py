@@ -188,3 +188,17 @@ def test_without_libjpeg_turbo_the_command_says_what_is_missing(tmp_path, monkey
     monkeypatch.setattr(turbojpeg, "describe", lambda: None)
     with pytest.raises(UserError, match="dctnet doctor"):
         thin(str(tmp_path), str(tmp_path / "out"), channels="square-24")
+
+
+def test_a_stopped_command_continues_as_its_message_says(tmp_path, capsys):
+    source, out = folder_of(tmp_path, one_jpg=jpeg_file(), two_png=png()), tmp_path / "thin"
+    assert "--others skip or copy" in fails(capsys, "thin", source, out, "--channels", "square-24")
+    assert run("thin", source, out, "--channels", "square-24", "--others", "copy") == 0
+    assert (out / "a" / "two.png").read_bytes() == png()
+
+
+def test_a_damaged_plan_is_one_line(tmp_path, capsys):
+    source, out = folder_of(tmp_path, one_jpg=jpeg_file()), tmp_path / "thin"
+    out.mkdir()
+    (out / "thin.json").write_text("[" * 100_000)
+    assert "thin.json is damaged" in fails(capsys, "thin", source, out, "--channels", "square-24")

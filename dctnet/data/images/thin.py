@@ -15,7 +15,7 @@ from dctnet.frequency.dct import BLOCK
 def thin_jpeg(photo: Photo, channel_set: ChannelSet, progressive: bool = False, metadata: bool = True) -> bytes:
     """A JPEG file with the coefficients of a photograph in the channels of a set; the others are zero.
 
-    The channels are those of the upright photograph. Without any chroma channel the file is grey.
+    The channels are those of the upright photograph. Without any stored frequency of chroma the file is grey.
 
     Args:
         photo: A JPEG file, opened with the decoder ``turbojpeg``.
@@ -61,7 +61,7 @@ def _kept(header: JpegHeader, channel_set: ChannelSet, transposed: bool) -> np.n
 
 
 def _stored(frequency: int, factor: int) -> slice:
-    """The stored frequencies whose waves, on a grid that is coarser by a factor, are nearest to a frequency.
+    """The stored frequencies, of a grid that is coarser by a factor, that are less than one from a frequency.
 
     A stored block spans ``factor`` blocks of luma, so that its frequency f has f / factor periods in each of them.
     """

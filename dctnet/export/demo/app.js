@@ -77,7 +77,7 @@ try {
   session = await ort.InferenceSession.create("model.onnx", {executionProviders: ["wasm"]});
   const reads = card.channels === null ? "RGB" : `${card.channels.length} of 192 frequency channels`;
   find("network").textContent = `${card.backbone} on ${reads}, ${card.classes.length} classes, ${card.image_size} px`
-    + (card.val_acc1 === null ? "" : `, ${(100 * card.val_acc1).toFixed(1)} % on validation images`)
+    + (card.accuracy === null ? "" : `, ${(100 * card.accuracy.top1).toFixed(1)} % on ${card.accuracy.images} photographs`)
     + (card.int8 ? ", 8-bit weights" : "");
   say("Ready.");
 } catch (error) {

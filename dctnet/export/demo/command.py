@@ -38,7 +38,7 @@ def demo(ckpt: str, out: str, *, runtime: str, int8: bool = True, root: str | No
         model, metadata = build_onnx(ckpt, "pixels", int8, MIN_OPSET, _IMAGES, root)
         atomic_write(folder / "model.onnx", model)
         public = {key: value for key, value in metadata.items() if key not in ("model", "data")}
-        atomic_write(folder / "model.json", json.dumps(public, ensure_ascii=False).encode())
+        atomic_write(folder / "model.json", json.dumps(public).encode())
         for name in _PAGE:
             atomic_write(folder / name, files(__package__).joinpath(name).read_bytes())
         (folder / "runtime").mkdir()

@@ -37,8 +37,10 @@ def explain(net: str, photo: str, *, out: str = "explain.html", weights: str | N
     target = Path(out)
     if not target.parent.is_dir():
         raise UserError(f"{out}: no such folder {target.parent}.{did_you_mean_path(target.parent)}")
-    if target.suffix != ".html" or target.is_dir():
+    if target.suffix != ".html":
         raise UserError(f"{out}: --out must be the name of a page, such as explain.html")
+    if target.exists() or target.is_symlink():
+        raise UserError(f"{out}: exists; explain does not replace files, give another --out")
     if Path(photo).is_dir() or is_note(photo):
         raise UserError(f"{photo}: expected an image file")
     subject = open_subject(net, weights)
@@ -71,11 +73,20 @@ def explain(net: str, photo: str, *, out: str = "explain.html", weights: str | N
             "network": printable(subject.name),
             **({} if ":" in net else {"checkpoint": f"SHA-256 {file_sha256(net)}"}),
             "versions": f"dctnet {__version__}",
+            **_note(subject),
         },
     )  # fmt: skip
     first = found.probability[found.predicted].item()
     print(printable(f"{out}: {classes[found.predicted]}, {100 * first:.1f} %; {int(found.kept.sum())} channels in use"))
     return target
+
+
+def _note(subject: Subject) -> dict[str, str]:
+    """What the page shows otherwise than the network reads it."""
+    if subject.origin is None or subject.origin.options.get("source") != "coefficients":
+        return {}
+    text = "the network reads coefficients of JPEG files without resizing; the page shows the resized photograph"
+    return {"note": text}
 
 
 def _shares(found: Explanation) -> list[tuple[int, float]]:

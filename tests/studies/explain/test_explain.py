@@ -96,6 +96,7 @@ def test_the_verb_writes_one_page_that_loads_nothing(gated_run, tmp_path, monkey
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/", "")
     assert "of 24 channels for all photographs" in page
     assert "channels in use" in capsys.readouterr().out
+    assert "exists" in fails(capsys, "explain", CKPT, "photos/val/red/0.jpg", "--out", out)
 
 
 def test_names_are_escaped(gated_run, tmp_path, monkeypatch):
