@@ -43,7 +43,7 @@ def cluster():
 
 @pytest.mark.slow
 def test_two_nodes_one_of_which_dies_write_the_store_of_one_process(cluster, tmp_path):
-    photos, killed = make_photos(tmp_path / "photos", 60, 20), []
+    photos, killed = make_photos(tmp_path / "photos", 30, 10), []
     nodes = [cluster.add_node(num_cpus=1, object_store_memory=80 << 20) for _ in range(2)]
     cluster.wait_for_nodes()
 
