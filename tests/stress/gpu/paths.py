@@ -87,6 +87,7 @@ def fit(bench: Bench, **options: Any) -> ExperimentCLI:
     """A fit on the generated data set, which separates its classes in a few epochs."""
     data = {"data.root": bench.planted(), "data.batch_size": 4 if bench.small else 64}
     data |= {"data.num_workers": min(2, bench.workers), "trainer.max_epochs": 1 if bench.small else 4}
+    data["trainer.check_val_every_n_epoch"] = 1  # a validation after the fit would clear the fit's metrics
     return bench.fit("quickstart.yaml", {"name": "paths", **data, **options})
 
 
