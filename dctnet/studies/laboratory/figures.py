@@ -6,7 +6,7 @@ from matplotlib.axis import Axis
 from matplotlib.colors import ListedColormap
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from dctnet.studies.laboratory.intervals import mean_interval
+from dctnet.studies.intervals import mean_interval
 from dctnet.studies.page.page import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION
 
 # Of the lines of a figure, in their order; a mark tells lines apart without their colour.

@@ -14,12 +14,11 @@ from markupsafe import escape
 from dctnet.errors import UserError
 from dctnet.frequency.channels import NUM_CHANNELS, ChannelSet
 from dctnet.frequency.maskfile import write_mask
-from dctnet.studies import bootstrap
 from dctnet.studies.accuracy import grid
 from dctnet.studies.accuracy.report.arms import format_accuracy, format_difference, group_arms
 from dctnet.studies.accuracy.report.report import write_report
 from dctnet.studies.accuracy.report.series import SERIES
-from dctnet.studies.bootstrap import Estimate, accuracy, difference
+from dctnet.studies.estimates import Estimate, accuracy, difference
 from dctnet.studies.rows import write_rows
 from tests.html_page import Page
 from tests.simulated_rows import draw_correct, make_arm, make_benchmark, make_row, ranking_text
@@ -31,13 +30,6 @@ GRID = {
     "evaluate": ["val", "test"],
     "ranking": {"seeds": [0, 1], "mask": None},
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _few_resamples():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bootstrap, "RESAMPLES", 200)
-        yield
 
 
 def report(out, rows, **files) -> Page:

@@ -8,20 +8,12 @@ from scipy.stats import spearmanr
 
 from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.maskfile import write_mask
-from dctnet.studies import bootstrap
 from dctnet.studies.accuracy.report.arms import format_difference, group_arms
 from dctnet.studies.accuracy.report.summary import COUNT, Benchmark, mean_similarity, overlap, shared_arms
-from dctnet.studies.bootstrap import difference
+from dctnet.studies.estimates import difference
 from dctnet.studies.report import report
 from dctnet.studies.rows import write_rows
 from tests.simulated_rows import make_arm, make_benchmark
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _few_resamples():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bootstrap, "RESAMPLES", 200)
-        yield
 
 
 def random_ranking(seed):

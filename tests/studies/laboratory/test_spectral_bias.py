@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dctnet.errors import Stopped
-from dctnet.studies.laboratory.intervals import mean_interval
+from dctnet.studies.intervals import mean_interval
 from dctnet.studies.laboratory.mlp import make_mlp, record_steps
 from dctnet.studies.laboratory.page import REPORT
 from dctnet.studies.laboratory.spectral_bias.command import SWEEPS, spectral_bias

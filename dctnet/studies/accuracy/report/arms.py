@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dctnet.studies.bootstrap import Estimate, accuracy, difference
+from dctnet.studies.estimates import Estimate, accuracy, difference
 from dctnet.studies.rows import Row
 
 # All arms are compared with these, image by image; the most important baseline first.

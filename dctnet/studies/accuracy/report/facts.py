@@ -9,7 +9,7 @@ import yaml
 
 from dctnet.errors import UserError, first_line
 from dctnet.studies.accuracy.report.arms import Arm, merge_draws
-from dctnet.studies.bootstrap import Estimate, difference
+from dctnet.studies.estimates import Estimate, difference
 from dctnet.studies.rows import Row, current_name
 
 # The summary is about arms with at most this many channels.

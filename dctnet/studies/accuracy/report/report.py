@@ -23,7 +23,6 @@ from dctnet.studies.accuracy.report.figures import COSTS, plot_channels, plot_co
 from dctnet.studies.accuracy.report.ranking import plot_ranking, read_energy, read_rankings
 from dctnet.studies.accuracy.report.series import SERIES
 from dctnet.studies.accuracy.report.summary import benchmark_folders, write_summary
-from dctnet.studies.bootstrap import RESAMPLES
 from dctnet.studies.page.page import Plot, render_plots, shorten, write_page
 from dctnet.studies.rows import ROWS, read_rows
 
@@ -80,7 +79,6 @@ def write_report(out: Path) -> Path:
         few=FEW,
         margin=MARGIN,
         fewest=fewest_not_inferior(arms),
-        resamples=RESAMPLES,
         accuracy=format_accuracy,
         difference=format_difference,
         verdict=verdict,

@@ -22,7 +22,7 @@ from dctnet.studies.accuracy.report.arms import (
     verdict,
 )
 from dctnet.studies.accuracy.report.ranking import read_rankings
-from dctnet.studies.bootstrap import RESAMPLES, Estimate
+from dctnet.studies.estimates import Estimate
 from dctnet.studies.page import page
 from dctnet.studies.page.page import STYLES, Numbers, Plot, add_legend, new_figure, render_plots, shorten, write_page
 from dctnet.studies.rows import ROWS, read_rows
@@ -83,7 +83,6 @@ def write_summary(out: Path) -> Path:
         fewest={benchmark.name: fewest_not_inferior(benchmark.arms) for benchmark in found},
         baseline=BASELINES[0],
         count=COUNT,
-        resamples=RESAMPLES,
         accuracy=format_accuracy,
         difference=format_difference,
         verdict=verdict,
@@ -112,7 +111,7 @@ def plot_against_rgb(benchmarks: Sequence[Benchmark], shared: Sequence[str]) -> 
     return Plot(
         "against_rgb",
         f"Differences in top-1 accuracy to RGB at matched GMAC with 95 % intervals on {len(benchmarks)} data sets, a "
-        "line for each arm; the numbers are in the table below.",
+        "line for each arm; hollow: not distinguishable. The numbers are in the table below.",
         lambda: _draw_against_rgb(benchmarks, [name for name in shared if name != BASELINES[0]]),
         numbers,
     )
@@ -141,7 +140,7 @@ def _draw_against_rgb(benchmarks: Sequence[Benchmark], names: Sequence[str]) -> 
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
-    axes.set_xlabel("points of top-1 above RGB at matched GMAC; hollow: not distinguishable")
+    axes.set_xlabel("points of top-1 above RGB at matched GMAC")
     handles = [Line2D([], [], label=shorten(b.name, 24), linestyle="none", **styles[b.name]) for b in benchmarks]
     add_legend(figure, handles)
     return figure

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from dctnet.studies.intervals import minus
 from dctnet.studies.laboratory.detectors import unit_figures
 from dctnet.studies.laboratory.detectors.circuit import WAVELENGTHS, is_invariant_to_equivariant
 from dctnet.studies.laboratory.detectors.measured import Measured
-from dctnet.studies.laboratory.intervals import minus
 from dctnet.studies.laboratory.page import Section, Table
 from dctnet.studies.laboratory.study import Measurement, Study
 

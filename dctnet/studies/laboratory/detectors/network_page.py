@@ -9,6 +9,7 @@ import torch
 from torchvision.io import ImageReadMode, decode_image
 
 from dctnet.frequency.color import ycbcr_to_rgb
+from dctnet.studies.intervals import minus
 from dctnet.studies.laboratory.detectors import figures, unit_figures
 from dctnet.studies.laboratory.detectors.circuit_page import circuit_sections
 from dctnet.studies.laboratory.detectors.measured import Measured
@@ -16,7 +17,6 @@ from dctnet.studies.laboratory.detectors.pictures import crop_field
 from dctnet.studies.laboratory.detectors.polarity import canvas_for, largest_gap
 from dctnet.studies.laboratory.detectors.results import Unit
 from dctnet.studies.laboratory.detectors.stimuli import ORIENTATIONS, PHASES, boundaries
-from dctnet.studies.laboratory.intervals import minus
 from dctnet.studies.laboratory.page import Section, Table
 from dctnet.studies.laboratory.photographs import read_planes
 from dctnet.studies.laboratory.study import Study

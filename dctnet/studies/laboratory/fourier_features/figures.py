@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from dctnet.studies.intervals import mean_interval
 from dctnet.studies.laboratory.figures import COLOURS, MARKS, ends, ordered_colours, plain_ticks
 from dctnet.studies.laboratory.fourier_features.mappings import DISTRIBUTIONS
 from dctnet.studies.laboratory.fourier_features.results import Sweep, psnr_by_draw
-from dctnet.studies.laboratory.intervals import mean_interval
 from dctnet.studies.laboratory.study import Measurement
 from dctnet.studies.page.page import BLUE, GREY, INK, VERMILLION, add_legend, new_figure
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from dctnet.studies.intervals import mean_interval, number
 from dctnet.studies.laboratory.fourier_features import figures
 from dctnet.studies.laboratory.fourier_features.results import (
     SLOPE_FROM,
@@ -15,7 +16,6 @@ from dctnet.studies.laboratory.fourier_features.results import (
     odd_ratio,
     select,
 )
-from dctnet.studies.laboratory.intervals import mean_interval, number
 from dctnet.studies.laboratory.page import Found, Section, Table
 from dctnet.studies.laboratory.study import Measurement
 from dctnet.studies.page.page import Plot

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from dctnet.studies.intervals import mean_interval
 from dctnet.studies.laboratory.fourier_features import figures
 from dctnet.studies.laboratory.fourier_features.image import Picture
 from dctnet.studies.laboratory.fourier_features.kernel_report import (
@@ -19,7 +20,6 @@ from dctnet.studies.laboratory.fourier_features.kernel_report import (
 from dctnet.studies.laboratory.fourier_features.mappings import DISTRIBUTIONS, FIXED
 from dctnet.studies.laboratory.fourier_features.measure import PICTURES
 from dctnet.studies.laboratory.fourier_features.results import Sweep, psnr_by_draw, read_sweep, select
-from dctnet.studies.laboratory.intervals import mean_interval
 from dctnet.studies.laboratory.page import Found, Section, Table, write_study
 from dctnet.studies.laboratory.study import Measurement, Study
 from dctnet.studies.page.page import Plot

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dctnet.studies.laboratory.intervals import Interval, mean_interval
+from dctnet.studies.intervals import Interval, mean_interval
 from dctnet.studies.laboratory.study import Measurement
 
 SLOPE_FROM = 3

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.stats import rankdata
 
+from dctnet.studies.intervals import Interval, mean_interval
 from dctnet.studies.laboratory.gate_causes.arms import ARMS
 from dctnet.studies.laboratory.gate_causes.data import KEEP
-from dctnet.studies.laboratory.intervals import Interval, mean_interval
 from dctnet.studies.laboratory.study import Measurement
 
 # Columns of the rows that may explain what the gate keeps.

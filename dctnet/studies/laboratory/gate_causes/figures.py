@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from dctnet.studies.intervals import Interval
 from dctnet.studies.laboratory.gate_causes.arms import ARM_OF, ARMS
 from dctnet.studies.laboratory.gate_causes.causes import CAUSES, Runs, kept_in, low_kept
 from dctnet.studies.laboratory.gate_causes.data import KEEP
-from dctnet.studies.laboratory.intervals import Interval
 from dctnet.studies.page.page import BLUE, GREY, INK, VERMILLION, Numbers, Plot, add_legend, new_figure
 
 _AXES = {

@@ -1,5 +1,6 @@
 """The verdict in words, derived from the intervals."""
 
+from dctnet.studies.intervals import Interval
 from dctnet.studies.laboratory.gate_causes.arms import FACTOR
 from dctnet.studies.laboratory.gate_causes.causes import (
     CAUSES,
@@ -12,7 +13,6 @@ from dctnet.studies.laboratory.gate_causes.causes import (
     partial_correlations,
 )
 from dctnet.studies.laboratory.gate_causes.data import KEEP
-from dctnet.studies.laboratory.intervals import Interval
 
 
 def verdict(runs: Runs) -> list[str]:

@@ -9,7 +9,7 @@ from scipy.stats import binom
 
 from dctnet.errors import UserError
 from dctnet.frequency.bands import Band
-from dctnet.studies.laboratory.intervals import Interval, over_seeds_and_images, rank_correlation
+from dctnet.studies.intervals import Interval, over_seeds_and_images, rank_correlation
 from dctnet.studies.laboratory.study import Measurement
 
 _LEVEL = 0.025  # of the one-sided test whether a band is learned at all

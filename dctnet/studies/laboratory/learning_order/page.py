@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dctnet.studies.laboratory.intervals import minus
+from dctnet.studies.intervals import minus
 from dctnet.studies.laboratory.learning_order.figures import plot_errors, plot_only, plot_times, plot_without
 from dctnet.studies.laboratory.learning_order.order import (
     MIN_BANDS,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dctnet.frequency.bands import radius
-from dctnet.studies.laboratory.intervals import rank_correlation
+from dctnet.studies.intervals import rank_correlation
 from dctnet.studies.laboratory.photographs import Photographs
 from dctnet.studies.laboratory.sensitivity.answers import chunks, interval, random_cycle, single
 from dctnet.studies.laboratory.spectrum import gradient_energy, predicted_gradient_energy

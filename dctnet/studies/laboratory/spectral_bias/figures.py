@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dctnet.studies.intervals import mean_interval
 from dctnet.studies.laboratory.figures import COLOURS, MARKS, ends, ordered_colours, plain_ticks
-from dctnet.studies.laboratory.intervals import mean_interval
 from dctnet.studies.laboratory.spectral_bias.results import Curves
 from dctnet.studies.page.page import GREY, Plot, add_legend, new_figure
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dctnet.studies.laboratory.intervals import Interval, mean_interval, rank_correlation
+from dctnet.studies.intervals import Interval, mean_interval, rank_correlation
 from dctnet.studies.laboratory.study import Measurement
 
 

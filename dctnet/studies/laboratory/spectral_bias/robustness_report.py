@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dctnet.studies.laboratory.intervals import Interval
+from dctnet.studies.intervals import Interval
 from dctnet.studies.laboratory.page import Found, Section, Table
 from dctnet.studies.laboratory.spectral_bias.figures import draw_labels, draw_perturbed, plot
 from dctnet.studies.laboratory.spectral_bias.results import Curves, across_seeds, ratio_of, read_curves

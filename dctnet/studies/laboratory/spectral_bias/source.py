@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from dctnet.studies.laboratory.intervals import number
+from dctnet.studies.intervals import number
 from dctnet.studies.laboratory.page import Table
 from dctnet.studies.laboratory.spectral_bias.results import Curves, across_seeds
 from dctnet.studies.laboratory.spectral_bias.training import Setting

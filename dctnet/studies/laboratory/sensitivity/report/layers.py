@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from dctnet.frequency.color import ycbcr_to_rgb
-from dctnet.studies.laboratory.intervals import number
+from dctnet.studies.intervals import number
 from dctnet.studies.laboratory.page import Section
 from dctnet.studies.laboratory.photographs import Photographs
 from dctnet.studies.laboratory.sensitivity.layers import Attention, attention, rank_correlations

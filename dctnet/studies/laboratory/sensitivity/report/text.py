@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from dctnet.frequency.channels import COMPONENTS, PER_COMPONENT
 from dctnet.frequency.dct import BLOCK
-from dctnet.studies.laboratory.intervals import minus, rank_correlation
+from dctnet.studies.intervals import minus, rank_correlation
 from dctnet.studies.laboratory.study import Measurement
 from dctnet.studies.page.page import Numbers
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dctnet.studies.laboratory.intervals import Interval, mean_of_answers
+from dctnet.studies.intervals import Interval, mean_of_answers
 from dctnet.studies.laboratory.sensitivity.summary.groups import Group, Span
 
 RMS = 0.08  # of the noise that is compared

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dctnet.frequency.bands import Band, band_mask
-from dctnet.studies.laboratory.intervals import Interval, mean_interval
+from dctnet.studies.intervals import Interval, mean_interval
 from dctnet.studies.laboratory.sensitivity.report.text import rows_of
 from dctnet.studies.laboratory.sensitivity.summary.compare import KINDS, Comparison
 from dctnet.studies.laboratory.sensitivity.summary.groups import Group, Span

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dctnet.studies.laboratory.intervals import mean_interval, mean_of_answers, minus
+from dctnet.studies.intervals import mean_interval, mean_of_answers, minus
 from dctnet.studies.laboratory.page import Section, Table, write_sections
 from dctnet.studies.laboratory.sensitivity.channels import CODINGS
 from dctnet.studies.laboratory.sensitivity.report.text import correlation, rows_of

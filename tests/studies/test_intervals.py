@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dctnet.studies.laboratory.intervals import mean_interval, mean_of_answers, over_seeds_and_images, rank_correlation
+from dctnet.studies.intervals import mean_interval, mean_of_answers, over_seeds_and_images, rank_correlation
 
 
 def simulated(rng, seeds, images, by_seed, by_image, noise=1.0):

@@ -109,10 +109,15 @@ def mean_of_answers(answers: np.ndarray, others: np.ndarray | None = None, compa
         answers: (seeds, images), a value for each seed and image.
         others: (seeds, images) of another network, whose seeds have nothing to do with the first one's.
         comparisons: Number of intervals that shall hold together.
+
+    Returns:
+        Without ends, −inf and inf, if there is one image, whose difference from others is unknown.
     """
     arms = [answers] if others is None else [answers, others]
     by_image = answers.mean(0) if others is None else answers.mean(0) - others.mean(0)
     images = len(by_image)
+    if images == 1:
+        return Interval(float(by_image[0]), -math.inf, math.inf, min(map(len, arms)))
     return over_seeds_and_images(
         [arm.mean(1) for arm in arms], float(by_image.var(ddof=1)) / images, images, comparisons
     )
