@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 from dctnet.errors import UserError
 from dctnet.frequency.dct import BLOCK
@@ -31,18 +30,18 @@ class CropSizes:
             return self.sizes[-1]
         return self.sizes[epoch * len(self.sizes) // self.epochs]
 
-    def plan(self, trainer: Any) -> None:
-        """Takes the number of epochs from a trainer.
+    def plan(self, epochs: int | None, is_trial: bool = False) -> None:
+        """Takes the number of epochs of a training, which a trial may have too few of.
 
         Raises:
-            UserError: It has none, or fewer than there are sizes.
+            UserError: There is none, or fewer than there are sizes.
         """
-        if len(self.sizes) == 1:
+        count = len(self.sizes)
+        if count == 1:
             return
-        epochs, count = trainer.max_epochs, len(self.sizes)
         if epochs is None or epochs < 0:
             raise UserError("--data.progressive divides the epochs of a training: set --trainer.max_epochs")
-        if epochs < count and not trainer.fast_dev_run:
+        if epochs < count and not is_trial:
             raise UserError(f"--data.progressive: {count} sizes need at least {count} epochs, got {epochs}")
         self.epochs = epochs
 

@@ -1,7 +1,5 @@
 """Progressive sizes: smaller crops of the same regions in early epochs, for every source of the input."""
 
-import types
-
 import numpy as np
 import pytest
 import torch
@@ -45,12 +43,8 @@ def module(photos, store):
     return build
 
 
-def trainer(epochs, **others):
-    return types.SimpleNamespace(max_epochs=epochs, fast_dev_run=False, **others)
-
-
 def deliver(data, epoch, epochs=6):
-    data.crop_sizes.plan(trainer(epochs))
+    data.crop_sizes.plan(epochs)
     loader = data.train_dataloader()
     loader.sampler.set_epoch(epoch)
     return [data.on_after_batch_transfer(data.on_before_batch_transfer(batch, 0), 0)["input"] for batch in loader]
@@ -100,7 +94,7 @@ def test_batches_read_ahead_by_workers_have_the_size_of_their_epoch(module):
     sequential, workers = module("channels", progressive="0.5,0.75,1"), module("channels", progressive="0.5,0.75,1")
     workers.hparams["num_workers"] = 2
     for data in (sequential, workers):
-        data.crop_sizes.plan(trainer(3))
+        data.crop_sizes.plan(3)
     loaders = sequential.train_dataloader(), workers.train_dataloader()  # the workers persist
     for epoch in range(3):
         for loader in loaders:
@@ -130,18 +124,18 @@ def test_small_scales_of_a_store_are_for_small_crops_only(store):
 def test_each_size_has_an_equal_part_of_the_epochs():
     sizes = CropSizes([8, 16, 24])
     assert sizes.at(0) == 24  # before the number of epochs is known
-    sizes.plan(trainer(24))
+    sizes.plan(24)
     assert [sizes.at(epoch) for epoch in range(24)] == [8] * 8 + [16] * 8 + [24] * 8
     assert sizes.at(2**31 - 1) == 24
-    sizes.plan(trainer(4))
+    sizes.plan(4)
     assert [sizes.at(epoch) for epoch in range(4)] == [8, 8, 16, 24]
 
 
 @pytest.mark.parametrize(("epochs", "message"), [(2, "3 sizes need at least 3 epochs, got 2"), (-1, "max_epochs")])
 def test_a_training_needs_epochs_to_divide(epochs, message):
     with pytest.raises(UserError, match=message):
-        CropSizes([8, 16, 24]).plan(trainer(epochs))
-    CropSizes([24]).plan(trainer(epochs))
+        CropSizes([8, 16, 24]).plan(epochs)
+    CropSizes([24]).plan(epochs)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from dctnet.data.augmentation import Augmentation
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.packed.manifest import read_manifest
 from dctnet.errors import UserError
@@ -17,7 +18,10 @@ from dctnet.studies.accuracy.grid import PIXEL_NETWORKS, Grid, Trial, plan, rank
 from dctnet.studies.accuracy.provenance import ENERGY, RANKING, first_difference, list_images, newest, without_later
 
 # The data options that apply to a packed store.
-_STORE_OPTIONS = ("batch_size", "residency", "on_error", "norm_images", "augment", "mixup", "cutmix", "progressive")
+_STORE_OPTIONS = (
+    "batch_size", "residency", "on_error", "norm_images", "augment", "mixup", "cutmix", "progressive", "sampler",
+    "class_weights",
+)  # fmt: skip
 
 
 class BenchmarkContext:
@@ -77,7 +81,8 @@ class BenchmarkContext:
         try:
             self.costs.of(trial)
             options = {**self.grid.data, **trial.data, "image_size": self.costs.size(trial), "channels": None}
-            FrequencyDataModule(**options, input="rgb" if trial.choose in PIXEL_NETWORKS else "channels")
+            data = FrequencyDataModule(**options, input="rgb" if trial.choose in PIXEL_NETWORKS else "channels")
+            data.crop_sizes.plan(epochs)
         except UserError as error:
             raise UserError(f"{trial.arm}: {error}") from error
 
@@ -163,7 +168,7 @@ class BenchmarkContext:
         else:
             data["channels"] = self.channels(trial) if channels is None else channels
             stored = self.store is not None and trial.data.keys() <= set(_STORE_OPTIONS)
-            if stored and set(data["channels"]) <= set(self.store.channels):  # type: ignore[union-attr]
+            if stored and _read_channels(data) <= set(self.store.channels):  # type: ignore[union-attr]
                 data = {**self._store_options(), **trial.data, "channels": data["channels"]}
         model = self.costs.options(trial)
         return {
@@ -174,6 +179,12 @@ class BenchmarkContext:
             "model": without_later(model),
             "trainer": {**self.grid.trainer, **trial.trainer, "enable_progress_bar": False},
         }
+
+
+def _read_channels(data: dict[str, Any]) -> set[int]:
+    """The channels that a training reads: those of the network, and those that its augmentation mixes with them."""
+    augmentation = Augmentation(data.get("augment", "none"), resolve_channels(data["channels"]), "channels", 0)
+    return set(augmentation.read.indices)
 
 
 def _keep_probability(mask: str | Path) -> list[float]:

@@ -208,6 +208,22 @@ def test_a_packed_store_feeds_the_arms_whose_channels_it_holds(photos, store, tm
         make_context(store, tmp_path, arms)
 
 
+@pytest.mark.parametrize("name", ["sampler", "class_weights"])
+def test_arms_are_balanced_alike_whatever_they_read(photos, store, tmp_path, name):
+    arms = [{"choose": "zigzag", "channels": [12]}, {"choose": "rgb_matched"}]
+    context = make_context(photos, tmp_path, arms, {name: "balanced"}, store=str(store))
+    stored, rgb = (context.fit_options(trial)["data"] for trial in plan(context.grid))
+    assert (stored["root"], rgb["root"]) == (str(store), str(photos))
+    assert stored[name] == rgb[name] == "balanced"
+
+
+def test_an_arm_reads_photographs_if_the_store_lacks_channels_that_its_augmentation_mixes(photos, store, tmp_path):
+    arms = [{"choose": "zigzag", "channels": [24]}]
+    for augment, root in (("basic", store), ("turn", photos)):
+        context = make_context(photos, tmp_path, arms, {"augment": augment}, store=str(store))
+        assert context.fit_options(first_trial(context))["data"]["root"] == str(root)
+
+
 @pytest.mark.parametrize(
     ("data", "deleted", "message"),
     [
@@ -311,6 +327,12 @@ def test_an_arm_can_have_its_own_sizes(photos, tmp_path):
 def test_data_options_of_an_arm_are_checked_at_its_own_size(photos, tmp_path):
     with pytest.raises(UserError, match=r"rgb_matched\+p: --data.progressive 0.625 of --data.image_size 32 is 20 px"):
         make_context(photos, tmp_path, [{"choose": "rgb_matched", "label": "p", "data": {"progressive": [0.625, 1.0]}}])
+
+
+def test_more_sizes_than_epochs_are_an_error_before_any_training(photos, tmp_path):
+    arm = {"choose": "patchify", "data": {"progressive": [0.25, 0.5, 1.0]}}
+    with pytest.raises(UserError, match="patchify: --data.progressive: 3 sizes need at least 3 epochs, got 2"):
+        make_context(photos, tmp_path, [arm])
 
 
 def test_options_later_than_the_first_benchmarks_do_not_change_a_configuration(photos, tmp_path):
