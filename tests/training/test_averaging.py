@@ -116,6 +116,23 @@ def test_decay_is_between_0_and_1(decay):
         classifier(ema=decay)
 
 
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
+def test_the_average_has_the_type_of_the_weights(photos, tmp_path, precision):
+    steps = Steps()
+    run = trainer(tmp_path, callbacks=[steps], num_sanity_val_steps=0, precision=precision)
+    model = classifier(ema=0.3)
+    run.fit(model, data(photos))
+    expected, found = slow_average(steps.current, 0.3), model.state_dict()
+    assert {name: value.dtype for name, value in found.items()} == {n: v.dtype for n, v in steps.current[0].items()}
+    assert is_average(found, expected)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
+def test_an_average_is_refused_where_its_updates_would_be_rounded_away(photos, tmp_path, precision):
+    with pytest.raises(UserError, match=f"--trainer.precision {precision} rounds .* give {precision[:-4]}mixed"):
+        trainer(tmp_path, precision=precision).fit(classifier(ema=0.999), data(photos))
+
+
 FIT = ("--data.channels", "square-24", "--data.image_size", 32, "--data.batch_size", 12, "--data.num_workers", 0)
 FIT += ("--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false", "--trainer.max_epochs", 1)
 

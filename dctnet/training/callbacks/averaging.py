@@ -6,6 +6,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 
+from dctnet.errors import UserError
+
 
 class MovingAverage(WeightAveraging):
     """Averages parameters and buffers, such as the statistics of batch norms, after each step.
@@ -31,10 +33,19 @@ class MovingAverage(WeightAveraging):
         decay = min(self.decay, (1 + int(count)) / (10 + int(count)))
         return average.lerp(current, 1 - decay)
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Creates the average; raises UserError if the precision would round its updates away."""
+        if stage == "fit" and trainer.precision in ("16-true", "bf16-true"):
+            raise UserError(
+                f"--model.ema {self.decay}: --trainer.precision {trainer.precision} rounds the small updates of an "
+                f"average away; give {trainer.precision.replace('true', 'mixed')}"
+            )
+        super().setup(trainer, pl_module, stage)
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Moves the average to the device, to which the model has been moved after ``setup``."""
+        """Moves the average to the device and type to which the model has been converted after ``setup``."""
         assert self._average_model is not None
-        self._average_model.to(pl_module.device)
+        self._average_model.to(pl_module.device, pl_module.dtype)
 
     def _swap_models(self, pl_module: pl.LightningModule) -> None:
         super()._swap_models(pl_module)
