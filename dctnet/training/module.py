@@ -239,6 +239,11 @@ class FrequencyClassifier(pl.LightningModule):
         )
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if data is not None and len(sizes := data.crop_sizes.sizes) > 1:
+            if self.trainer.max_steps >= 0:
+                raise UserError(
+                    "--data.progressive divides the epochs of a training: set --trainer.max_epochs, without "
+                    f"--trainer.max_steps {self.trainer.max_steps}, which could end before the full size"
+                )
             rank_zero_info(f"equal parts of the epochs on crops of {check_sizes(self.network, sizes)}")
 
     def on_train_epoch_start(self) -> None:
