@@ -182,7 +182,7 @@ class FrequencyDataModule(pl.LightningDataModule):
         loader = self._loader("train", sampler, ResumableLoader)
         if self.trainer is not None:
             # Lightning sets the epoch after the workers have begun to read, which is too late for a resumed training.
-            self.crop_sizes.plan(self.trainer.max_epochs, bool(self.trainer.fast_dev_run))
+            self.crop_sizes.plan(self.trainer.max_epochs, bool(getattr(self.trainer, "fast_dev_run", False)))
             progress: Any = self.trainer.fit_loop
             sampler.set_epoch(progress.epoch_progress.current.processed)
             loader.trained = lambda: progress.epoch_loop.batch_progress.current.processed

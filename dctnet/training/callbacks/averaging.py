@@ -1,8 +1,9 @@
 """Exponential moving average of the weights, which is what is validated, saved and used."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 
@@ -45,7 +46,7 @@ class MovingAverage(WeightAveraging):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Moves the average to the device and type to which the model has been converted after ``setup``."""
         assert self._average_model is not None
-        self._average_model.to(pl_module.device, pl_module.dtype)
+        self._average_model.to(pl_module.device, cast(torch.dtype, pl_module.dtype))
 
     def _swap_models(self, pl_module: pl.LightningModule) -> None:
         super()._swap_models(pl_module)
