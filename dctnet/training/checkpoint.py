@@ -79,11 +79,17 @@ def donor_options(weights: str) -> dict[str, Any] | None:
     Raises:
         UserError: As :func:`read`.
     """
+    content = _read_donor(weights)
+    return None if content is None else content["hyper_parameters"]
+
+
+def _read_donor(weights: str) -> dict[str, Any] | None:
+    """The content of a checkpoint or safetensors file of dctnet; None if there is none of that name."""
     try:
-        content = load_torch_file(weights)
+        content = read_safetensors(weights) if Path(weights).suffix == SUFFIX else load_torch_file(weights)
     except Exception:  # not a file, or of another program: load_pretrained raises the error
         return None
-    return _checked(weights, content)["hyper_parameters"] if _is_checkpoint(content) else None
+    return _checked(weights, content) if _is_checkpoint(content) else None
 
 
 def load_pretrained(network: FrequencyNet, weights: str) -> str:
@@ -91,7 +97,8 @@ def load_pretrained(network: FrequencyNet, weights: str) -> str:
 
     Args:
         network: The network, not trained yet.
-        weights: A checkpoint of dctnet; or RGB weights: a name that torchvision knows, or a file.
+        weights: A checkpoint or safetensors file of dctnet; or RGB weights: a name that torchvision or timm knows, or
+            a file.
 
     Returns:
         What was taken, what was adapted and what is new, in one line.
@@ -99,6 +106,8 @@ def load_pretrained(network: FrequencyNet, weights: str) -> str:
     Raises:
         UserError: The weights cannot be read, or are those of another backbone.
     """
+    if Path(weights).suffix == SUFFIX and (donor := _read_donor(weights)):
+        return take_network(network, weights, _build(weights, donor))
     content = read_weights(network.backbone_name, weights)
     if _is_checkpoint(content):
         return take_network(network, weights, _build(weights, _checked(weights, content)))
@@ -148,8 +157,12 @@ def _build(path: str | Path, content: dict[str, Any]) -> FrequencyNet:
     names = inspect.signature(FrequencyNet).parameters.keys() & model.keys()
     network = FrequencyNet(**{name: model[name] for name in names})
     with translate_state_dict_errors(path):
-        network.load_state_dict({k.removeprefix("network."): v for k, v in weights.items() if k.startswith("network.")})
+        network.load_state_dict(_of_network(weights))
     return network
+
+
+def _of_network(weights: dict[str, Any]) -> dict[str, Any]:
+    return {key.removeprefix("network."): value for key, value in weights.items() if key.startswith("network.")}
 
 
 def load_classifier(path: str | Path, **data_options: Any) -> tuple[FrequencyClassifier, FrequencyDataModule]:
@@ -171,7 +184,7 @@ def load_classifier(path: str | Path, **data_options: Any) -> tuple[FrequencyCla
     # Already in the weights; the file or the network connection may be gone.
     model = FrequencyClassifier(**{**model_options, "weights": None})
     with translate_state_dict_errors(path):
-        model.load_state_dict(content["state_dict"])
+        model.network.load_state_dict(_of_network(content["state_dict"]))  # a safetensors file has no more
     return model, data
 
 
@@ -183,7 +196,8 @@ def adapt_data_options(options: dict[str, Any], model: dict[str, Any], root: str
         model: The model options of the training.
         root: The data to use now, or None for those of the training.
     """
-    options = {**options, "image_size": model["image_size"]}
+    # Training crops are not read; their shares might not fit another image size.
+    options = {**options, "image_size": model["image_size"], "progressive": None}
     # The number of workers does not change what they read, so it follows this machine.
     options["num_workers"] = min(options.get("num_workers", 0), os.cpu_count() or 1)
     if options.pop("download", None) == "imagenette":

@@ -95,6 +95,19 @@ def test_options_of_the_user_override_those_of_the_checkpoint(gated_run, fit, tm
     assert all(value.isfinite().all() for value in trained(tmp_path)[0].values())
 
 
+@pytest.mark.parametrize("channels", ["square-24", "zigzag-24"])
+def test_an_exported_file_gives_the_same_as_its_checkpoint(gated_run, fit, tmp_path, channels):
+    assert run("export", gated_run / CKPT, "--out", tmp_path / "model.safetensors") == 0
+    found = []
+    for weights in (gated_run / CKPT, tmp_path / "model.safetensors"):
+        assert fit("--model.weights", weights, "--data.channels", channels, "--trainer.max_epochs", 1) == 0
+        found.append(trained(tmp_path, version=len(found)))
+    (one, options, _), (other, now, _) = found
+    assert {**options, "weights": None} == {**now, "weights": None}
+    assert options["gate"] == "static"
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
 def test_another_backbone_is_refused_by_name(gated_run, fit, capsys, pets, tmp_path):
     args = ["fit", "--data.root", pets, "--out_dir", tmp_path, *SMALL, *QUIET, "--model.weights", gated_run / CKPT]
     line = fails(capsys, *args, "--model.backbone", "resnet34")

@@ -79,5 +79,16 @@ def test_mistakes_are_one_line(photos, tmp_path, capsys):
             ("--data.progressive", "0.5,1", "--trainer.max_epochs", "-1", "--trainer.max_steps", "9"),
             "set --trainer.max_ep",
         ),
+        (
+            ("--data.progressive", "0.5,1", "--trainer.max_epochs", 2, "--trainer.max_steps", 3),
+            "without --trainer.max_steps 3, which could end before",
+        ),
     ):
         assert message in commands.fails(capsys, *fit, *options)
+
+
+def test_an_evaluation_at_another_size_does_not_need_the_shares(photos, tmp_path):
+    fit = ("fit", "--data.root", photos, "--out_dir", tmp_path, *FIT, "--trainer.max_epochs", 2)
+    assert commands.run(*fit, "--data.progressive", "0.5,1") == 0
+    last = tmp_path / "run/version_0/last.ckpt"
+    assert commands.run("validate", "--ckpt_path", last, "--data.image_size", 24) == 0  # half of it is 12 px
