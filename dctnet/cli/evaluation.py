@@ -117,7 +117,7 @@ def _facts(
 ) -> dict[str, str]:
     options, cost = model.hparams, model.network.cost()
     channels = "RGB" if options["input"] == "rgb" else f"{len(options['channels'])} of 192 channels"
-    network = f"{options['backbone']} on {channels}, {options['image_size']} px; {cost['gmac']:.3f} GMAC"
+    network = f"{model.network.backbone_name} on {channels}, {options['image_size']} px; {cost['gmac']:.3f} GMAC"
     packages = [f"{name} {version(name)}" for name in ("torch", "torchvision", "pytorch-lightning")]
     return {
         "command": shlex.join(["dctnet", *args]),

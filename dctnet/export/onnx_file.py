@@ -115,6 +115,11 @@ class OnnxNetwork(nn.Module):
             raise UserError(f"{where}: its metadata are not those of dctnet export: {first_line(error)}") from error
         self._input = self._session.get_inputs()[0]
 
+    @property
+    def backbone_name(self) -> str:
+        """That of the network that was exported; the options of model and data have a stand-in."""
+        return str(self.metadata.get("backbone", "a network"))
+
     def cost(self) -> dict[str, float]:
         """Those of the network that was exported, as :meth:`~dctnet.model.network.FrequencyNet.cost` counts them."""
         return self.metadata["cost"]

@@ -87,6 +87,27 @@ def test_validate_and_predict_take_the_file_like_the_checkpoint(gated_run, tmp_p
         assert all(close)
 
 
+def test_an_evaluation_of_the_file_names_the_network_that_was_exported(gated_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(gated_run)
+    content = torch.load(CKPT, weights_only=True)
+    content["hyper_parameters"]["backbone"] = "resnet34"  # also a small one here
+    torch.save(content, tmp_path / "other.ckpt")
+    export(str(tmp_path / "other.ckpt"), out=str(tmp_path / "model.onnx"))
+    assert run("validate", "--ckpt_path", tmp_path / "model.onnx", "--out", tmp_path / "evaluation") == 0
+    record = json.loads((tmp_path / "evaluation/evaluation.json").read_text())
+    assert record["facts"]["network"].startswith("resnet34 on ")
+
+
+def test_a_mask_is_written_from_a_safetensors_file(gated_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(gated_run)
+    export(CKPT, out=str(tmp_path / "model.safetensors"))
+    masks = [tmp_path / "own.json", tmp_path / "exported.json"]
+    for ckpt, mask in zip((CKPT, tmp_path / "model.safetensors"), masks, strict=True):
+        assert run("export-mask", ckpt, "--out", mask) == 0
+    own, exported = (json.loads(mask.read_text()) for mask in masks)
+    assert (own["channels"], own["keep_probability"]) == (exported["channels"], exported["keep_probability"])
+
+
 @pytest.mark.parametrize("input", ["channels", "pixels"])
 def test_int8_is_smaller_and_says_what_it_costs(gated_run, tmp_path, monkeypatch, capsys, input):
     monkeypatch.chdir(gated_run)
