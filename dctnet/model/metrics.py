@@ -74,11 +74,12 @@ def count_gmac(network: nn.Module, shape: tuple[int, int, int]) -> float:
         network: The network, unchanged afterwards.
         shape: Channels, height and width of one input.
     """
-    training = network.training
+    modes = [(part, part.training) for part in network.modules()]  # of a frozen network, those of the head differ
     network.eval()
     weight = next(network.parameters())
     # The counter does not know the fused attention of CPUs; as matrix products it counts all attention.
     with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         network(torch.zeros(1, *shape, dtype=weight.dtype, device=weight.device))
-    network.train(training)
+    for part, training in modes:
+        part.training = training
     return counter.get_total_flops() / 2 / 1e9

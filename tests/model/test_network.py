@@ -58,6 +58,14 @@ def test_dropped_channels_have_no_effect():
     assert network.kept_channels(input).tolist() == [[True] * 5 + [False] * 19] * 4
 
 
+def test_counting_the_cost_leaves_the_mode_of_each_part():
+    network = make(backbone="mobilenet_v2")
+    network.freeze()
+    network.cost()
+    assert all(part.training for part in network.head.modules())  # it has a dropout
+    assert not any(part.training for part in network.backbone.features.modules())
+
+
 @pytest.mark.usefixtures("small_backbones")
 def test_without_a_gate_all_channels_are_kept():
     assert make().kept_channels(torch.zeros(2, 24, 4, 4)).all()

@@ -57,6 +57,7 @@ def _images_per_second(context: BenchmarkContext, trial: Trial) -> float:
     sized = {"norm_images": 64, "input": inputs, "progressive": None}  # at full size: an upper bound
     data = FrequencyDataModule(**{**options["data"], **sized})
     model = FrequencyClassifier(data.class_names, channels, data.size, **{**options["model"], "weights": None})
+    model.weights_loaded = True  # the time is that of any weights
     trainer_options = {k: options["trainer"][k] for k in ("accelerator", "precision") if k in options["trainer"]}
     trainer = pl.Trainer(
         **trainer_options, devices=1, max_epochs=1, limit_train_batches=_BATCHES, limit_val_batches=0, logger=False,
