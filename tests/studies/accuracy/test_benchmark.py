@@ -83,7 +83,7 @@ def test_a_dry_run_lists_the_trials_and_writes_nothing(folder, capsys):
 
 def test_a_dry_run_estimates_the_time_of_a_frozen_network(folder, capsys):
     weights = folder / "out/runs/learned-6-s0/version_0/last.ckpt"
-    frozen = f"[{{choose: rgb_same_pixels, model: {{freeze: backbone, weights: {weights}}}}}]"
+    frozen = f"[{{choose: rgb_same_pixels, channels: [], model: {{freeze: backbone, weights: {weights}}}}}]"
     assert run(*command(folder, "--dry-run", "--arms", frozen, out="new")) == 0
     assert capsys.readouterr().out.splitlines()[1].split()[0] == "rgb_same_pixels-s0"
 
