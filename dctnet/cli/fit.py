@@ -103,8 +103,8 @@ class ExperimentCLI(SubcommandCLI):
             super().__init__(FrequencyClassifier, FrequencyDataModule, save_config_callback=None, **kwargs)
         except BaseException:
             started = max(0, self._resumed_at)
-            trained = "trainer" in vars(self) and self.trainer.global_step > started
-            if self._folder is not None and not trained and not getattr(rank_zero_only, "rank", 0):
+            has_trained = "trainer" in vars(self) and self.trainer.global_step > started
+            if self._folder is not None and not has_trained and not getattr(rank_zero_only, "rank", 0):
                 _remove_unused(self._folder)
             raise
 
@@ -183,7 +183,7 @@ class ExperimentCLI(SubcommandCLI):
             return UserError(
                 f"required: --data.root, a folder with train/ and val/. To try dctnet without photographs: {_EXAMPLE}"
             )
-        if unknown not in (None, *known) and Path(unknown).is_dir():
+        if unknown and unknown not in known and Path(unknown).is_dir():
             return UserError(f"{unknown}: a folder of photographs is given by its option: --data.root {unknown}")
         if unknown in _OF_FIT and unknown not in known:
             return UserError(
