@@ -8,8 +8,9 @@ from typing import Any
 import pytorch_lightning as pl
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
-from dctnet.cli.parser_errors import one_line, option_names
+from dctnet.cli.parser_errors import one_line, option_names, unknown_option
 from dctnet.cli.parsing import STRICT, check_folder_name, shorten_own_warnings
+from dctnet.cli.plain_help import use_plain_help
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.errors import Stopped, UserError, printable
 from dctnet.studies.accuracy.context import BenchmarkContext
@@ -44,6 +45,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--ranking", type=Ranking, default=Ranking(), help="Source of the learned ranking.")
     parser.add_argument("--store", type=str | None, help="A packed store for the arms whose channels it holds.")
     _add_fit_options(parser, _MODEL_OF_ARMS | _GATE)
+    use_plain_help(parser)
     return parser
 
 
@@ -94,6 +96,8 @@ def benchmark(args: list[str], signals: StopSignals) -> None:
         config = parser.parse_args(args)
         objects = parser.instantiate(config)
     except argparse.ArgumentError as error:
+        if (name := unknown_option(error)) in {f"model.{each}" for each in _GATE}:
+            raise UserError(f"--{name}: an option of an arm or of the ranking, not of all arms") from error
         raise one_line(error, _known_options(parser)) from error
     check_folder_name(config.name)
     shared: dict[str, Any] = {key: config[key].as_dict() for key in ("data", "model", "trainer")}

@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import itertools
-import warnings
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ from dctnet.cli.fit_summary import export_fitted_mask, print_summary
 from dctnet.cli.lightning_errors import translate_class_errors, translate_lightning_errors
 from dctnet.cli.parser_errors import one_line, option_names, unknown_option
 from dctnet.cli.parsing import STRICT, check_folder_name, shorten_own_warnings
+from dctnet.cli.plain_help import use_plain_help
+from dctnet.cli.quiet import hide_noise
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.ignored import MARKER, mark_as_own
 from dctnet.data.packed.manifest import is_store
 from dctnet.data.sampler import translate_worker_errors
 from dctnet.data.sources import PhotoSource
-from dctnet.errors import UserError, first_line, printable
+from dctnet.errors import UserError, first_line, no_folder, printable
 from dctnet.export.onnx_file import OnnxNetwork, is_onnx, read_onnx_options
 from dctnet.io.config_checks import Range, check_options
 from dctnet.model.network import SHAPE_OPTIONS
@@ -51,19 +53,7 @@ from dctnet.training.preemption import StopOnSignal, translate_interrupt
 from dctnet.training.resume import check_resumed, training_shape, translate_restore_errors
 from dctnet.training.safetensors_file import SUFFIX as SAFETENSORS
 
-# Warnings for developers of Lightning, or about conditions that dctnet handles itself.
-_NOISE = (
-    r".*isinstance\(treespec, LeafSpec\)",
-    r"(Checkpoint|Experiment logs) directory .* exists and is not empty",
-    r"The number of training batches .* is smaller than the logging interval",
-    r".*does not have many workers",
-    r"The dirpath has changed from",
-    r"Be aware that when using `ckpt_path`",
-    r"Found .* module\(s\) in eval mode",  # --model.freeze
-    r"LightningCLI's args parameter is intended to run from within Python",
-)
-
-
+_EXAMPLE = "dctnet fit --config configs/quickstart.yaml"
 # Options of fit alone: type, default and help.
 _OF_FIT: dict[str, tuple[type, Any, str]] = {
     "name": (str, "run", "Folder of this experiment."),
@@ -75,6 +65,8 @@ _OF_FIT: dict[str, tuple[type, Any, str]] = {
 }  # fmt: skip
 # Options that weights of dctnet bring with a gate, beside those of the network.
 _OF_GATE = ("keep", "sparsity_weight")
+# Files that a fit writes before its first step, beside the event file.
+_AT_START = (MARKER, RunConfig.NAME, "hparams.yaml")
 # The options by which a verb does nothing if they are 0.
 _LENGTHS = {
     "fit": ("max_epochs", "max_steps", "limit_train_batches"),
@@ -110,7 +102,9 @@ class ExperimentCLI(SubcommandCLI):
         try:
             super().__init__(FrequencyClassifier, FrequencyDataModule, save_config_callback=None, **kwargs)
         except BaseException:
-            if self._folder is not None and not getattr(rank_zero_only, "rank", 0):
+            started = max(0, self._resumed_at)
+            has_trained = "trainer" in vars(self) and self.trainer.global_step > started
+            if self._folder is not None and not has_trained and not getattr(rank_zero_only, "rank", 0):
                 _remove_unused(self._folder)
             raise
 
@@ -137,6 +131,7 @@ class ExperimentCLI(SubcommandCLI):
             parser.link_arguments("data.size", "model.image_size", apply_on="instantiate")
             parser.link_arguments("data.class_names", "model.classes", apply_on="instantiate")
             parser.link_arguments("data.channel_set", "model.channels", _indices, apply_on="instantiate")
+        use_plain_help(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses; converts the parser's errors to one line."""
@@ -184,6 +179,12 @@ class ExperimentCLI(SubcommandCLI):
     def _one_line(self, error: argparse.ArgumentError, verb: str) -> UserError:
         """Converts an error of the parser; an option of ``fit`` alone comes from the ``config.yaml`` of a run."""
         known, unknown = option_names(self.subparser), unknown_option(error)
+        if re.search(r"arguments are required: .*data\.root", str(error.message)):
+            return UserError(
+                f"required: --data.root, a folder with train/ and val/. To try dctnet without photographs: {_EXAMPLE}"
+            )
+        if unknown and unknown not in known and Path(unknown).is_dir():
+            return UserError(f"{unknown}: a folder of photographs is given by its option: --data.root {unknown}")
         if unknown in _OF_FIT and unknown not in known:
             return UserError(
                 f"{unknown!r} is an option of fit. {verb} needs no configuration of a fit: --ckpt_path has its options "
@@ -207,6 +208,9 @@ class ExperimentCLI(SubcommandCLI):
         check_options("trainer", {name: trainer[name] for name in _TRAINER_RANGES}, _TRAINER_RANGES)
         if self.option("model.compile"):
             try_compiler("cuda" if trainer.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
+        root = self.option("data.root")
+        if not Path(root).exists() and not self.option("data.download"):
+            raise UserError(f"--data.root {no_folder(root)}")
 
     def instantiate_classes(self) -> None:
         """Instantiates all classes; converts errors of those that the trainer's options name."""
@@ -273,6 +277,8 @@ class ExperimentCLI(SubcommandCLI):
                 self.model.weights_loaded = True  # by the checkpoint, later
                 allow = self.option("allow_changes")
                 self._resumed_at = check_resumed(path, self.trainer, self.model, self.datamodule, allow)
+                folder = "" if self._folder is None else f", into the new folder {self._folder}"
+                rank_zero_info(printable(f"resumed from {path}, step {self._resumed_at:,}{folder}"))
             else:
                 self.model.load_weights()
             return
@@ -336,19 +342,21 @@ def _new_version(experiment: Path) -> Path:
     for number in itertools.count():
         with contextlib.suppress(FileExistsError):
             folder = experiment / f"version_{number}"
-            folder.mkdir()
+            folder.mkdir(parents=True)  # a run that failed may have removed the experiment's folder meanwhile
             mark_as_own(folder)
             return folder
     raise AssertionError("unreachable")
 
 
 def _remove_unused(folder: Path) -> None:
-    """Removes the folder of a fit that failed before it started: it has at most a marker and an event file."""
-    if not (folder / RunConfig.NAME).exists():
-        for file in [*folder.glob("events.out.tfevents.*"), *folder.glob(MARKER)]:
+    """Removes the folder of a fit that failed before its first step, unless it has a result such as skipped.csv."""
+    files = list(folder.iterdir())
+    if all(file.name in _AT_START or file.name.startswith("events.out.tfevents.") for file in files):
+        for file in files:
             file.unlink()
-        with contextlib.suppress(OSError):  # not empty
+        with contextlib.suppress(OSError):  # other runs of the experiment
             folder.rmdir()
+            folder.parent.rmdir()
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -387,8 +395,7 @@ def run_experiment(args: list[str], signals: SignalRecorder) -> ExperimentCLI:
         Stopped: A fit was stopped by a signal and has saved a checkpoint.
     """
     trained = {} if args[0] == "fit" or {"-h", "--help"} & set(args) else _trained_options(args[1:])
-    for message in _NOISE:
-        warnings.filterwarnings("ignore", message)
+    hide_noise()
     shorten_own_warnings()
     with contextlib.ExitStack() as stack:
         # The last one is the innermost. Errors of workers are raised anywhere, also within a callback of Lightning.

@@ -27,13 +27,13 @@ def export_fitted_mask(
     metrics, last = trainer.callback_metrics, folder / LAST
     if "num_kept" not in metrics:
         return "not counted: there was no validation; dctnet export-mask counts them from a checkpoint"
-    count = f"{metrics['num_kept']:.1f} of {len(model.hparams['channels'])} an image"
+    count = f"{metrics['num_kept']:.1f} of {len(model.hparams['channels'])} in the average photograph"
     try:
         ckpt = str(last) if last.is_file() else None
         kept = write_mask_and_map(model, folder / "mask.json", model.hparams["keep"], ckpt, str(data.hparams["root"]))
     except UserError as error:
         return f"{count}; no mask: {error}"
-    return f"{count}; {len(kept)} in the mask"
+    return f"{count}; mask.json holds {len(kept)}"
 
 
 def print_summary(
@@ -44,7 +44,7 @@ def print_summary(
     mask: str | None,
     nothing_trained: bool,
 ) -> None:
-    """Prints accuracy, skipped files, channels, compute, and the paths of the files of a run.
+    """Prints accuracy, skipped files, channels, image size, compute, and the paths of the files of a run.
 
     Args:
         trainer: The trainer after the fit.
@@ -75,8 +75,10 @@ def print_summary(
         rows.append(("channels kept", mask))
     elif options["input"] == "channels":
         rows.append(("channels", f"{len(options['channels'])} of 192"))
-    compute = f"{cost['gmac']:.3f} GMAC, {cost['values']:,} input values an image"
-    rows.append(("compute", f"{compute}; native size {model.network.native_size} px"))
+    native, size = model.network.native_size, options["image_size"]
+    rows.append(("image size", f"{size} px" + (f"; the layers are designed for {native} px" if native != size else "")))
+    compute = f"{cost['gmac']:.3f} GMAC (billion multiply-adds) and {cost['values']:,} input values per image"
+    rows.append(("compute", compute))
     if by_pixels := len(data.bad_files.of_kind("by_pixels")):
         rows.append(("by pixels", f"{by_pixels} files had no usable coefficients: {folder / 'by_pixels.csv'}"))
     if not trainer.checkpoint_callbacks:

@@ -39,6 +39,8 @@ Image classifiers on block-DCT frequency channels, and the channels worth keepin
 dctnet VERB --help lists a verb's options.
 """
 
+# Names of other programs for what the verbs do.
+_OTHER_NAMES = {"train": "fit", "eval": "validate", "evaluate": "validate", "infer": "predict", "classify": "predict"}
 # Filesystem errors: one line, exit status 2, no traceback.
 _FILESYSTEM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
@@ -218,7 +220,9 @@ def _run(args: list[str]) -> int:
         return 0
     try:
         if args[0] not in VERBS:
-            raise UserError(f"no verb {args[0]!r}.{did_you_mean(args[0], VERBS)} Verbs: {', '.join(VERBS)}")
+            other = _OTHER_NAMES.get(args[0])
+            hint = f" Did you mean {other!r}?" if other else did_you_mean(args[0], VERBS)
+            raise UserError(f"no verb {args[0]!r}.{hint} Verbs: {', '.join(VERBS)}")
         if args[0] != "fit":  # whose recorder does it
             stop_with_parent()
         if is_help(args):

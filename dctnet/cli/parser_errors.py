@@ -3,11 +3,12 @@
 import argparse
 import difflib
 import inspect
+import os
 import pydoc
 import re
 from collections.abc import Collection, Iterable
 
-from dctnet.errors import UserError, did_you_mean
+from dctnet.errors import UserError, did_you_mean, did_you_mean_path
 
 _UNKNOWN = r"(?:unrecognized arguments: |[Oo]ption ')(?:--)?([\w.-]+)"
 
@@ -39,13 +40,17 @@ def one_line(error: argparse.ArgumentError, known: Iterable[str], classes: Colle
         fault = (found[3] or "").replace('in "<unicode string>", ', "")
         wanted = f"not valid YAML: {fault}" if "line" in fault else "expected a file or a mapping of options"
         return UserError(f"--{found[1]} {found[2]}: {wanted}")
+    if found := re.match(r'"([\w.]+)": File does not exist: \'(.*)\'$', text):
+        near = os.path.relpath(found[2])
+        path = found[2] if near.startswith("..") else near
+        return UserError(f"--{found[1]} {path}: no such file.{did_you_mean_path(path)}")
     if found := re.match(r'"([\w.]+)": Not a valid subclass of .*?\. Got value: (.*?) Subclass types expect', text):
         return UserError(f"--{found[1]} {found[2]}: expected a mapping of options")
     if found := re.match(r'"([\w.]+)".*?: .*?Subtypes: \[(.*)\] Errors: .* Given value: (.*)', text):
         return _wrong_type(found[1], _split_types(found[2]), found[3])
     if found := re.match(r'"([\w.]+)".*?: Expected a (.*?)\. Got value: (.*)', text):
         return _wrong_type(found[1], [found[2]], found[3])
-    return UserError(text[:600])
+    return UserError(_plain_types(text)[:600])
 
 
 def _wrong_type(option: str, types: list[str], value: str) -> UserError:
@@ -79,6 +84,11 @@ def _describe_type(type_: str) -> str:
         return f"a list of {_describe_type(inner.removesuffix(']')).removeprefix('a ')}"
     last = outer.rpartition(".")[2]
     return _TYPES.get(last.lower(), f"a {last} (class_path)")
+
+
+def _plain_types(text: str) -> str:
+    """Names types in words: an integer, not <class 'int'>."""
+    return re.sub(r"Expected a (<class '\w+'>)", lambda match: f"expected {_describe_type(match[1])}", text)
 
 
 def _literals(type_: str) -> list[str]:
@@ -122,7 +132,7 @@ def class_problem(text: str, classes: Collection[str] = ()) -> str | None:
         cause = f"{nested[1]}: {first[1]}"
     if wrong := re.match(r'Parser key "([\w.]+)": Expected a (.*?)\. Got value: (.*)', cause):
         cause = str(_wrong_type(wrong[1], [wrong[2]], wrong[3])).removeprefix("--")
-    cause = re.sub(r"Expected a (<class '\w+'>)", lambda match: f"expected {_describe_type(match[1])}", cause)
+    cause = _plain_types(cause)
     if missing := re.match(r"module '[\w.]+' has no attribute '(\w+)'", cause):
         cause = f"no such class.{did_you_mean(missing[1], classes)}"
     if unknown := re.match(r"Option '([\w.]+)' is not accepted", cause):

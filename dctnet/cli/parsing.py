@@ -12,6 +12,7 @@ import yaml
 
 import dctnet
 from dctnet.cli.parser_errors import one_line, option_names, unknown_option
+from dctnet.cli.plain_help import use_plain_help
 from dctnet.errors import UserError, first_line
 from dctnet.io.files import expand_home
 from dctnet.io.strict_yaml import refuse_duplicate_keys, with_names_as_text, yaml_fault
@@ -93,6 +94,7 @@ def call(
     if data_options:
         others: set[str | int] = {*fixed, *(name for name in names if name not in data_options)}
         parser.add_function_arguments(function, "data", skip=others)
+    use_plain_help(parser)
     try:
         config = parser.parse_args(args)
     except argparse.ArgumentError as error:

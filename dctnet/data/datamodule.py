@@ -40,9 +40,8 @@ class FrequencyDataModule(pl.LightningDataModule):
     mixup or cutmix, ``target`` of a training batch is (N, classes), the share of each class.
 
     Args:
-        root: Folder with ``train/`` and ``val/`` (or ``validation/``), optionally ``test/``, each with a folder per
-            class; or one folder of class folders, with ``val_fraction``; or a store written by ``dctnet pack``. For
-            prediction: any folder or a single file.
+        root: Folder with ``train/``, ``val/`` and perhaps ``test/``, each with a folder per class; or class folders
+            alone, with ``val_fraction``; or a store of ``dctnet pack``. To predict: any folder or file.
         channels: A name (``all``, ``square-24``, ``zigzag-N``, …), a mask file, or a list of indices; for a store also
             ``first-K``, its K most important. Default: all 192, or all channels of the store.
         input: ``channels``, or ``rgb`` for a network on pixels.
@@ -56,9 +55,8 @@ class FrequencyDataModule(pl.LightningDataModule):
         min_scale: Smallest share of the image's area that a training crop takes; a store has fixed scales instead.
         progressive: Sides of the training crops as shares of image_size, each for an equal part of the epochs:
             ``0.5,0.75,1`` trains a third of them on crops of half the side. Default: all at image_size.
-        augment: Operations on training crops behind crop and flip: ``none``; or, as a list or separated by commas,
-            ``basic`` (colours and sharpness), ``randaugment`` (two operations for each image), and single ones such as
-            ``turn``, ``vertical_flip`` or ``erasing``. docs/augmentation.md lists them.
+        augment: Further operations on training crops, separated by commas: ``basic`` (colours and sharpness),
+            ``randaugment``, or single ones such as ``erasing``; docs/augmentation.md lists them.
         mixup: α of mixup, which blends pairs of training images and their targets; 0 for none.
         cutmix: α of cutmix, which exchanges boxes of whole blocks; 0 for none.
         crop_fraction: Side of the evaluation crop as a share of the short side. Default: 0.875, or as for image_size.

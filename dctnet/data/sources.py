@@ -169,7 +169,7 @@ class PhotoSource:
                 self._warn_user(f"{self.root} has split folders: --data.val_fraction {fraction} is not used")
             return folder
         if split == "test":
-            raise UserError(f"{self.root}: no folder test/ in it")
+            raise UserError(f"{self.root}: no folder test/ in it; dctnet validate measures on val/")
         present = [folder.name for each in SPLITS if (folder := split_folder(self.root, each))]
         names = present or class_folders(self.root)
         if present or look_like_splits(names):

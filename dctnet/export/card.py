@@ -5,6 +5,7 @@ from typing import Any
 from dctnet.data.preprocess import Preprocess
 from dctnet.errors import printable
 from dctnet.model.network import FrequencyNet
+from dctnet.training.public_options import public_options
 
 _CARD = """---
 library_name: dctnet
@@ -63,7 +64,7 @@ def write_card(network: FrequencyNet, content: dict[str, Any], version: str) -> 
         gmac=cost["gmac"],
         values=int(cost["values"]),
         parameters=cost["parameters"] / 1e6,
-        data=printable(str(data.get("root"))),
+        data=printable(public_options(data, model)["root"]),
         version=version,
         channels="none, RGB" if network.channels is None else " ".join(map(str, network.channels.indices)),
     )

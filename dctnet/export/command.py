@@ -1,6 +1,7 @@
 """The verb ``export``: a trained network for other programs, checked against the original."""
 
 import statistics
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +17,6 @@ from dctnet.export.quantize import quantize_to_int8
 from dctnet.export.samples import Samples, read_samples
 from dctnet.io.atomic import atomic_write
 from dctnet.model.fixed import without_dropped_channels
-from dctnet.model.network import FrequencyNet
 from dctnet.training.checkpoint import load, read
 from dctnet.training.safetensors_file import write_safetensors
 
@@ -24,6 +24,7 @@ FORMATS = (".onnx", ".safetensors")
 # Of the largest logit: rounding of float32 in another order, over the layers of the largest networks.
 _BOUND = 1e-4
 _ROUNDS, _BATCH = 5, 8
+_IMAGES = 256
 _NEWEST_OF_INT8 = 20  # onnxruntime quantises with types that later versions do not accept
 
 
@@ -33,8 +34,8 @@ def export(
     out: str = "model.onnx",
     input: Literal["channels", "pixels"] | None = None,
     int8: bool = False,
-    opset: int = 18,
-    images: int = 256,
+    opset: int = MIN_OPSET,
+    images: int = _IMAGES,
     root: str | None = None,
 ) -> None:
     """Writes a trained network as ONNX or safetensors file, and checks that it computes what the checkpoint computes.
@@ -57,10 +58,10 @@ def export(
         UserError: The checkpoint or an option cannot be used, ``out`` exists, or the network differs after conversion.
     """
     target = Path(out)
-    _check_target(target, int8, input, images, opset)
+    _check_target(target)
+    _check_options(target, int8, input, images, opset, root)
     if target.suffix == ".safetensors":
-        write_safetensors(target, read(ckpt))
-        _compare_weights(load(ckpt), load(out), out)
+        _export_safetensors(ckpt, target)
         return
     written, _ = build_onnx(ckpt, input, int8, opset, images, root)
     atomic_write(target, written)
@@ -83,7 +84,7 @@ def build_onnx(
     samples = read_samples(network, kept, content, root, "val", images, reads)
     metadata = describe(smaller, content, reads)
     plain = with_metadata(trace(wrapped, samples.exported[:1].repeat(2, 1, 1, 1), reads, opset), metadata)
-    kind = f"RGB, uint8 {tuple(samples.exported.shape[1:])}" if reads == "pixels" else str(smaller.channels)
+    kind = f"RGB, uint8 {tuple(samples.exported.shape[1:])}" if reads == "pixels" else f"{len(kept)} of 192 channels"
     print(printable(f"ONNX, opset {opset}, reads {kind}"))
     # The network as trained, with its gate and all its channels.
     whole = PixelNet(network).eval() if reads == "pixels" else network
@@ -105,17 +106,22 @@ def build_onnx(
     return small, metadata
 
 
-def _check_target(target: Path, int8: bool, input: str | None, images: int, opset: int) -> None:
+def _check_target(target: Path) -> None:
     if target.suffix not in FORMATS:
         raise UserError(f"{target}: --out must end in {' or '.join(FORMATS)}")
     if not target.parent.is_dir():
         raise UserError(f"{target}: no such folder {target.parent}.{did_you_mean_path(target.parent)}")
     if target.exists() or target.is_symlink():
         raise UserError(f"{target}: exists; export does not replace files")
-    if target.suffix != ".onnx" and (int8 or input is not None):
-        raise UserError(
-            f"--{'int8' if int8 else 'input'} is for ONNX files; {target.suffix} has the weights as trained"
-        )
+
+
+def _check_options(target: Path, int8: bool, input: str | None, images: int, opset: int, root: str | None) -> None:
+    of_onnx = {
+        "int8": int8, "input": input is not None, "opset": opset != MIN_OPSET, "images": images != _IMAGES,
+        "data.root": root is not None,
+    }  # fmt: skip
+    if target.suffix != ".onnx" and (given := [f"--{name}" for name, is_given in of_onnx.items() if is_given]):
+        raise UserError(f"{', '.join(given)}: for ONNX files; {target.suffix} has the weights as trained")
     if int8 and opset > _NEWEST_OF_INT8:
         raise UserError(f"--int8 writes operators of --opset {MIN_OPSET}…{_NEWEST_OF_INT8}, got {opset}")
     if images < 1:
@@ -170,10 +176,19 @@ def _compare_int8(plain: bytes, small: bytes, samples: Samples, calibration: Sam
     print(f"  speed     {before:.0f} -> {after:.0f} images/s on one thread ({after / before:.1f}×)")
 
 
-def _compare_weights(network: FrequencyNet, again: FrequencyNet, out: str) -> None:
-    own, other = network.state_dict(), again.state_dict()
-    if own.keys() != other.keys() or not all(torch.equal(own[name], other[name]) for name in own):
-        Path(out).unlink()
-        raise UserError(f"{out}: the weights that were read back differ; the file was removed")
-    size = Path(out).stat().st_size / 1e6
-    print(printable(f"{out}: {size:.1f} MB, {len(own)} tensors, read back and equal; dctnet.load reads it"))
+def _export_safetensors(ckpt: str, target: Path) -> None:
+    """Writes the file after a first one in another folder was read back and is equal."""
+    own = load(ckpt).state_dict()
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder, "model.safetensors")
+        write_safetensors(trial, read(ckpt))
+        again = load(trial).state_dict()
+        if own.keys() != again.keys() or not all(torch.equal(own[name], again[name]) for name in own):
+            raise UserError(f"{target}: the weights that were read back differ; nothing is written")
+        content = trial.read_bytes()
+    atomic_write(target, content)
+    print(
+        printable(
+            f"{target}: {len(content) / 1e6:.1f} MB, {len(own)} tensors, read back and equal; dctnet.load reads it"
+        )
+    )

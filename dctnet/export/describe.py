@@ -5,6 +5,7 @@ from typing import Any, Literal
 from dctnet import __version__
 from dctnet.data.preprocess import Preprocess
 from dctnet.model.network import FrequencyNet
+from dctnet.training.public_options import public_options
 
 
 def describe(network: FrequencyNet, content: dict[str, Any], reads: Literal["channels", "pixels"]) -> dict[str, Any]:
@@ -16,7 +17,8 @@ def describe(network: FrequencyNet, content: dict[str, Any], reads: Literal["cha
     square = f"the central square of {100 * fraction:g} % of the short side, resized to {size}×{size} pixels"
     channels = None if network.channels is None else list(network.channels.indices)
     # Lightning's module builds a network, which the ONNX file then replaces; a small one will do.
-    model = {**content["hyper_parameters"], "backbone": "resnet18", "entry": "stem", "stem": "torchvision"}
+    trained = content["hyper_parameters"]
+    model = {**trained, "backbone": "resnet18", "entry": "stem", "stem": "torchvision"}
     model |= {"layer2_stride": 2, "weights": None, "freeze": None, "compile": False}
     model |= {"gate": "none", "keep": None, "sparsity_weight": 0.0}
     if reads == "pixels":
@@ -37,11 +39,11 @@ def describe(network: FrequencyNet, content: dict[str, Any], reads: Literal["cha
         "image_size": size,
         "crop_fraction": fraction,
         "preprocessing": text,
-        "gate": content["hyper_parameters"]["gate"],
+        "gate": trained["gate"],
         "backbone": network.backbone_name,
         "accuracy": None,
         "cost": network.cost(),
         "int8": False,
         "model": model,
-        "data": {**content["datamodule_hyper_parameters"], "input": model["input"], **source},
+        "data": {**public_options(content["datamodule_hyper_parameters"], model), "input": model["input"], **source},
     }

@@ -33,6 +33,8 @@ class Summary:
     before: int = 0
     after: int = 0
     notes: int = 0
+    copied: int = 0
+    skipped: int = 0
     others: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -148,7 +150,9 @@ def _thin_file(
             raise ImageError(error.path, f"{error.reason} ({advice})") from error
         summary.others.append((path, error.reason))
         if others == "skip":
+            summary.skipped += 1
             return
+        summary.copied += 1
         with open_image_file(path) as file:
             written = file.read()
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -161,9 +165,11 @@ def _describe(summary: Summary, channel_set: ChannelSet, out: str) -> Iterator[s
     if len(summary.others) > _SHOWN:
         yield f"… and {len(summary.others) - _SHOWN} more"
     rest = f", {summary.present:,} were already there" if summary.present else ""
+    rest += f", {summary.copied:,} copied unchanged" if summary.copied else ""
+    rest += f", {summary.skipped:,} skipped" if summary.skipped else ""
     rest += f", {summary.notes:,} text files left out" if summary.notes else ""
     sizes = ""
     if summary.thinned:
         share = summary.after / summary.before
         sizes = f", {summary.before / 1e6:,.2f} -> {summary.after / 1e6:,.2f} MB ({100 * share:.0f} %)"
-    yield f"{channel_set} -> {out}: {summary.thinned:,} files{sizes}{rest}"
+    yield f"{channel_set} -> {out}: {summary.thinned:,} files thinned{sizes}{rest}"

@@ -76,6 +76,15 @@ def read_mask(path: str | Path) -> tuple[ChannelSet, list[float] | None]:
     return _check(path, content), content["keep_probability"]
 
 
+def is_mask(path: str | Path) -> bool:
+    """Whether a file is a mask, to say so where another file is expected."""
+    try:
+        read_mask(path)
+    except UserError:
+        return False
+    return True
+
+
 def resolve_channels(spec: str | Sequence[int]) -> ChannelSet:
     """Converts the value of an option to a channel set.
 

@@ -9,6 +9,7 @@ import torchvision
 from torch import Tensor
 
 from dctnet.errors import UserError, did_you_mean, did_you_mean_path, first_line
+from dctnet.frequency.maskfile import is_mask
 from dctnet.io.safe_torch import load_torch_file
 from dctnet.model.backbones.families import TORCHVISION, timm_name
 
@@ -39,6 +40,8 @@ def read_weights(name: str, weights: str) -> Any:
         hint = did_you_mean(weights, known) or did_you_mean_path(weights)
         names = ", ".join(known) or f"timm's for {name}, which has none"
         raise UserError(f"--model.weights {weights}: neither a file nor one of {names}.{hint}")
+    if is_mask(weights):
+        raise UserError(f"--model.weights {weights}: a mask, not weights; --data.channels takes it")
     try:
         content = _read_file(weights)
     except Exception as error:  # torch raises many types of exception on files of other programs

@@ -41,6 +41,12 @@ class Interval:
         """1 or −1 if the whole interval lies above or below zero, else 0; 0 without an interval."""
         return int(self.low > 0) - int(self.high < 0)
 
+    @property
+    def percent(self) -> "Interval":
+        """Of a share in percent, which Student's t does not know: the ends are at least 0 and at most 100."""
+        low, high = (min(max(end, 0.0), 100.0) if math.isfinite(end) else end for end in (self.low, self.high))
+        return Interval(self.value, low, high, self.seeds)
+
     def excludes(self, value: float) -> bool:
         """Whether a value is outside of the interval; never without one."""
         return self.low > value or self.high < value

@@ -13,6 +13,7 @@ from dctnet.data.download import imagenette_folder
 from dctnet.data.packed.manifest import is_store
 from dctnet.data.preprocess import Preprocess
 from dctnet.errors import UserError, did_you_mean_path, first_line
+from dctnet.frequency.maskfile import is_mask
 from dctnet.frequency.selections import named_channels
 from dctnet.io.safe_torch import load_torch_file
 from dctnet.model.network import FrequencyNet
@@ -41,6 +42,8 @@ def read(path: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such checkpoint.{did_you_mean_path(path)}")
     if Path(path).suffix == ".onnx":
         raise UserError(f"{path}: an ONNX file, which only validate, test and predict take; give the checkpoint")
+    if is_mask(path):
+        raise UserError(f"{path}: a mask, not a checkpoint; --data.channels takes it, a checkpoint is a .ckpt file")
     try:
         content = read_safetensors(path) if Path(path).suffix == SUFFIX else load_torch_file(path)
     except Exception as error:  # torch raises many types of exception on files of other programs

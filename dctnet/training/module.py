@@ -57,9 +57,8 @@ class FrequencyClassifier(pl.LightningModule):
         stem: How the RGB baseline reads pixels: ``torchvision`` or ``own``, the network's own stem; ``patchify``, a
             learned 8×8 convolution of stride 8 in place of the channels; ``patchify_dct``, the same, initialised as the
             DCT of all channels.
-        backbone: A network of torchvision (resnet18/34/50/101/152, resnext50_32x4d, wide_resnet50_2, mobilenet_v2) or
-            of timm: ResNet, RegNet, ConvNeXt, EfficientNet, MobileNet, ViT, DeiT, Swin, CSATv2. ``timm/resnet18`` is
-            timm's where both have the name.
+        backbone: A network of torchvision, such as resnet50, or of timm; docs/backbones.md lists them.
+            ``timm/resnet18`` is timm's where both have the name.
         entry: Where the channels enter: ``stem``, in place of the stem; ``stride8``, where the network itself has come
             down to 1/8, without the stages in front.
         layer2_stride: 2, or 1 as in the reference's released models.
@@ -235,7 +234,7 @@ class FrequencyClassifier(pl.LightningModule):
         cost = self.network.cost()
         rank_zero_info(
             f"{self.hparams['backbone']}: {cost['gmac']:.3f} GMAC, {cost['parameters'] / 1e6:.2f} M parameters, "
-            f"{cost['values']:,} input values an image, native size {self.network.native_size} px"
+            f"{cost['values']:,} input values per image; layers designed for {self.network.native_size} px"
         )
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         if data is not None and len(sizes := data.crop_sizes.sizes) > 1:
@@ -367,6 +366,8 @@ class FrequencyClassifier(pl.LightningModule):
         """
         try:
             total = self.trainer.estimated_stepping_batches
+        except UserError:  # of the data, which Lightning asks for its loader
+            raise
         except (ValueError, MisconfigurationException) as error:
             raise UserError(f"--trainer: {first_line(error)}") from error
         if total == float("inf"):

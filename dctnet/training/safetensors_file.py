@@ -9,6 +9,7 @@ from safetensors.torch import save
 
 from dctnet import __version__
 from dctnet.io.atomic import atomic_write
+from dctnet.training.public_options import public_options
 
 SUFFIX = ".safetensors"
 _KEY = "dctnet"
@@ -16,7 +17,7 @@ _PARTS = ("hyper_parameters", "datamodule_hyper_parameters")
 
 
 def write_safetensors(path: Path, content: dict[str, Any]) -> None:
-    """Writes weights and options of a checkpoint, without the state of its training.
+    """Writes weights and options of a checkpoint, without the state of its training and the paths of this machine.
 
     Args:
         path: The file.
@@ -26,7 +27,8 @@ def write_safetensors(path: Path, content: dict[str, Any]) -> None:
         name: tensor.contiguous() for name, tensor in content["state_dict"].items() if name.startswith("network.")
     }
     card = {"format": "dctnet-weights", "version": 1, "dctnet": __version__, **{part: content[part] for part in _PARTS}}
-    card["hyper_parameters"] = {**card["hyper_parameters"], "weights": None}
+    model, data = (card[part] for part in _PARTS)
+    card |= dict(zip(_PARTS, ({**model, "weights": None}, public_options(data, model)), strict=True))
     atomic_write(path, save(weights, {_KEY: json.dumps(card)}))
 
 

@@ -49,8 +49,8 @@ from tests.conftest import GATED, paint
         (["fit", "--config", "nowhere.yaml"], "nowhere.yaml"),
         (["fit", "--config", "/dev/null/x.yaml"], "x.yaml"),
         (["fit"], "required: --data.root"),
-        (["fit", "--data.root", "x", "--data.channels", "squar-24"], "Did you mean 'square-24'"),
-        (["fit", "--data.root", "x", "--data.channels", "none.json"], "none.json"),
+        (["fit", "--data.root", ".", "--data.channels", "squar-24"], "Did you mean 'square-24'"),
+        (["fit", "--data.root", ".", "--data.channels", "none.json"], "none.json"),
         (["fit", "--data.root", "/no/such/folder"], "/no/such/folder"),
         (["fit", "--data.root", "x", "--seed_everything", "-1"], "--seed_everything must be"),
         (["validate"], "--ckpt_path is missing"),
@@ -195,7 +195,7 @@ def test_the_home_folder_is_expanded_in_options_and_files(tmp_path, monkeypatch,
         ["pack", "~/photos", "store"],
         ["throughput", "--data.root=~/photos"],
     ):
-        assert f"dctnet: {tmp_path}/photos: no such folder" in fails(capsys, *args)
+        assert f"{tmp_path}/photos: no such folder" in fails(capsys, *args)
     assert f"{tmp_path}/none.ckpt: no such checkpoint" in fails(capsys, "validate", "--ckpt_path=~/none.ckpt")
     assert "no-one" in fails(capsys, "fit", "--data.root=~no-one/photos")
     monkeypatch.chdir(tmp_path)

@@ -42,7 +42,7 @@ def test_from_fit_to_prediction_and_mask(photos, tmp_path, name):
 def test_a_vit_is_fitted_resumed_and_fine_tuned_at_another_size(photos, tmp_path, capsys):
     ckpt = all_verbs(photos, tmp_path, "test_vit")
     out = capsys.readouterr().out
-    assert "native size 160 px" in out
+    assert "designed for 160 px" in out
     more = ["--trainer.max_epochs", 2, "--allow_changes", "true", "--ckpt_path", ckpt]
     assert run("fit", "--config", tmp_path / "tiny.yaml", "--data.root", photos, "--out_dir", tmp_path, *more) == 0
     tune = ["fit", "--data.root", photos, "--out_dir", tmp_path, "--name", "tuned", "--model.weights", ckpt]

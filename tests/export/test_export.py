@@ -12,6 +12,7 @@ from dctnet.export.command import export
 from dctnet.frequency.channels import PlanesToChannels
 from dctnet.frequency.color import rgb_to_ycbcr
 from dctnet.model.fixed import without_dropped_channels
+from dctnet.training.safetensors_file import write_safetensors
 from tests.commands import CKPT, fails, read_csv, run
 from tests.export.test_graph import network, pixels
 
@@ -143,7 +144,9 @@ def test_without_the_photographs_of_the_training_pictures_are_generated(gated_ru
     [
         (["--out", "model.pt"], "must end in .onnx or .safetensors"),
         (["--out", "nowhere/model.onnx"], "no such folder nowhere"),
-        (["--out", "w.safetensors", "--int8", "true"], "--int8 is for ONNX files"),
+        (["--out", "w.safetensors", "--int8", "true"], "--int8: for ONNX files"),
+        (["--out", "w.safetensors", "--opset", "20", "--data.root", "x"], "--opset, --data.root: for ONNX files"),
+        (["--out", "w.safetensors", "--images", "9"], "--images: for ONNX files"),
         (["--out", "m.onnx", "--opset", "5"], "--opset 5"),
         (["--out", "m.onnx", "--opset", "99"], "--opset 99"),
         (["--out", "m.onnx", "--opset", "23", "--int8", "true"], "--int8 writes operators of --opset 18…20, got 23"),
@@ -155,6 +158,32 @@ def test_without_the_photographs_of_the_training_pictures_are_generated(gated_ru
 def test_mistakes_are_one_line_and_write_nothing(gated_run, tmp_path, monkeypatch, capsys, options, message):
     monkeypatch.chdir(tmp_path)
     assert message in fails(capsys, "export", gated_run / CKPT, *options)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "pixels.onnx", "model.safetensors"])
+def test_no_path_of_this_machine_is_published(gated_run, tmp_path, name):
+    content = torch.load(gated_run / CKPT)
+    options = {"root": str(gated_run / "photos"), "channels": str(gated_run / "mask.json"), "classes": "/home/me/list"}
+    content["datamodule_hyper_parameters"] |= options
+    torch.save(content, tmp_path / "last.ckpt")
+    file = tmp_path / name
+    of_onnx = {"input": "pixels" if name.startswith("pixels") else "channels", "images": 8}
+    export(str(tmp_path / "last.ckpt"), out=str(file), **(of_onnx if file.suffix == ".onnx" else {}))
+    written = file.read_bytes()
+    assert str(gated_run).encode() not in written
+    assert b"/home/me" not in written
+    assert b"photos" in written
+
+
+def test_a_safetensors_file_that_differs_is_not_written(gated_run, tmp_path, monkeypatch):
+    def with_other_weights(path, content):
+        state = {name: tensor * 2 for name, tensor in content["state_dict"].items()}
+        write_safetensors(path, {**content, "state_dict": state})
+
+    monkeypatch.setattr(command, "write_safetensors", with_other_weights)
+    with pytest.raises(UserError, match="differ; nothing is written"):
+        export(str(gated_run / CKPT), out=str(tmp_path / "model.safetensors"))
     assert not list(tmp_path.iterdir())
 
 

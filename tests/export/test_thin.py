@@ -139,7 +139,7 @@ def test_a_folder_keeps_its_names_and_its_originals(tmp_path, capsys):
     assert (out / "a" / "one.jpg").read_bytes() == shrunk(data)
     assert (source / "a" / "one.jpg").read_bytes() == data
     assert sorted(p.name for p in out.rglob("*.*")) == ["one.jpg", "thin.json"]
-    assert "1 files" in (printed := capsys.readouterr().out)
+    assert "1 files thinned" in (printed := capsys.readouterr().out)
     assert "1 text files left out" in printed
 
 
@@ -157,6 +157,7 @@ def test_files_that_cannot_be_thinned_are_listed_and_copied_or_left_out(tmp_path
     run("thin", source, out, "--channels", "square-24", "--others", others)
     assert "not thinned" in (printed := capsys.readouterr().out)
     assert "two.png: cannot be thinned" in printed
+    assert f", 1 {'copied unchanged' if others == 'copy' else 'skipped'}" in printed
     copied = out / "a" / "two.png"
     assert copied.read_bytes() == png() if others == "copy" else not copied.exists()
 

@@ -126,7 +126,7 @@ def test_files_are_read_as_utf8_in_any_locale(tmp_path):
     program = ("-m", "dctnet", "fit", "--config", str(tmp_path / "é.yaml"))
     _, err, status = finish(start(*program, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
     assert status == 2
-    assert err.splitlines()[-1].startswith(rb"dctnet: \u03bb/\xd7: no such folder.")
+    assert err.splitlines()[-1].startswith(rb"dctnet: --data.root \u03bb/\xd7: no such folder.")
 
 
 def test_streams_that_a_caller_replaced_are_left_alone(capsys):

@@ -31,6 +31,14 @@ def test_intervals_of_three_seeds_cover_the_truth(by_seed, by_image, difference)
     assert hits / repeats >= 0.91
 
 
+def test_an_interval_of_an_accuracy_ends_at_0_and_100_percent():
+    found = mean_interval([97.0, 100.0, 99.0])
+    assert found.high > 100
+    assert (found.percent.value, found.percent.low, found.percent.high) == (found.value, found.low, 100)
+    assert mean_interval([1.0, 0.0]).percent.low == 0
+    assert math.isnan(mean_interval([50.0]).percent.low)
+
+
 def test_few_seeds_widen_an_interval_as_student_s_t_does():
     """Without any difference of images, it is the interval over seeds."""
     values = np.array([1.0, 2.0, 4.0])

@@ -1,6 +1,7 @@
 """Lists the trials of a benchmark with their cost and an estimate of their time, without running them."""
 
 import logging
+import sys
 import warnings
 
 import pytorch_lightning as pl
@@ -17,7 +18,7 @@ _BATCHES = 6
 
 
 def dry_run(context: BenchmarkContext, executor: LocalExecutor) -> None:
-    """Prints each trial with its cost and estimated training time. Writes nothing.
+    """Prints each trial with its cost and estimated training time, and to standard error what it measures.
 
     The estimate comes from a few training batches with the first channels, for each kind of network and, for channels,
     once for up to 64 and once for more. It excludes validation and startup.
@@ -30,14 +31,14 @@ def dry_run(context: BenchmarkContext, executor: LocalExecutor) -> None:
     rates: dict[tuple, float] = {}
     total = 0.0
     print(f"{'trial':<30}{'channels':>9}{'GMAC':>8}{'native px':>11}{'values':>9}{'minutes':>9}")
-    for trial in [*ranking_trials(context.grid), *plan(context.grid)]:
+    trials = [*ranking_trials(context.grid), *plan(context.grid)]
+    waiting = {trial.name for trial in trials if not runner.finished(trial)}
+    kinds = len({_kind(trial) for trial in trials if trial.name in waiting})
+    for trial in trials:
         minutes = "done"
-        if not runner.finished(trial):
-            kind = (
-                trial.choose if trial.choose in PIXEL_NETWORKS else trial.count > 64,
-                str((trial.model, trial.data)),
-            )
-            if kind not in rates:
+        if trial.name in waiting:
+            if (kind := _kind(trial)) not in rates:
+                print(f"measuring {trial.name}, {len(rates) + 1} of {kinds} kinds …", file=sys.stderr, flush=True)
                 rates[kind] = _images_per_second(context, trial)
             seconds = images * context.epochs(trial) / rates[kind]
             total, minutes = total + seconds, f"{seconds / 60:.1f}"
@@ -47,6 +48,11 @@ def dry_run(context: BenchmarkContext, executor: LocalExecutor) -> None:
         print(f"{trial.name:<30}{channels:>9}{cost['gmac']:>8.3f}{native:>11}{values:>9}{minutes:>9}", flush=True)
     hours = total / executor.jobs / 3600
     print(f"about {hours:.1f} hours, {executor.jobs} at a time with {executor.threads} threads each")
+
+
+def _kind(trial: Trial) -> tuple:
+    """What the speed of a training depends on."""
+    return trial.choose if trial.choose in PIXEL_NETWORKS else trial.count > 64, str((trial.model, trial.data))
 
 
 def _images_per_second(context: BenchmarkContext, trial: Trial) -> float:

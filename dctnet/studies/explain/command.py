@@ -71,7 +71,7 @@ def explain(net: str, photo: str, *, out: str = "explain.html", weights: str | N
         facts={
             "photograph": f"{printable(photo)}: {image_text(photo)}",
             "network": printable(subject.name),
-            **({} if ":" in net else {"checkpoint": f"SHA-256 {file_sha256(net)}"}),
+            **({"checkpoint": f"SHA-256 {file_sha256(net)}"} if Path(net).is_file() else {}),
             "versions": f"dctnet {__version__}",
             **_note(subject),
         },

@@ -74,8 +74,11 @@ def test_a_second_call_runs_nothing(folder):
 def test_a_dry_run_lists_the_trials_and_writes_nothing(folder, capsys):
     arms = "[{choose: learned, channels: [6]}, {choose: rgb_matched}]"
     assert run(*command(folder, "--dry-run", "--arms", arms, out="new")) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["trial", "ranking-s0", "learned-6-s0", "rgb_matched-s0", "about"]
+    printed = capsys.readouterr()
+    names = [line.split()[0] for line in printed.out.splitlines()]
+    assert names == ["trial", "ranking-s0", "learned-6-s0", "rgb_matched-s0", "about"]
+    measured = [line for line in printed.err.splitlines() if line.startswith("measuring")]
+    assert measured[-1] == f"measuring rgb_matched-s0, {len(measured)} of {len(measured)} kinds …"
     assert not (folder / "new").exists()
     assert run(*command(folder, "--dry-run")) == 0
     assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:3]] == ["done"] * 2

@@ -5,6 +5,7 @@ import torch
 
 from dctnet.frequency.channels import channels_to_planes, planes_to_channels
 from dctnet.frequency.color import ycbcr_to_rgb
+from dctnet.io.files import file_sha256
 from dctnet.model.network import FrequencyNet
 from dctnet.studies.explain.measure import explain_planes
 from dctnet.studies.explain.pictures import _FRAME, _GAP, mosaic
@@ -122,3 +123,12 @@ def test_names_are_escaped(gated_run, tmp_path, monkeypatch):
 def test_mistakes_are_one_line(gated_run, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(gated_run)
     assert message in fails(capsys, "explain", CKPT, *arguments)
+
+
+def test_a_checkpoint_whose_path_has_a_colon_is_named_with_its_checksum(gated_run, tmp_path):
+    ckpt = tmp_path / "runs:old" / "last.ckpt"  # not MODULE:FACTORY
+    ckpt.parent.mkdir()
+    ckpt.write_bytes((gated_run / CKPT).read_bytes())
+    page = tmp_path / "explain.html"
+    assert run("explain", ckpt, gated_run / "photos/val/red/0.jpg", "--out", page) == 0
+    assert file_sha256(ckpt) in page.read_text()

@@ -18,7 +18,7 @@ from dctnet.studies.laboratory.detectors.circuit import (
     log_center,
 )
 from dctnet.studies.laboratory.detectors.layers import Network
-from dctnet.studies.laboratory.detectors.measured_layers import choose_layers
+from dctnet.studies.laboratory.detectors.measured_layers import check_first_rank, choose_layers
 from dctnet.studies.laboratory.detectors.stimuli import to_planes
 from dctnet.studies.laboratory.subject import Subject
 from tests.studies.laboratory.planted_detectors import ORIENTATIONS, planted
@@ -89,6 +89,15 @@ def test_a_wrong_rank_is_refused_before_a_field_is_measured(monkeypatch):
     monkeypatch.setattr(Network, "field", lambda *args: pytest.fail("measured"))
     with pytest.raises(UserError, match="--rank 15: conv3, in front of relu3, has 14 input units"):
         choose_layers(network, "relu3", 15, lambda: None)
+
+
+def test_a_wrong_rank_is_refused_when_a_network_is_opened(monkeypatch):
+    # Before the networks that were opened earlier are measured.
+    network = Network(Subject("planted", planted(), 64))
+    monkeypatch.setattr(Network, "field", lambda *args: pytest.fail("measured"))
+    with pytest.raises(UserError, match="--rank 15: conv3, in front of relu3, has 14 input units"):
+        check_first_rank(network, "relu3", 15)
+    check_first_rank(network, "relu3", 14)
 
 
 def test_a_signal_stops_while_a_field_is_measured():

@@ -10,7 +10,7 @@ import torch
 from dctnet.errors import UserError
 from dctnet.studies.laboratory.detectors.closer_look import circuit_rows, example_rows, image_rows
 from dctnet.studies.laboratory.detectors.layers import Field, Network
-from dctnet.studies.laboratory.detectors.measured_layers import Layers, choose_layers
+from dctnet.studies.laboratory.detectors.measured_layers import Layers, check_first_rank, choose_layers
 from dctnet.studies.laboratory.detectors.polarity import admissible, canvas_for, shuffle_weights
 from dctnet.studies.laboratory.detectors.results import POLARITY, SHUFFLED, Unit
 from dctnet.studies.laboratory.detectors.screening import edge_rows, polarity_rows
@@ -46,6 +46,7 @@ class Measured:
         self.root, self.images, self.seed = root, images, seed
         if layer is not None:
             self.network.check(layer)
+        check_first_rank(self.network, layer, rank)
         self.layers = Layers({}, [], {})
         self.shown: dict[str, list[Unit]] = {}  # by layer
         self.circuits: dict[str, list[Unit]] = {}

@@ -39,13 +39,13 @@ def choose_layers(network: Network, layer: str | None, rank: int | None, check_s
         UserError: The rank is too large for a layer, a layer has no positions, or none fits the image.
         Stopped: A signal came.
     """
-    names = [layer] if layer is not None else network.blocks
+    names = _names(network, layer)
     fields: dict[str, Field] = {}
     ranks: dict[str, int] = {}
     for place, name in enumerate(tqdm(names, desc="receptive fields", unit="layer", leave=False, disable=None)):
         # The rank needs no measurement, so a wrong one is refused at once.
-        if (conv := network.conv_before(name)) is not None:
-            ranks[name] = choose_rank(rank, network.conv(conv), f"{conv}, in front of {name},")
+        if (chosen := _rank(network, name, rank)) is not None:
+            ranks[name] = chosen
         field = network.field(name, check_stop)
         if field is None and layer is not None:
             raise UserError(f"--layer {layer}: its units see the whole image; there is no position inside")
@@ -57,3 +57,21 @@ def choose_layers(network: Network, layer: str | None, rank: int | None, check_s
             return Layers(fields, names[place:], ranks)  # later blocks see more
         fields[name] = field
     return Layers(fields, [], ranks)
+
+
+def check_first_rank(network: Network, layer: str | None, rank: int | None) -> None:
+    """Raises UserError for a rank that the first layer does not have: before any network of a study is measured.
+
+    Later layers, which have more inputs as a rule, may see more than the image, and are then left out.
+    """
+    for name in _names(network, layer)[:1]:
+        _rank(network, name, rank)
+
+
+def _names(network: Network, layer: str | None) -> list[str]:
+    return [layer] if layer is not None else list(network.blocks)
+
+
+def _rank(network: Network, name: str, rank: int | None) -> int | None:
+    conv = network.conv_before(name)
+    return None if conv is None else choose_rank(rank, network.conv(conv), f"{conv}, in front of {name},")

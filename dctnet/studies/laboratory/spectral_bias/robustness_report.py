@@ -103,6 +103,7 @@ def labels_section(found: Mapping[float, Mapping[str, Curves]]) -> Found:
         half = across_seeds(halves[k], log=True) if k else None
         best = across_seeds(each["label_error"].values.min(1)[:, 0])
         last, right = (across_seeds(each[name].values[:, -1, 0]) for name in ("label_error", "label_accuracy"))
+        right = right and right.percent
         rows.append([f"k = {k:g}" if k else "no noise", *map(cell, (half, best, last, right))])
     told = []
     if len(noises) > 1:
@@ -125,7 +126,7 @@ def labels_section(found: Mapping[float, Mapping[str, Curves]]) -> Found:
     caption = (
         "Above: share of the noise in the outputs on training images. Below: squared error on test images against "
         "labels without noise, which falls while the digits are learned and rises when the noise is. Bands are 95 % "
-        "intervals over seeds."
+        "intervals over seeds; those of accuracies in the table end at 0 and 100 %."
     )
     numbers: list[Any] = [
         ["measure", "noise frequency", "iteration", "mean"],

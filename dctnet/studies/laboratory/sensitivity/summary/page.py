@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dctnet.studies.intervals import mean_interval, mean_of_answers, minus
+from dctnet.studies.intervals import Interval, mean_interval, mean_of_answers, minus
 from dctnet.studies.laboratory.page import Section, Table, write_sections
 from dctnet.studies.laboratory.sensitivity.channels import CODINGS
 from dctnet.studies.laboratory.sensitivity.report.text import correlation, rows_of
@@ -15,14 +15,14 @@ from dctnet.studies.laboratory.sensitivity.summary.figures import (
     plot_layers,
     plot_spans,
 )
-from dctnet.studies.laboratory.sensitivity.summary.groups import Group, read_groups
+from dctnet.studies.laboratory.sensitivity.summary.groups import Group, Span, read_groups
 from dctnet.studies.laboratory.sensitivity.thresholds import read_thresholds
 from dctnet.studies.laboratory.study import Measurement
 
 _INTERVALS = (
     "95 %, for other images and, where a network has several seeds, for other trainings: Student’s t with the degrees "
     "of freedom of Welch and Satterthwaite, variances of seeds and of images added. Differences between networks are "
-    "paired by image and hold together (Bonferroni)."
+    "paired by image and hold together (Bonferroni). Those of accuracies end at 0 and 100 %."
 )
 
 
@@ -48,7 +48,7 @@ def write_summary(out: Path, folders: Sequence[Path]) -> Path:
 def _words(group: Group) -> str:
     changes = {span: change(group, "removed", span) for span in group.bands}
     worst = min(changes, key=lambda span: changes[span].value)
-    accuracy = mean_of_answers(group.answers("clean", "all"))
+    accuracy = mean_of_answers(group.answers("clean", "all")).percent
     return (
         f"{group.name} ({group.seeds}) classifies {accuracy.fixed(1)} % of the unchanged photographs correctly. Of "
         f"all bands, removing {worst} cycles per image costs most: {changes[worst].fixed(1)} points."
@@ -111,9 +111,10 @@ def _differences_table(comparison: Comparison) -> Table:
 
 
 def _alone(groups: Sequence[Group]) -> Section:
-    plot = plot_by_band(
-        "only", groups, "accuracy, %", lambda group, span: mean_of_answers(group.answers("only", group.bands[span]))
-    )
+    def accuracy(group: Group, span: Span) -> Interval:
+        return mean_of_answers(group.answers("only", group.bands[span])).percent
+
+    plot = plot_by_band("only", groups, "accuracy, %", accuracy)
     return Section(
         "What does one band alone tell them?",
         [],
