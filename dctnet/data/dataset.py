@@ -127,6 +127,7 @@ def make_dataset(
         crop = TrainCrop(options["min_scale"]) if split == "train" else CenterCrop(fraction)
         reader = make_reader(crop, size, channel_set, options["input"], options["source"], options["dct"])
         return PhotoDataset(files, reader, decoder, seed, split, sizes if split == "train" else None)
-    dataset = PackedDataset(source.manifest, split, channel_set, size, fraction, options["residency"], seed, sizes)
+    of_split = source.manifest, split, channel_set, size, fraction, options["residency"], seed, sizes
+    dataset = PackedDataset(*of_split, source.index(split))
     dataset.targets = files.targets  # indices into source.class_names, which may be a trained network's classes
     return dataset

@@ -26,8 +26,8 @@ from dctnet.io.strict_yaml import parse_names
 class Files:
     """Image files of one split."""
 
-    paths: tuple[str, ...]
-    targets: tuple[int, ...]  # class index of each file, −1 if it has no label
+    paths: Sequence[str]
+    targets: Sequence[int]  # class index of each file, −1 if it has no label
     linked: bool = False  # whether links were followed
     repeated: tuple[str, ...] = ()  # links that were not followed, because what they lead to is listed already
 

@@ -6,10 +6,13 @@ import json
 import operator
 import os
 import warnings
+from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from dctnet.data.download import fetch
 from dctnet.data.folders import (
@@ -21,8 +24,8 @@ from dctnet.data.folders import (
     other_folders,
     paths_of_one_file,
 )
+from dctnet.data.packed.index import SplitIndex, open_index
 from dctnet.data.packed.manifest import is_store, pick_split, read_manifest
-from dctnet.data.packed.shard import read_index
 from dctnet.data.splits import SPLITS, cap_per_class, hold_out, look_like_splits, split_folder
 from dctnet.errors import UserError, did_you_mean, no_folder, printable
 
@@ -223,7 +226,7 @@ class PhotoSource:
         """Warns if links make a file part of two splits, so that a network is validated on what it was trained on."""
         for other, (place, files) in self._listed.items():
             if folder and (found.linked or files.linked or folder.samefile(place)):
-                reals = paths_of_one_file(files.paths + found.paths)
+                reals = paths_of_one_file((*files.paths, *found.paths))
                 known = {reals[path] for path in files.paths if path in reals}
                 if shared := [path for path in found.paths if reals.get(path) in known]:
                     count = f"{len(shared)} of the {len(found)} files of {split} are also files of {other}"
@@ -247,6 +250,7 @@ class StoreSource:
         self.root = self.manifest.root
         self.class_names = list(self.manifest.classes)  # or a trained network's, assigned before any listing
         self._warn = warn
+        self._indices: dict[str, SplitIndex] = {}
         self._files: dict[str, Files] = {}
 
     @staticmethod
@@ -277,14 +281,33 @@ class StoreSource:
             self._files[split] = self._list(split)
         return self._files[split]
 
+    def index(self, split: str) -> SplitIndex:
+        """Where the images of a split are stored; opened once.
+
+        Raises:
+            StoreError: The store has no such split, or an index is damaged.
+        """
+        if split not in self._indices:
+            self._indices[split] = open_index(self.manifest, split)
+        return self._indices[split]
+
     def left_out(self, split: str) -> tuple[tuple[str, str], ...]:
         """Path and reason of the source files that packing left out of a split."""
         return pick_split(self.manifest, split).skipped
 
     def fingerprint(self, splits: Sequence[str] = ("train", "val")) -> dict[str, Any]:
-        """Number of images of each split, and SHA-256 of its file names, targets, class names and manifest checksum."""
+        """Number of images of each split, and SHA-256 of its file names, targets, class names and manifest checksum.
+
+        Since version 2 the manifest's checksum stands for names and targets too, so that they need not be read.
+        """
         checksum = self.manifest.content["sha256"].encode()
-        return {split: _fingerprint(self.files(split), self.class_names, checksum) for split in splits}
+        if self.manifest.content["version"] == 1:
+            return {split: _fingerprint(self.files(split), self.class_names, checksum) for split in splits}
+        hashed = {split: json.dumps([split, *self.class_names]).encode() + checksum for split in splits}
+        return {
+            split: {"images": len(self.files(split)), "sha256": hashlib.sha256(content).hexdigest()}
+            for split, content in hashed.items()
+        }
 
     def check_output(self, path: str | Path, option: str) -> None:
         """Raises UserError if a run would write into the store."""
@@ -294,18 +317,17 @@ class StoreSource:
     def _list(self, split: str) -> Files:
         if split == "predict":
             raise UserError(f"{self.root}: a packed store; dctnet predict reads photographs, dctnet validate a store")
-        shards = pick_split(self.manifest, split).shards
         names, stored = self.class_names, self.manifest.classes
         if unknown := sorted(set(stored) - set(names)):
             raise UserError(f"{self.root}: class {unknown[0]!r} is not among the {len(names)} of training")
-        target_of = [names.index(name) for name in stored]
-        images = [(image["path"], target_of[image["target"]]) for s in shards for image in read_index(self.manifest, s)]
-        if empty := empty_classes((target for _, target in images), names):
+        place, index = {name: target for target, name in enumerate(names)}, self.index(split)
+        targets = np.array([place[name] for name in stored], np.intc)[index.targets]
+        if empty := empty_classes(np.flatnonzero(np.bincount(targets)).tolist(), names):
             what = f"no {split} image of {enumerate_classes(empty, names)}"
             self._warn(printable(f"{self.root}: {what}; figures are over the other {len(names) - len(empty)}"))
         if left_out := self.left_out(split):
             self._warn(printable(f"{self.root}: {len(left_out)} files of {split} were left out by packing"))
-        return Files(tuple(path for path, _ in images), tuple(target for _, target in images))
+        return Files(index.names, array("i", targets.tobytes()))
 
 
 def open_source(options: Mapping[str, Any], warn: Callable[[str], object]) -> PhotoSource | StoreSource:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -53,6 +54,6 @@ def balanced_weights(targets: Sequence[int], num_classes: int) -> Tensor:
     Shape:
         - output: (num_classes,), float32
     """
-    counts = torch.bincount(torch.tensor(targets), minlength=num_classes).double()
+    counts = torch.bincount(torch.from_numpy(np.asarray(targets, np.int64)), minlength=num_classes).double()
     weights = len(targets) / (counts.count_nonzero() * counts)
     return weights.where(counts > 0, 0.0).float()

@@ -98,7 +98,7 @@ def pack_folder(folder: Path, out: Path, compare: bool = True) -> Iterator[tuple
     steps = np.array(manifest.steps)[:, None, None]
     for shard in manifest.splits["train"].shards:
         raw, place = np.fromfile(out / f"{shard.name}.bin", manifest.dtype), 0
-        for entry in read_index(manifest, shard):
+        for entry in read_index(manifest, manifest.splits["train"], shard):
             shape = (len(steps), *entry["blocks"][0])
             values = raw[place : place + np.prod(shape)].reshape(shape) * steps
             place += values.size

@@ -14,6 +14,7 @@ from dctnet.data.folders import Files
 from dctnet.data.packed.writer import pack
 from dctnet.data.sources import PhotoSource, StoreSource, _fingerprint
 from dctnet.errors import UserError
+from tests.data.packed.conftest import make_version_1, reseal
 from tests.data.test_splits import ODD_NAMES
 
 
@@ -41,7 +42,7 @@ def test_photographs_and_their_store_have_the_same_classes_and_files(photos, sto
     for split in ("train", "val"):
         files = packed.files(split)
         assert [str(photos / path) for path in files.paths] == list(photographs.files(split).paths)
-        assert files.targets == photographs.files(split).targets
+        assert tuple(files.targets) == photographs.files(split).targets
         assert photographs.left_out(split) == packed.left_out(split) == ()
 
 
@@ -255,6 +256,29 @@ def test_fingerprint_of_a_store_includes_its_manifest(photos, store):
     for split in ("train", "val"):
         assert one[split]["images"] == other[split]["images"]
         assert one[split]["sha256"] != other[split]["sha256"]
+
+
+def test_fingerprint_of_a_store_of_version_1_is_that_of_earlier_versions(store, tmp_path):
+    former = make_version_1(Path(shutil.copytree(store, tmp_path / "former")))
+    source, checksum = StoreSource(former), json.loads((former / "manifest.json").read_text())["sha256"]
+    for split in ("train", "val"):
+        files = source.files(split)
+        expected = _fingerprint(Files(tuple(files.paths), tuple(files.targets)), source.class_names, checksum.encode())
+        assert source.fingerprint([split]) == {split: expected}
+
+
+def test_fingerprint_of_a_store_depends_on_split_classes_and_manifest(store, tmp_path):
+    def hashes(source):
+        return {split: each["sha256"] for split, each in source.fingerprint().items()}
+
+    source, own_store = StoreSource(store), Path(shutil.copytree(store, tmp_path / "own"))
+    before = hashes(source)
+    assert before == hashes(StoreSource(own_store))
+    assert before["train"] != before["val"]
+    source.class_names = ["red", "green", "blue"]
+    assert all(hashes(source)[split] != before[split] for split in before)
+    reseal(own_store, lambda content: content["splits"]["train"].update(skipped=[["a", "b"]]))
+    assert all(hashes(StoreSource(own_store))[split] != before[split] for split in before)
 
 
 def test_a_folder_that_is_created_while_the_data_are_listed_is_no_class(own_photos):

@@ -10,7 +10,7 @@ import pytest
 from dctnet.data.images.photo import ImageError
 from dctnet.data.planted import make_planted
 from tests.conftest import make_photos, needs_turbojpeg
-from tests.stress import backbones, dead_helpers, flip_bits, fuzz_jpeg, kill_saving, thin_files
+from tests.stress import backbones, dead_helpers, flip_bits, fuzz_jpeg, kill_saving, large_store, thin_files
 from tests.stress.bad_files import damage, trial
 from tests.stress.kill_pack import campaign
 
@@ -21,6 +21,14 @@ def test_a_killed_packing_continues_to_the_same_store(tmp_path):
     counts = campaign(1, seed=1, folder=tmp_path, train=6, val=2, shard_bytes=50_000, workers=1)
     assert counts["identical"] == 1
     assert not any(counts[fault] for fault in ("different", "orphans", "lost", "refused"))
+
+
+def test_the_start_of_a_training_on_a_large_store_is_measured(tmp_path, capsys):
+    large_store.make_store(tmp_path / "store", 6400, shard_bytes=50 << 20)
+    large_store.measure(tmp_path / "store")
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["images"] == 6400
+    assert [name for name, *_ in found["rows"]][-2:] == ["start", "first batch"]
 
 
 def test_bad_files_are_listed_and_counted_exactly(tmp_path):

@@ -1,9 +1,12 @@
 """The end of a packing: which shards are still missing, and the manifest of a complete store."""
 
+import collections
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dctnet.data.packed.manifest import MANIFEST, PLAN, Shard, dump_manifest, read_json, read_manifest
+from dctnet.data.packed.index import check_sha256, write_index
+from dctnet.data.packed.manifest import MANIFEST, PLAN, Shard, StoreError, dump_manifest, read_json, read_manifest
 from dctnet.data.packed.shard import ShardTask, is_complete
 from dctnet.data.packed.verify import is_intact
 from dctnet.errors import UserError, printable
@@ -22,21 +25,30 @@ def find_missing(folder: Path, tasks: list[ShardTask]) -> list[ShardTask]:
     return missing
 
 
+def is_finished(folder: Path) -> bool:
+    """Returns whether a store has a manifest, and the index of each split matches it."""
+    if not (folder / MANIFEST).is_file():
+        return False
+    try:
+        for split in read_manifest(folder, files=False).splits.values():
+            for file in filter(None, (split.index, split.names)):
+                check_sha256(file)
+    except StoreError:
+        return False
+    return True
+
+
 def finish(plan: dict[str, Any], tasks: list[ShardTask], folder: Path, root: Path) -> int:
     """Writes the manifest and prints the skipped files; returns the number of images."""
-    splits: dict[str, Any] = {}
+    exists = (folder / MANIFEST).is_file()
+    # A store of version 1 that is repaired keeps its form, or else its checksum would change.
+    is_former = exists and read_manifest(folder, files=False).content["version"] == 1
+    splits = {}
     for name, split in plan["splits"].items():
-        shards, skipped = [], [*split["skipped"]]
-        for task in tasks:
-            if task.name.startswith(f"{name}-"):
-                shard, left_out = _summarize_shard(task.name, folder)
-                shards.append(shard)
-                skipped += left_out
-        if not sum(shard.images for shard in shards):
-            raise UserError(f"{root}: no image of {name} can be read; {len(skipped)} were skipped")
-        splits[name] = {"scales": split["scales"], "shards": [vars(s) for s in shards], "skipped": sorted(skipped)}
-    content = dump_manifest({**plan, "splits": splits})
-    if (folder / MANIFEST).is_file() and (folder / MANIFEST).read_bytes() != content:
+        own = [task.name for task in tasks if task.name.startswith(f"{name}-")]
+        splits[name] = _finish_split(name, split, own, folder, root, has_index=not is_former)
+    content = dump_manifest({**plan, **({"version": 1} if is_former else {}), "splits": splits})
+    if exists and (folder / MANIFEST).read_bytes() != content:
         raise UserError(f"{folder}: the shards packed again differ from the manifest: the photographs have changed")
     atomic_write(folder / MANIFEST, content)
     (folder / PLAN).unlink(missing_ok=True)
@@ -44,12 +56,28 @@ def finish(plan: dict[str, Any], tasks: list[ShardTask], folder: Path, root: Pat
     return sum(shard["images"] for split in splits.values() for shard in split["shards"])
 
 
-def _summarize_shard(name: str, folder: Path) -> tuple[Shard, list[list[str]]]:
-    """The manifest's entry for a shard, and path and reason of its skipped files."""
-    path = folder / f"{name}.json"
-    index = read_json(path)
-    shard = Shard(name, index["size"], index["sha256"], file_sha256(path), len(index["images"]))
-    return shard, index["skipped"]
+def _finish_split(
+    name: str, split: dict[str, Any], shard_names: list[str], folder: Path, root: Path, has_index: bool
+) -> dict[str, Any]:
+    """Writes the index of a split, which a store of version 1 does not have; returns its entry for the manifest."""
+    shards, skipped = list[dict[str, Any]](), [*split["skipped"]]
+
+    def read_shards() -> Iterator[list[dict[str, Any]]]:
+        for shard in shard_names:
+            path = folder / f"{shard}.json"
+            index = read_json(path)
+            shards.append(vars(Shard(shard, index["size"], index["sha256"], file_sha256(path), len(index["images"]))))
+            skipped.extend(index["skipped"])
+            yield index["images"]
+        if not sum(shard["images"] for shard in shards):
+            raise UserError(f"{root}: no image of {name} can be read; {len(skipped)} were skipped")
+
+    if has_index:
+        files = write_index(folder, name, read_shards(), len(split["scales"]))
+    else:
+        files = {}
+        collections.deque(read_shards(), maxlen=0)
+    return {"scales": split["scales"], "shards": shards, "skipped": sorted(skipped), **files}
 
 
 def _print_skipped(skipped: list[tuple[str, str, str]], folder: Path) -> None:

@@ -24,7 +24,8 @@ _RUNNING, _PLANNING, _SHARDS = 0, 1, 2  # bytes: of each running part, of the on
 # Open claims of this process. Closing one descriptor of a file would release the locks of the others too.
 _claims: dict[Path, IO[bytes]] = {}
 # Temporary files of atomic_open, which remain after a kill.
-_TEMPORARY = re.compile(r"\.(plan\.json|manifest\.json|(train|val|test)-\d{5,}(\.json|\.bin)?)\.\d+|\.claims")
+_NAMES = r"plan\.json|manifest\.json|(train|val|test)(-\d{5,}(\.json|\.bin)?|\.index|\.names)"
+_TEMPORARY = re.compile(rf"\.({_NAMES})\.\d+|\.claims")
 
 
 @contextlib.contextmanager

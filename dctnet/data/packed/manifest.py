@@ -2,13 +2,15 @@
 
 import hashlib
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dctnet.data.packed.schema import HEADER, HEADER_SCHEMA, MANIFEST_SCHEMA, find_fault
+from dctnet.data.packed.schema import HEADER, HEADER_SCHEMA, find_fault, manifest_schema
+from dctnet.data.splits import SPLITS
 from dctnet.errors import UserError, did_you_mean, first_line
 from dctnet.frequency.dct import BLOCK
 from dctnet.io.files import dump_json, open_regular, parse_json
@@ -35,12 +37,28 @@ class Shard:
 
 
 @dataclass(frozen=True)
+class StoreFile:
+    """A file of a store besides its shards."""
+
+    path: Path
+    size: int  # bytes
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Split:
     """One split of a store: scales in ascending order, and shards in the order of the images."""
 
     scales: tuple[int, ...]  # short sides in pixels at which each image is stored
     shards: tuple[Shard, ...]
     skipped: tuple[tuple[str, str], ...]  # path and reason of the source files that were left out
+    index: StoreFile | None = None  # of all images; a store of version 1 has none
+    names: StoreFile | None = None  # of all images; the same
+
+    @property
+    def num_images(self) -> int:
+        """Images of all shards."""
+        return sum(shard.images for shard in self.shards)
 
 
 @dataclass(frozen=True)
@@ -81,7 +99,10 @@ def evaluation_scale(image_size: int, crop_fraction: float) -> int:
 
 
 def dump_manifest(content: dict[str, Any]) -> bytes:
-    """The bytes of a manifest: the content, the format's header, and a checksum of both."""
+    """The bytes of a manifest: the content, the format's header, and a checksum of both.
+
+    The content can have a ``version`` other than that of the header.
+    """
     content = {**HEADER, **content}
     return dump_json({**content, "sha256": _checksum(content)})
 
@@ -128,8 +149,10 @@ def read_manifest(root: str | os.PathLike[str], files: bool = True) -> Manifest:
         raise StoreError(f"{path}: {fault}")
     if content.get("sha256") != _checksum({key: value for key, value in content.items() if key != "sha256"}):
         raise StoreError(f"{path}: the checksum does not match the content: changed or damaged; pack again")
-    if fault := find_fault(content, MANIFEST_SCHEMA):
+    if fault := find_fault(content, manifest_schema(content["version"])):
         raise StoreError(f"{path}: {fault}")
+    if unknown := next((name for name in content["splits"] if name not in SPLITS), None):
+        raise StoreError(f"{path}: splits.{unknown[:40]!r} must be one of {', '.join(SPLITS)}")
     if len(content["steps"]) != len(content["channels"]):
         raise StoreError(f"{path}: {len(content['steps'])} steps, must be one for each of the channels")
     manifest = Manifest(
@@ -140,34 +163,37 @@ def read_manifest(root: str | os.PathLike[str], files: bool = True) -> Manifest:
         image_size=content["image_size"],
         crop_fraction=content["crop_fraction"],
         classes=content["classes"],
-        splits={name: _make_split(split) for name, split in content["splits"].items()},
+        splits={name: _make_split(path.parent, name, split) for name, split in content["splits"].items()},
         content=content,
     )
     for split in manifest.splits.values() if files else ():
+        for file in filter(None, (split.index, split.names)):
+            _check_file(file.path, file.size)
         for shard in split.shards:
-            check_files(manifest.root, shard)
+            _check_file(index_file(manifest.root, shard), None)
+            _check_file(shard_file(manifest.root, shard), shard.size)
     return manifest
 
 
-def _make_split(content: dict[str, Any]) -> Split:
+def _make_split(root: Path, name: str, content: dict[str, Any]) -> Split:
     shards = tuple(Shard(**shard) for shard in content["shards"])
-    return Split(tuple(content["scales"]), shards, tuple((path, reason) for path, reason in content["skipped"]))
+    skipped = tuple((path, reason) for path, reason in content["skipped"])
+    own = {kind: StoreFile(root / f"{name}.{kind}", **content[kind]) for kind in ("index", "names") if kind in content}
+    return Split(tuple(content["scales"]), shards, skipped, **own)
 
 
-def check_files(root: Path, shard: Shard) -> None:
-    """Checks that both files of a shard exist, and the size of the coefficients.
-
-    Raises:
-        StoreError: A file is missing or a link, or has another size.
-    """
-    for path in (shard_file(root, shard), index_file(root, shard)):
-        if path.is_symlink():
-            raise StoreError(f"{path}: a symbolic link; the files of a store must lie in its folder")
-        if not path.is_file():
-            raise StoreError(f"{path}: missing; copy the store again, or run the same dctnet pack again")
-    path, size = shard_file(root, shard), shard_file(root, shard).stat().st_size
-    if size != shard.size:
-        raise StoreError(f"{path}: {size:,} bytes, must be {shard.size:,}: truncated or of another store")
+def _check_file(path: Path, size: int | None) -> None:
+    """Raises StoreError if a file is missing, a link, or does not have the size, if that is known."""
+    try:
+        found = path.lstat()
+    except OSError:
+        found = None
+    if found and stat.S_ISLNK(found.st_mode):
+        raise StoreError(f"{path}: a symbolic link; the files of a store must lie in its folder")
+    if not found or not stat.S_ISREG(found.st_mode):
+        raise StoreError(f"{path}: missing; copy the store again, or run the same dctnet pack again")
+    if size is not None and found.st_size != size:
+        raise StoreError(f"{path}: {found.st_size:,} bytes, must be {size:,}: truncated or of another store")
 
 
 def shard_file(root: Path, shard: Shard) -> Path:

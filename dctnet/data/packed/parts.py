@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dctnet.data.images.photo import Decoder
-from dctnet.data.packed.completion import find_missing, finish
+from dctnet.data.packed.completion import find_missing, finish, is_finished
 from dctnet.data.packed.locks import locked_plan, write_claimed
 from dctnet.data.packed.manifest import MANIFEST
 from dctnet.data.packed.plan import make_tasks, read_earlier_plan, resume_or_create_plan
@@ -78,6 +78,8 @@ def _complete(plan: dict[str, Any], tasks: list[ShardTask], folder: Path, root: 
     """Writes the manifest if no shard is missing, and says what this part has done."""
     what = printable(f"{folder}: part {part} is complete")
     if (folder / MANIFEST).is_file():
+        if not is_finished(folder):
+            raise UserError(f"{folder}: its index is damaged; run the same dctnet pack without --part to repair it")
         print(f"{what}, and so is the store")
         return
     missing = [task for task in tasks if not (folder / f"{task.name}.json").is_file()] or find_missing(folder, tasks)

@@ -16,6 +16,7 @@ from dctnet.data.images.photo import Decoder, ImageError, describe_decoder, imag
 from dctnet.data.packed.locks import CLAIMS
 from dctnet.data.packed.manifest import MANIFEST, PLAN, evaluation_scale, read_json, read_manifest
 from dctnet.data.packed.quantization import choose_quantization_steps, sample_coefficients
+from dctnet.data.packed.schema import MAX_BLOCKS
 from dctnet.data.packed.shard import PlannedImage, ShardTask, grid
 from dctnet.data.sources import PhotoSource
 from dctnet.data.splits import SPLITS
@@ -52,6 +53,8 @@ def choose_scales(
             f"--scales must be multiples of {BLOCK}, one of them at least the crop's {image_size}; got {bad or scales}"
         )
     evaluation = evaluation_scale(image_size, crop_fraction)
+    if (largest := max(evaluation, *scales)) * MAX_ASPECT > MAX_BLOCKS * BLOCK:
+        raise UserError(f"images are packed at up to {MAX_BLOCKS * BLOCK // MAX_ASPECT:,} px, got {largest:,} px")
     return {"train": tuple(sorted(set(scales))), "val": (evaluation,), "test": (evaluation,)}
 
 

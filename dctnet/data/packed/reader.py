@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dctnet.data.packed.index import SplitIndex, open_index
+from dctnet.data.packed.layout import Layout
 from dctnet.data.packed.manifest import Manifest, StoreError, evaluation_scale, pick_split
-from dctnet.data.packed.shard import read_index
-from dctnet.data.packed.storage import Layout, Residency, SplitStorage
+from dctnet.data.packed.storage import Residency, SplitStorage
 from dctnet.data.progressive import CropSizes
 from dctnet.data.sampler import epoch_and_index
 from dctnet.errors import UserError
@@ -39,6 +40,7 @@ class PackedDataset(Dataset[Any]):
             ``device`` also moves them to the training device.
         seed: Seed of the random crops.
         sizes: Side of the training crops in each epoch, up to ``size``; always ``size`` if None.
+        index: Of the split, if it is open already.
 
     Attributes:
         targets: Class index of each image.
@@ -58,6 +60,7 @@ class PackedDataset(Dataset[Any]):
         residency: Residency,
         seed: int,
         sizes: CropSizes | None = None,
+        index: SplitIndex | None = None,
     ) -> None:
         self.manifest, self.split, self.size, self.seed = manifest, split, size // BLOCK, seed
         self.sizes = sizes if sizes and split == "train" else CropSizes([size])
@@ -67,12 +70,13 @@ class PackedDataset(Dataset[Any]):
         self._steps = torch.tensor([manifest.steps[p] for p in self._positions])[:, None, None]
         scales_at = self._choose_scales(evaluation_scale(size, crop_fraction))
         used = sorted({scale for scales in scales_at.values() for scale in scales})
-        layout = self._read_layout(used)
+        index = index or open_index(manifest, split)
+        self.targets: Sequence[int] = index.targets.data
+        self._layout = Layout(index, used, len(manifest.channels))
         self.scales = [pick_split(manifest, split).scales[scale] for scale in used]
         # For each side, positions in the layout of the scales to draw from.
         self._scales = {side: np.searchsorted(used, scales) for side, scales in scales_at.items()}
-        self._blocks = layout.blocks
-        self._storage = SplitStorage(manifest, split, layout, self._prefix, residency)
+        self._storage = SplitStorage(manifest, split, self._layout, self._prefix, residency)
         self._random: tuple[int, np.ndarray] = (-1, np.empty(0))
 
     def __len__(self) -> int:
@@ -112,26 +116,10 @@ class PackedDataset(Dataset[Any]):
             )
         return {self.size: [stored.index(center_scale)]}
 
-    def _read_layout(self, scales: list[int]) -> Layout:
-        """Reads the indices of all shards: sets ``targets``, returns where the images are stored."""
-        targets, shard_of, starts, blocks = [], [], [], []
-        for position, shard in enumerate(pick_split(self.manifest, self.split).shards):
-            end = 0
-            for image in read_index(self.manifest, shard):
-                sizes = [rows * columns * len(self.manifest.channels) for rows, columns in image["blocks"]]
-                ends = np.cumsum([end, *sizes]).tolist()
-                targets.append(image["target"])
-                shard_of.append(position)
-                starts.append([ends[s] for s in scales])
-                blocks.append([image["blocks"][s] for s in scales])
-                end = ends[-1]
-        self.targets: tuple[int, ...] = tuple(targets)
-        return Layout(np.array(shard_of), np.array(starts), np.array(blocks))
-
     def _draw(self, epoch: int, indices: np.ndarray, side: int) -> tuple[np.ndarray, ...]:
         """Scale, top, left and flip of some samples. The random numbers of an epoch are drawn at once."""
         if self.split != "train":
-            blocks = self._blocks[indices, 0]
+            blocks = self._layout.blocks(indices, 0)
             return np.zeros(len(indices), int), *((blocks - self.size) // 2).T, np.zeros(len(indices), bool)
         if self._random[0] != epoch:
             self._random = epoch, np.random.default_rng((self.seed, epoch)).random((len(self), 4), np.float32)
@@ -140,7 +128,7 @@ class PackedDataset(Dataset[Any]):
             uniform[place] = np.random.default_rng((self.seed, epoch, indices[place])).random(4, np.float32)
         scales = self._scales[side]
         scale = scales[(uniform[:, 0] * len(scales)).astype(int)]
-        positions = self._blocks[indices % len(self), scale] - side + 1
+        positions = self._layout.blocks(indices % len(self), scale) - side + 1
         top, left = np.minimum((uniform[:, 1:3] * positions).astype(int), positions - 1).T
         return scale, top, left, uniform[:, 3] < 0.5
 
@@ -173,7 +161,7 @@ class PackedDataset(Dataset[Any]):
             payload = {"packed": torch.from_numpy(self._storage.cut(indices, scale, top, left, side))}
         return {
             "payload": {**payload, "flip": torch.from_numpy(flip)},
-            "target": torch.tensor([self.targets[i] for i in indices]),
+            "target": torch.tensor([int(self.targets[i]) for i in indices]),
             "index": torch.from_numpy(indices),
             "split": self.split,
             "drawn": (epoch, drawn),

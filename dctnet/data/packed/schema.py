@@ -19,6 +19,8 @@ class Rule(NamedTuple):
     holds: Callable[[Any], bool]
 
 
+MAX_BLOCKS = 2**16 - 1  # on each side of an image
+
 # [item] is a list of such items, {key: value} an object with exactly these keys, {ANY: value} one with any keys.
 Schema: TypeAlias = "Rule | list[Schema] | dict[str, Schema]"
 ANY = "*"
@@ -97,14 +99,17 @@ _PAIR = Rule("a pair of path and reason", lambda v: isinstance(v, list) and [typ
 
 HEADER = {
     "format": "dctnet-store",
-    "version": 1,
+    "version": 2,
     "block_size": BLOCK,
     "components": list(COMPONENTS),
     "index": "64*component + 8*v + u",
 }
 HEADER_SCHEMA: dict[str, Schema] = {
     **{key: _exactly(value) for key, value in HEADER.items()},
-    "version": _exactly(1)._replace(wanted="1; pack again with this version of dctnet, or use the other version"),
+    "version": Rule(
+        "1 or 2; pack again with this version of dctnet, or use the other version",
+        lambda value: type(value) is int and value in (1, 2),
+    ),
 }
 _SHARD: dict[str, Schema] = {
     "name": _text("a name such as train-00000", "(train|val|test)-[0-9]{5,9}"),
@@ -118,7 +123,10 @@ _SPLIT: dict[str, Schema] = {
     "shards": [_SHARD],
     "skipped": [_PAIR],
 }
-MANIFEST_SCHEMA: dict[str, Schema] = {
+# Since version 2 each split has an index of its own; before, the indices of its shards were read.
+_FILE: dict[str, Schema] = {"size": _COUNT, "sha256": _DIGEST}
+_SPLITS: dict[int, dict[str, Schema]] = {1: _SPLIT, 2: {**_SPLIT, "index": _FILE, "names": _FILE}}
+_MANIFEST: dict[str, Schema] = {
     **HEADER_SCHEMA,
     "channels": Rule(
         f"a list of distinct channel indices 0…{NUM_CHANNELS - 1}",
@@ -135,16 +143,20 @@ MANIFEST_SCHEMA: dict[str, Schema] = {
     "source": _STRING,
     "plan": _STRING,
     "classes": [_NAME],
-    "splits": {ANY: _SPLIT},
     "sha256": _STRING,
 }
+
+
+def manifest_schema(version: int) -> dict[str, Schema]:
+    """The schema of a manifest of version 1 or 2."""
+    return {**_MANIFEST, "splits": {ANY: _SPLITS[version]}}
 
 
 def index_schema(num_scales: int, num_classes: int) -> dict[str, Schema]:
     """The schema of a shard's index, by the number of scales of its split and of classes of the store."""
 
     def is_grid(value: Any) -> bool:
-        return _is_list(value, _is_count) and len(value) == 2 and min(value) > 0
+        return _is_list(value, _is_count) and len(value) == 2 and min(value) > 0 and max(value) <= MAX_BLOCKS
 
     image: dict[str, Schema] = {
         "path": _NAME,

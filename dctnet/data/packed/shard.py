@@ -14,7 +14,7 @@ import torch
 
 from dctnet.data.images.photo import Decoder, ImageError, Photo
 from dctnet.data.images.planes import Box
-from dctnet.data.packed.manifest import Manifest, Shard, StoreError, index_file, read_json
+from dctnet.data.packed.manifest import Manifest, Shard, Split, StoreError, index_file, read_json
 from dctnet.data.packed.schema import find_fault, index_schema
 from dctnet.data.pixels import chroma_share, cut, join_channels
 from dctnet.frequency.channels import ChannelSet
@@ -165,8 +165,8 @@ def is_complete(task: ShardTask, folder: Path, index_sha256: str | None = None) 
     return complete and index["size"] == coefficients.stat().st_size
 
 
-def read_index(manifest: Manifest, shard: Shard) -> list[dict[str, Any]]:
-    """Reads and checks the index of a shard.
+def read_index(manifest: Manifest, split: Split, shard: Shard) -> list[dict[str, Any]]:
+    """Reads and checks the index of a shard of a split.
 
     Returns:
         For each image ``path`` and ``sha256`` of the source file, ``target``, and ``blocks``, rows and columns at each
@@ -177,8 +177,7 @@ def read_index(manifest: Manifest, shard: Shard) -> list[dict[str, Any]]:
     """
     path = index_file(manifest.root, shard)
     index = read_json(path, shard.index_sha256)
-    num_scales = next(len(split.scales) for split in manifest.splits.values() if shard in split.shards)
-    if fault := find_fault(index, index_schema(num_scales, len(manifest.classes))):
+    if fault := find_fault(index, index_schema(len(split.scales), len(manifest.classes))):
         raise StoreError(f"{path}: {fault}")
     images = index["images"]
     blocks = sum(rows * columns for image in images for rows, columns in image["blocks"])

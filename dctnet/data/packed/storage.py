@@ -3,39 +3,25 @@
 import hashlib
 import mmap
 import os
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dctnet.data.packed.layout import Layout
 from dctnet.data.packed.manifest import Manifest, Shard, StoreError, pick_split, shard_file
 from dctnet.data.packed.verify import changed_error
+from dctnet.errors import first_line
 
 Residency = Literal["disk", "ram", "device"]
-
-
-@dataclass
-class Layout:
-    """Where the images of a split are stored.
-
-    Args:
-        shard: Position of each image's shard (N,).
-        start: First element of each image at each scale, within its shard (N, S).
-        blocks: Rows and columns of blocks of each image at each scale (N, S, 2).
-    """
-
-    shard: np.ndarray
-    start: np.ndarray
-    blocks: np.ndarray
 
 
 class SplitStorage:
     """The coefficients of a split. Files are opened or read at first use.
 
     Args:
-        layout: Where the images are stored, at the scales in use. Adapted to the part that is kept in memory.
+        layout: Where the images are stored. Adapted to the part that is kept in memory.
         prefix: Number of stored channels in use, counted from the first.
     """
 
@@ -54,7 +40,14 @@ class SplitStorage:
         shards = pick_split(self.manifest, self.split).shards
         if self.residency == "disk":
             _raise_file_limit(len(shards))
-            self._maps = [self._map(shard) for shard in shards]
+            try:
+                self._maps = [self._map(shard) for shard in shards]
+            except OSError as error:
+                limits = "ulimit -n, and on Linux vm.max_map_count, limit their number"
+                raise StoreError(
+                    f"{self.manifest.root}: the {len(shards):,} shards of {self.split} cannot be mapped: "
+                    f"{first_line(error)}; {limits}; or pack with larger --shard_bytes"
+                ) from error
             self._arrays = [np.frombuffer(m or b"", self._dtype) for m in self._maps]
         else:
             total, available = sum(s.size for s in shards), physical_memory()
@@ -64,6 +57,8 @@ class SplitStorage:
                     f"{available / 1e9:.2f} GB of memory: --data.residency disk"
                 )
             self._arrays = [self._compact(i, self._read(shard)) for i, shard in enumerate(shards)]
+            if not self.layout.is_whole(self.prefix):
+                self.layout.compact(self.prefix)
         # Offset of each shard in the concatenation of all.
         self._offsets = np.cumsum([0, *(array.size for array in self._arrays)])[:-1]
         if self.residency == "device":
@@ -83,18 +78,16 @@ class SplitStorage:
         return content
 
     def _compact(self, position: int, content: np.ndarray) -> np.ndarray:
-        """The part of a shard that is in use: the first channels at the layout's scales. Adapts the layout."""
-        images = np.flatnonzero(self.layout.shard == position)
-        sizes = self.layout.blocks[images].prod(-1) * self.prefix
-        if sizes.sum() == content.size:
+        """The part of a shard that is in use: the first channels at the layout's scales."""
+        if self.layout.is_whole(self.prefix):
             return content
+        images, scales = np.arange(*self.layout.first[position : position + 2]), range(self.layout.num_scales)
+        starts = np.stack([self.layout.locate(images, scale)[1] for scale in scales], 1).ravel()
+        sizes = np.stack([self.layout.blocks(images, scale).prod(1) for scale in scales], 1).ravel() * self.prefix
         compact, end = np.empty(sizes.sum(), content.dtype), 0
-        for image, image_sizes in zip(images, sizes, strict=True):
-            for scale, size in enumerate(image_sizes):
-                start = self.layout.start[image, scale]
-                compact[end : end + size] = content[start : start + size]
-                self.layout.start[image, scale] = end
-                end += size
+        for start, size in zip(starts.tolist(), sizes.tolist(), strict=True):
+            compact[end : end + size] = content[start : start + size]
+            end += size
         return compact
 
     def cut(self, images: np.ndarray, scale: np.ndarray, top: np.ndarray, left: np.ndarray, side: int) -> np.ndarray:
@@ -115,9 +108,9 @@ class SplitStorage:
         """
         self._open()
         batch = np.empty((len(images), self.prefix, side, side), self.manifest.dtype)
-        blocks = self.layout.blocks[images, scale]
+        blocks = self.layout.blocks(images, scale)
         lengths = blocks.prod(1) * self.prefix
-        columns = (self.layout.shard[images], self.layout.start[images, scale], lengths, blocks, top, left)
+        columns = (*self.layout.locate(images, scale), lengths, blocks, top, left)
         places = list(zip(*(column.tolist() for column in columns), strict=True))
         if self.residency == "disk" and hasattr(mmap, "MADV_WILLNEED"):
             self._prefetch(places)
@@ -143,9 +136,9 @@ class SplitStorage:
         """
         self._open()
         assert self._offsets is not None
-        blocks = self.layout.blocks[images, scale]
-        start = self._offsets[self.layout.shard[images]] + self.layout.start[images, scale]
-        return start + top * blocks[:, 1] + left, blocks
+        blocks = self.layout.blocks(images, scale)
+        shard, start = self.layout.locate(images, scale)
+        return self._offsets[shard] + start + top * blocks[:, 1] + left, blocks
 
     def gather(self, corner: Tensor, blocks: Tensor, side: int) -> Tensor:
         """Cuts the crops found by :meth:`locate`, on the device of ``corner``; moves all coefficients there first.

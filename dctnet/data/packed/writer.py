@@ -10,9 +10,9 @@ from typing import Any, Literal
 from dctnet.data.config_checks import check_data_options
 from dctnet.data.images.photo import choose_decoder
 from dctnet.data.packed.cluster import write_shards_on_ray
-from dctnet.data.packed.completion import find_missing, finish
+from dctnet.data.packed.completion import find_missing, finish, is_finished
 from dctnet.data.packed.locks import lock_folder, lock_part
-from dctnet.data.packed.manifest import MANIFEST, PLAN, is_store
+from dctnet.data.packed.manifest import PLAN, is_store
 from dctnet.data.packed.parts import pack_part, parse_part
 from dctnet.data.packed.plan import choose_scales, make_plan, make_tasks, resume_or_create_plan
 from dctnet.data.packed.workers import announce, available_cores, write_shards
@@ -120,7 +120,7 @@ def pack(
         plan = resume_or_create_plan(plan, folder, source.root, reader)
         tasks = make_tasks(plan, source.root, reader, on_error)
         missing = find_missing(folder, tasks)
-        if not missing and (folder / MANIFEST).is_file():
+        if not missing and is_finished(folder):
             (folder / PLAN).unlink(missing_ok=True)
             print(printable(f"{out}: already packed, nothing to do; dctnet verify {out} checks it"))
             return

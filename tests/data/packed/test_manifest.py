@@ -14,6 +14,10 @@ from dctnet.data.packed.manifest import MANIFEST, PLAN, StoreError, is_store, re
 from dctnet.data.packed.verify import verify
 from dctnet.errors import UserError
 from dctnet.io.files import dump_json
+from tests.data.packed.conftest import make_version_1, reseal
+
+_FILE = {"size": 0, "sha256": "0" * 64}
+OTHER_SPLIT = {"scales": [8], "shards": [], "skipped": [], "index": _FILE, "names": _FILE}
 
 
 def read_batches(root, residency="disk"):
@@ -36,14 +40,6 @@ def flip_bit(path, place, bit):
     content = bytearray(path.read_bytes())
     content[place % len(content)] ^= 1 << bit
     path.write_bytes(content)
-
-
-def reseal(root, change):
-    """Changes a manifest and writes a matching checksum."""
-    content = json.loads((root / MANIFEST).read_text())
-    del content["sha256"]
-    change(content)
-    (root / MANIFEST).write_bytes(dump_json({**content, "sha256": hashlib.sha256(dump_json(content)).hexdigest()}))
 
 
 def reseal_index(root, change):
@@ -111,7 +107,9 @@ def test_missing_or_truncated_file_is_refused(own_store, read):
 
 
 @pytest.mark.parametrize("read", [read_batches, verify])
-def test_changed_index_is_refused(own_store, read):
+def test_changed_index_of_a_shard_is_refused(own_store, read):
+    if read is read_batches:  # later versions do not read it
+        make_version_1(own_store)
     path, other = own_store / "train-00000.json", own_store / "train-00001.json"
     whole, rng = path.read_bytes(), random.Random(0)
     for content in (whole.replace(b'"target": ', b'"target": 1', 1), whole[:-20], b"", b"{}", other.read_bytes()):
@@ -123,9 +121,10 @@ def test_changed_index_is_refused(own_store, read):
         refused(own_store, "train-00000.json: the checksum is not the one in the manifest", read)
 
 
-def test_index_changed_after_the_manifest_was_read_is_refused(own_store):
-    data = FrequencyDataModule(str(own_store))
-    flip_bit(own_store / "val-00000.json", 20, 0)
+@pytest.mark.parametrize("version", [1, 2])
+def test_index_changed_after_the_manifest_was_read_is_refused(own_store, version):
+    data = FrequencyDataModule(str(make_version_1(own_store) if version == 1 else own_store))
+    flip_bit(own_store / ("val-00000.json" if version == 1 else "val.index"), 20, 0)
     refused(own_store, "the checksum is not the one in the manifest", lambda _: data.setup("validate"))
 
 
@@ -169,8 +168,8 @@ def test_manifest_with_a_flipped_bit_is_refused_or_has_the_same_meaning(own_stor
         (b'"dctnet-store"', "is 'dctnet-store', must be an object"),
         (b'{"name": "app", "icons": []}', "format is None"),
         (b'{"format": "dctnet-mask", "version": 1}', "format is 'dctnet-mask'"),
-        (b'{"format": "dctnet-store"}', "version is None, must be 1"),
-        (b'{"format": "dctnet-store", "version": 2}', "version is 2, must be 1; pack again"),
+        (b'{"format": "dctnet-store"}', "version is None, must be 1 or 2"),
+        (b'{"format": "dctnet-store", "version": 3}', "version is 3, must be 1 or 2; pack again"),
         (b'{"format": "dctnet-store", "version": true}', "version is True"),
         (b'{"format": "dctnet-store", "version": 1}', "the checksum does not match the content"),
         (b'{"format": "dctnet-store", "version": 1, "x": "\\ud800"}', "the checksum does not match the content"),
@@ -218,6 +217,7 @@ def test_file_that_is_not_a_manifest_is_refused(own_store, content, message):
         ("decoder", None, "decoder is None, must be a string"),
         ("splits", {"train": {}}, "splits.train: missing key 'scales'"),
         ("splits", {"train": None}, "splits.train is None, must be an object"),
+        ("splits", {"../x": OTHER_SPLIT}, "splits.'../x' must be one of train, val, test"),
         ("splits", [], r"splits is \[\], must be an object"),
         ("classes", None, "classes is None, must be a list"),
         ("classes", ["a", "b", 3], r"classes\[2\] is 3, must be a string"),
@@ -276,7 +276,7 @@ def test_symbolic_link_is_refused(own_store, tmp_path, ending):
 
 def test_channels_that_do_not_match_the_shards_are_refused(own_store):
     reseal(own_store, lambda content: (content["channels"].pop(), content["steps"].pop()))
-    refused(own_store, "train-00000.json: its 4 images do not fill the .* bytes of the shard")
+    refused(own_store, "train.index: train-00000: its 4 images do not fill the .* bytes of the shard")
 
 
 def test_image_size_beyond_the_memory_is_refused(own_store):
@@ -304,11 +304,15 @@ def test_image_size_beyond_the_memory_is_refused(own_store):
         (lambda index: index["images"][0].update(blocks=[[-4, -4]] * 3), "blocks is"),
         (lambda index: index["images"][0].update(blocks=[[4, 10**400]] * 3), "blocks is"),
         (lambda index: index["images"][0].update(more=1), r"images\[0\]: unknown key 'more'"),
-        (lambda index: index["images"][0]["blocks"][0].__setitem__(1, 10**9), "do not fill"),
+        (lambda index: index["images"][0]["blocks"][0].__setitem__(1, 10**9), "blocks is"),
+        (lambda index: index["images"][0]["blocks"][0].__setitem__(1, 60_000), "do not fill"),
         (lambda index: index["images"].pop() and None, "do not fill"),
     ],
 )
-def test_index_with_an_invalid_value_is_refused(own_store, change, message):
+@pytest.mark.parametrize("version", [1, 2])
+def test_index_of_a_shard_with_an_invalid_value_is_refused(own_store, change, message, version):
+    if version == 1:
+        make_version_1(own_store)
     reseal_index(own_store, change)
     refused(own_store, f"train-00000.json: .*{message}")
 

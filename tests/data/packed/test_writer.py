@@ -131,7 +131,16 @@ def test_full_disk_at_the_plan_or_the_manifest(photos, store, tmp_path, monkeypa
 def test_temporary_files_of_a_killed_packing_are_removed(photos, store, own_incomplete, tmp_path):
     (tmp_path / "new").mkdir()
     for out in (tmp_path / "new", own_incomplete):
-        for name in ("plan.json", "manifest.json", "train-00000.bin", "train-00000.json", "train-00005"):
+        names = (
+            "plan.json",
+            "manifest.json",
+            "train-00000.bin",
+            "train-00000.json",
+            "train-00005",
+            "val.index",
+            "val.names",
+        )
+        for name in names:
             (out / f".{name}.77").write_bytes(b"half")
         assert contents(pack_small(photos, out)) == contents(store)
 
@@ -427,7 +436,7 @@ def test_splits_and_class_limits_are_those_of_the_photographs(photos, tmp_path):
     assert [packed.files("train").targets.count(target) for target in range(2)] == [4, 4]
     for split in ("train", "val"):
         assert [str(photos / "train" / path) for path in packed.files(split).paths] == list(direct.files(split).paths)
-        assert packed.files(split).targets == direct.files(split).targets
+        assert tuple(packed.files(split).targets) == direct.files(split).targets
 
 
 def test_channels_are_ordered_by_keep_probability_or_frequency(own_photos, tmp_path):
