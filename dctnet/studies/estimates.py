@@ -70,6 +70,7 @@ def _estimate(arms: Sequence[Sequence[Row]], lowest: int) -> Estimate:
     images = int(readable.sum())
     if not images:
         raise UserError(f"{' and '.join(rows[0].arm for rows in arms)}: no image could be read in all of their trials")
-    found = mean_of_answers(*(matrix[:, readable] for matrix in matrices))
+    answers, *others = (matrix[:, readable] for matrix in matrices)
+    found = mean_of_answers(answers, others[0] if others else None)
     seeds = min(len({row.seed for row in rows}) for rows in arms)
     return Estimate(found.value, max(found.low, lowest), min(found.high, 100), seeds, images)

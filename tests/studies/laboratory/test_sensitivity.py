@@ -257,6 +257,15 @@ def test_the_command_writes_page_rows_and_mask(gated_run, tmp_path, capsys):
     assert "made with images 6, now 5" in fails(capsys, *command(gated_run, tmp_path / "out", "--images", 5))
 
 
+def test_a_mask_is_not_written_over_another_file(gated_run, tmp_path, capsys):
+    gate = gated_run / "out" / "tiny" / "version_0" / "mask.json"
+    assert f"--gate {gate} compares with it" in fails(capsys, *command(gated_run, tmp_path / "out", "--mask", gate))
+    other = tmp_path / "notes.txt"
+    other.write_text("mine")
+    assert "exists and is no mask" in fails(capsys, *command(gated_run, tmp_path / "out", "--mask", other))
+    assert other.read_text() == "mine"
+
+
 @pytest.mark.slow
 def test_a_stopped_study_ends_with_the_same_rows(gated_run, tmp_path):
     with SignalRecorder() as signals:

@@ -7,7 +7,7 @@ from dctnet import __version__
 from dctnet.errors import UserError, printable
 from dctnet.frequency.bands import Band, bands_between, octave_bands
 from dctnet.frequency.channels import NUM_CHANNELS, ChannelSet
-from dctnet.frequency.maskfile import read_mask, write_mask
+from dctnet.frequency.maskfile import is_mask, read_mask, write_mask
 from dctnet.signals import SignalRecorder
 from dctnet.studies.laboratory.opening import open_subject
 from dctnet.studies.laboratory.photographs import Photographs, read_photographs
@@ -90,8 +90,8 @@ def sensitivity(
     if mask is not None and keep > read:
         raise UserError(f"--keep {keep}: {subject.name} reads {read} channels, and the mask cannot have more")
     chosen_methods: list[Method] = methods or ["swap"]
-    if mask is not None and not Path(mask).parent.is_dir():
-        raise UserError(f"--mask {mask}: the folder {Path(mask).parent} does not exist")
+    if mask is not None:
+        _check_mask(mask)
     options = {
         "net": subject.name, "root": root, "split": split, "images": images, "channel_images": channel_images,
         "bands": [str(band) for band in chosen_bands], "methods": chosen_methods, "contrast": contrast,
@@ -109,6 +109,16 @@ def sensitivity(
         print(printable(f"{kept} -> {mask}"))
     page = write_report(study, subject, photographs, chosen_bands, ranked, keep, given_gate)
     print(f"report: {printable(str(page))}")
+
+
+def _check_mask(mask: str) -> None:
+    """Masks of earlier studies are written over, other files are not."""
+    if not Path(mask).parent.is_dir():
+        raise UserError(f"--mask {mask}: the folder {Path(mask).parent} does not exist")
+    if Path(mask).exists() and not is_mask(mask):
+        raise UserError(f"--mask {mask}: exists and is no mask; give the name of a new file, which will be written")
+    if Path(mask).exists() and read_mask(mask)[1] is not None:
+        raise UserError(f"--mask {mask}: the mask of a gate, which would be lost; --gate {mask} compares with it")
 
 
 def _check(images: int, channel_images: int, batch: int, seed: int, keep: int, contrast: float | None) -> None:
