@@ -1,6 +1,7 @@
 """Measures the start of a training on a packed store of millions of images: time and memory of each step.
 
     python -m tests.stress.large_store FOLDER --images 1000000
+    python -m tests.stress.large_store FOLDER --images 1000000 --plan
 
 The store has images of ImageNet's usual sizes in 24 channels for crops of 224 px, in shards of 256 MiB. Its shards are
 sparse files without any coefficients, so it takes about 300 bytes an image. Its indices and its manifest are complete,
@@ -8,6 +9,7 @@ and written as ``dctnet pack`` does. A store that is there already is measured a
 
 The measurement runs in a process of its own. Memory is the peak of its resident set (VmHWM of Linux) above what the
 imports take; mapped files count as far as they were read. ``--cold`` first removes the store from the page cache.
+``--plan`` measures the plan of a packing instead, of photographs whose headers are made up.
 """
 
 import argparse
@@ -21,9 +23,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 
 from dctnet.data.datamodule import FrequencyDataModule
+from dctnet.data.folders import Files
+from dctnet.data.packed import plan as plans
 from dctnet.data.packed.completion import finish
 from dctnet.data.packed.manifest import MANIFEST, read_manifest
 from dctnet.data.packed.plan import choose_scales
@@ -84,31 +89,66 @@ def _write_shard(path: Path, split: str, images: range, count: int, grids: list[
 def measure(root: Path) -> None:
     """Starts a training up to its first batch and prints seconds and bytes of each step as JSON."""
     torch.set_num_threads(1)
-    Path("/proc/self/clear_refs").write_text("5")  # sets the peak to the present size
-    before, files, rows = _status("VmRSS"), _status("RssFile"), list[tuple[str, float, int, int]]()
-    started = time.perf_counter()
-
-    def step(name: str, began: float) -> None:
-        seconds = time.perf_counter() - began
-        rows.append((name, seconds, _status("VmHWM") - before, _status("RssFile") - files))
-
+    steps = _Steps()
     data = FrequencyDataModule(str(root))
-    step("open the store", started)
-    began = time.perf_counter()
+    steps.end("open the store")
     data.setup("fit")
-    step("read the index", began)
-    began = time.perf_counter()
+    steps.end("read the index")
     loader = data.train_dataloader()
     next(iter(loader.sampler))
-    step("shuffle an epoch", began)
-    began = time.perf_counter()
+    steps.end("shuffle an epoch")
     data.state_dict()
-    step("fingerprint", began)
-    step("start", started)
-    began = time.perf_counter()
+    steps.end("fingerprint")
+    steps.sum_up("start")
     next(iter(loader))
-    step("first batch", began)
-    print(json.dumps({"images": len(data.files("train")) + len(data.files("val")), "rows": rows}))
+    steps.end("first batch")
+    print(json.dumps({"images": len(data.files("train")) + len(data.files("val")), "rows": steps.rows}))
+
+
+def measure_plan(folder: Path, images: int) -> None:
+    """Plans a packing of made-up photographs and prints the same."""
+    paths = [f"{folder}/train/n{i * CLASSES // images:08d}/n{i:08d}.JPEG" for i in range(images)]
+    files = Files(tuple(paths), tuple(i * CLASSES // images for i in range(images)))
+    source: Any = SimpleNamespace(
+        root=folder, splits_present=["train"], class_names=[f"n{target:08d}" for target in range(CLASSES)],
+        files=lambda split: files, check_no_class_is_empty=lambda split, targets: None,
+    )  # fmt: skip
+    plans.image_size = lambda path: _PHOTOGRAPHS[int(path[-13:-5]) % len(_PHOTOGRAPHS)]
+    plans.os = SimpleNamespace(path=SimpleNamespace(getsize=lambda path: 110_000, relpath=os.path.relpath))
+    plans.sample_coefficients = lambda *args: np.ones((24, 10), np.float32)
+    channels, scales = list(named_channels("square-24").indices), choose_scales(224, 0.875, 0.35, None)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "plan.json").unlink(missing_ok=True)
+    steps = _Steps()
+    plan = plans.make_plan(source, channels, 224, 0.875, scales, "int8", 256 << 20, "pillow", "stop")
+    steps.end("plan")
+    plan = plans.resume_or_create_plan(plan, folder, folder, "pillow")
+    steps.end("write the plan")
+    plans.make_tasks(plan, folder, "pillow", "stop")
+    steps.end("list the shards")
+    print(json.dumps({"images": images, "rows": steps.rows}))
+
+
+class _Steps:
+    """Seconds, peak of memory and mapped bytes of each step, above what the process has at the start."""
+
+    def __init__(self) -> None:
+        Path("/proc/self/clear_refs").write_text("5")  # sets the peak to the present size
+        self.memory, self.files = _status("VmRSS"), _status("RssFile")
+        self.rows: list[tuple[str, float, int, int]] = []
+        self.began = time.perf_counter()
+
+    def end(self, name: str) -> None:
+        """Ends a step; the next begins."""
+        self._add(name, time.perf_counter() - self.began)
+        self.began = time.perf_counter()
+
+    def sum_up(self, name: str) -> None:
+        """Adds the sum of all steps so far."""
+        self._add(name, sum(seconds for _, seconds, *_ in self.rows))
+
+    def _add(self, name: str, seconds: float) -> None:
+        self.rows.append((name, seconds, _status("VmHWM") - self.memory, _status("RssFile") - self.files))
 
 
 def _status(key: str) -> int:
@@ -133,28 +173,39 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cold", action="store_true")
+    parser.add_argument("--plan", action="store_true")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
-        measure(args.folder)
+        measure_plan(args.folder, args.images) if args.plan else measure(args.folder)
         return 0
-    if not (args.folder / MANIFEST).exists():
-        started = time.perf_counter()
-        make_store(args.folder, args.images)
-        print(f"made in {time.perf_counter() - started:.0f} s")
-    shards = [shard for split in read_manifest(args.folder, files=False).splits.values() for shard in split.shards]
-    stored = sum(path.stat().st_size for path in args.folder.iterdir() if path.suffix != ".bin")
-    size = sum(shard.size for shard in shards)
-    print(f"{len(shards):,} shards of {size / 1e9:,.0f} GB, {stored / 1e6:,.0f} MB of other files")
+    if not args.plan:
+        _prepare(args.folder, args.images)
     for number in range(args.rounds):
         if args.cold:
             _forget(args.folder)
-        command = [sys.executable, "-m", "tests.stress.large_store", str(args.folder), "--measure"]
-        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        options = ["--measure", "--images", str(args.images), *(["--plan"] if args.plan else [])]
+        command = [sys.executable, "-m", "tests.stress.large_store", str(args.folder), *options]
+        output = subprocess.run(
+            command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ).stdout
+        found = json.loads(output)
         print(f"round {number + 1}, {found['images']:,} images\n  {'step':<18}{'s':>8}{'peak MB':>10}{'of files':>10}")
         for name, seconds, peak, mapped in found["rows"]:
             print(f"  {name:<18}{seconds:>8.2f}{peak / 1e6:>10.0f}{mapped / 1e6:>10.0f}")
     return 0
+
+
+def _prepare(root: Path, images: int) -> None:
+    """Makes the store if it is missing, and prints its size."""
+    if not (root / MANIFEST).exists():
+        started = time.perf_counter()
+        make_store(root, images)
+        print(f"made in {time.perf_counter() - started:.0f} s")
+    shards = [shard for split in read_manifest(root, files=False).splits.values() for shard in split.shards]
+    stored = sum(path.stat().st_size for path in root.iterdir() if path.suffix != ".bin")
+    size = sum(shard.size for shard in shards)
+    print(f"{len(shards):,} shards of {size / 1e9:,.0f} GB, {stored / 1e6:,.0f} MB of other files")
 
 
 if __name__ == "__main__":

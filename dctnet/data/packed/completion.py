@@ -60,7 +60,7 @@ def _finish_split(
     name: str, split: dict[str, Any], shard_names: list[str], folder: Path, root: Path, has_index: bool
 ) -> dict[str, Any]:
     """Writes the index of a split, which a store of version 1 does not have; returns its entry for the manifest."""
-    shards, skipped = list[dict[str, Any]](), [*split["skipped"]]
+    shards, skipped = list[dict[str, Any]](), [[*pair] for pair in split["skipped"]]
 
     def read_shards() -> Iterator[list[dict[str, Any]]]:
         for shard in shard_names:

@@ -1,9 +1,11 @@
 """The plan of a packing: channels, scales, images and shards, complete before the first shard is written."""
 
+import functools
 import hashlib
 import itertools
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -22,11 +24,12 @@ from dctnet.data.sources import PhotoSource
 from dctnet.data.splits import SPLITS
 from dctnet.errors import UserError
 from dctnet.frequency.dct import BLOCK
-from dctnet.io.atomic import atomic_write
+from dctnet.io.atomic import atomic_open
 from dctnet.io.files import dump_json, parse_json
 
 # Limit for the longer side by the shorter: a strip a few pixels high, enlarged to a scale, could fill a disk.
 MAX_ASPECT = 16
+_AT_ONCE = 1 << 14  # images that are written together
 _TRANSFORM = (
     "whole image, sides to the nearest multiple of 8 with the short one at the scale, antialiased bilinear; YCbCr "
     "minus 128; orthonormal 8x8 block DCT; divided by the step, rounded, clipped"
@@ -120,9 +123,13 @@ def _measure(
                 raise error.with_advice() from error
             skipped.append((relative, error.reason))
             continue
-        blocks = [grid(width, height, scale) for scale in scales]
-        images.append(PlannedImage(relative, target, blocks, os.path.getsize(path)))
+        images.append(PlannedImage(relative, target, _grids(width, height, scales), os.path.getsize(path)))
     return images, skipped
+
+
+@functools.lru_cache(maxsize=1 << 14)  # one object for all images of a size
+def _grids(width: int, height: int, scales: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    return tuple(grid(width, height, scale) for scale in scales)
 
 
 def _known_images(earlier: dict[str, Any] | None, split: str, scales: tuple[int, ...]) -> dict[str, PlannedImage]:
@@ -148,7 +155,24 @@ def _fill_shards(sizes: list[int], shard_bytes: int) -> list[int]:
 
 def fingerprint(plan: dict[str, Any]) -> str:
     """A hash of options and files of a plan. The quantization steps follow from them and are left out."""
-    return hashlib.sha256(dump_json({k: v for k, v in plan.items() if k not in ("plan", "steps", "error")})).hexdigest()
+    digest = hashlib.sha256()
+    for part in _dump({key: value for key, value in plan.items() if key not in ("plan", "steps", "error")}):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _dump(plan: dict[str, Any]) -> Iterator[bytes]:
+    """The bytes of ``dump_json(plan)`` in parts: the plan has an entry for each image of the data set."""
+    splits, gap = plan["splits"], b'"images": []'  # in a string of the plan its quotes would be escaped
+    rest = dump_json({**plan, "splits": {name: {**split, "images": []} for name, split in splits.items()}}).split(gap)
+    for part, name in zip(rest, sorted(splits), strict=False):
+        yield part + gap[:-1]
+        images = splits[name]["images"]
+        for start in range(0, len(images), _AT_ONCE):
+            text = json.dumps(images[start : start + _AT_ONCE], ensure_ascii=False)[1:-1]
+            yield ((", " if start else "") + text).encode("utf-8", "surrogateescape")
+        yield gap[-1:]
+    yield rest[-1]
 
 
 def resume_or_create_plan(plan: dict[str, Any], folder: Path, root: Path, decoder: Decoder) -> dict[str, Any]:
@@ -157,7 +181,8 @@ def resume_or_create_plan(plan: dict[str, Any], folder: Path, root: Path, decode
     Raises:
         UserError: The folder has a store of other options or photographs, or other files; or no photograph can be read.
     """
-    plan = parse_json(dump_json({**plan, "plan": fingerprint(plan)}))
+    options = {key: value for key, value in plan.items() if key != "splits"}
+    plan = {**parse_json(dump_json({**options, "plan": fingerprint(plan)})), "splits": plan["splits"]}
     if earlier := read_earlier_plan(folder):
         if earlier.get("plan") != plan["plan"]:
             # The splits in a manifest have another form than in a plan. The fingerprint covers them.
@@ -175,7 +200,8 @@ def resume_or_create_plan(plan: dict[str, Any], folder: Path, root: Path, decode
     samples = sample_coefficients(split, plan["channels"], root, decoder)
     steps, error = choose_quantization_steps(samples, np.iinfo(plan["dtype"]).max)
     plan = {**plan, "steps": steps.tolist(), "error": error}
-    atomic_write(folder / PLAN, dump_json(plan))
+    with atomic_open(folder / PLAN) as file:
+        file.writelines(_dump(plan))
     return plan
 
 

@@ -159,10 +159,14 @@ def is_complete(task: ShardTask, folder: Path, index_sha256: str | None = None) 
     schema = index_schema(len(task.images[0].blocks), 1 + max(image.target for image in task.images))
     if find_fault(index, schema) or not coefficients.is_file():
         return False
-    planned = {image.path: (image.target, image.blocks) for image in task.images}
-    found = {image["path"]: (image["target"], image["blocks"]) for image in index["images"]}
+    planned = {image.path: (image.target, _pairs(image.blocks)) for image in task.images}
+    found = {image["path"]: (image["target"], _pairs(image["blocks"])) for image in index["images"]}
     complete = planned == {**planned, **found} and planned.keys() == found.keys() | dict(index["skipped"]).keys()
     return complete and index["size"] == coefficients.stat().st_size
+
+
+def _pairs(blocks: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+    return [tuple(shape) for shape in blocks]  # a plan has tuples, JSON has lists
 
 
 def read_index(manifest: Manifest, split: Split, shard: Shard) -> list[dict[str, Any]]:

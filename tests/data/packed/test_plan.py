@@ -1,13 +1,17 @@
 """Plans: scales, grids of blocks, the order of channels, shards."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
 from dctnet.data.images.photo import ImageError
+from dctnet.data.packed import plan
 from dctnet.data.packed.plan import choose_scales, fingerprint, make_plan, make_tasks
-from dctnet.data.packed.shard import grid
+from dctnet.data.packed.shard import PlannedImage, grid
 from dctnet.data.sources import PhotoSource
 from dctnet.errors import UserError
+from dctnet.io.files import dump_json
 
 SCALES = {"train": (32, 40), "val": (40,), "test": (40,)}
 
@@ -71,9 +75,9 @@ def test_shards_have_all_images_in_order_and_at_most_the_given_size(photos, dtyp
 
 
 def test_fingerprint_depends_on_options_and_files_but_not_on_steps(own_photos):
-    plan = plan_of(own_photos)
-    before = fingerprint(plan)
-    assert fingerprint({**plan, "steps": [1.0], "error": {}}) == before
+    planned = plan_of(own_photos)
+    before = fingerprint(planned)
+    assert fingerprint({**planned, "steps": [1.0], "error": {}}) == before
     assert fingerprint(plan_of(own_photos)) == before
     assert fingerprint(plan_of(own_photos, dtype="int16")) != before
     (own_photos / "val" / "red" / "0.jpg").unlink()
@@ -88,3 +92,18 @@ def test_file_without_a_header_stops_the_plan_or_is_listed(own_photos):
     split = plan_of(own_photos, on_error="skip")["splits"]["train"]
     assert [path for path, _ in split["skipped"]] == ["train/green/1.jpg"]
     assert len(split["images"]) == 17
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 7])
+def test_a_plan_is_written_in_parts_as_one_json_object(monkeypatch, count):
+    monkeypatch.setattr(plan, "_AT_ONCE", 3)
+    path = 'train/"images": []/\udcff ä {}.jpg'
+    images = [PlannedImage(path.format(i), 1, ((4, 5), (6, 7)), 10**6) for i in range(count)]
+    split = {"scales": (32, 40), "images": images, "shards": [0], "skipped": [('"images": []', "x")]}
+    content = {
+        "splits": {"val": split, "train": {**split, "images": images[:1]}},
+        "classes": ['"images": []'],
+        "a": 1.5,
+    }
+    assert b"".join(plan._dump(content)) == dump_json(content)
+    assert fingerprint(content) == hashlib.sha256(dump_json(content)).hexdigest()

@@ -15,7 +15,7 @@ from PIL import Image
 
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.images.photo import ImageError, Photo
-from dctnet.data.packed import completion, plan, shard, writer
+from dctnet.data.packed import completion, index, plan, shard, writer
 from dctnet.data.packed.manifest import read_manifest
 from dctnet.data.packed.shard import grid, image_coefficients
 from dctnet.data.pixels import chroma_share, compute_channels, cut, pad
@@ -116,13 +116,15 @@ def test_full_disk_within_a_shard_leaves_no_partial_file(photos, store, tmp_path
     assert contents(pack_small(photos, out)) == contents(store)
 
 
-@pytest.mark.parametrize("module", [plan, completion])
-def test_full_disk_at_the_plan_or_the_manifest(photos, store, tmp_path, monkeypatch, module):
-    def full(path, content):
+@pytest.mark.parametrize(
+    ("module", "write"), [(plan, "atomic_open"), (index, "atomic_open"), (completion, "atomic_write")]
+)
+def test_full_disk_at_the_plan_an_index_or_the_manifest(photos, store, tmp_path, monkeypatch, module, write):
+    def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "atomic_write", full)
+        patch.setattr(module, write, full)
         with pytest.raises(UserError, match="run the same command again"):
             pack_small(photos, tmp_path / "out")
     assert contents(pack_small(photos, tmp_path / "out")) == contents(store)
