@@ -6,18 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from dctnet.errors import UserError
-from dctnet.studies.intervals import mean_of_answers
+from dctnet.studies.intervals import Interval, mean_of_answers
 from dctnet.studies.rows import Row
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A value with the ends of its 95 % confidence interval, in percentage points."""
+class Estimate(Interval):
+    """A mean over seeds and images with its 95 % interval, in percentage points.
 
-    value: float  # mean over seeds and images
-    low: float
-    high: float
-    seeds: int  # for a difference, the smaller number of the two arms
+    ``seeds`` of a difference is the smaller number of the two arms.
+    """
+
     images: int
 
 
@@ -39,6 +38,9 @@ def difference(rows: Sequence[Row], baseline: Sequence[Row]) -> Estimate:
     Images are paired, so that the difficulty of an image cancels. Seeds are not, because equal seeds do not make two
     networks comparable. With one seed the interval covers the images only, not the variation between trainings. With
     two or three it is wide, as Student's t requires; see ``over_seeds_and_images``.
+
+    Coverage in simulations of the nominal 95 % interval, arms of three seeds: 97 to 99 % where images dominate the
+    variance (500 to 3,000 images, seeds up to a point apart), 95 to 97 % where seeds are two points apart.
 
     Args:
         rows: One row per seed; for several draws, one per draw and seed.

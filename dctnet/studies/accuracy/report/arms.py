@@ -89,9 +89,7 @@ def compared_baselines(arms: Sequence[Arm]) -> list[str]:
 
 def verdict(difference: Estimate) -> str:
     """``above`` or ``below`` if the interval of a difference excludes 0, else ``not distinguishable``."""
-    if difference.low <= 0 <= difference.high:
-        return "not distinguishable"
-    return "above" if difference.value > 0 else "below"
+    return {1: "above", 0: "not distinguishable", -1: "below"}[difference.sign]
 
 
 def format_signed(value: float) -> str:
