@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from dctnet.data.images.photo import Photo
+from dctnet.data.images.photo import Photo, choose_decoder
 from dctnet.data.preprocess import make_reader
 from dctnet.data.transforms import CenterCrop
 from dctnet.frequency.channels import ChannelSet, channels_to_planes
@@ -73,8 +73,9 @@ def read_planes(
 
 def _read(reader: Any, paths: Sequence[str], title: str | None) -> list[Any]:
     """The reader's batches."""
+    decoder = choose_decoder("auto")  # that of fit and predict
     rng, batches = np.random.default_rng(0), []  # a center crop draws nothing
     for start in tqdm(range(0, len(paths), _CHUNK), desc=title, disable=None if title else True):
-        samples = [reader.sample(Photo(path), rng) for path in paths[start : start + _CHUNK]]
+        samples = [reader.sample(Photo(path, decoder), rng) for path in paths[start : start + _CHUNK]]
         batches.append(reader.collate(samples))
     return batches

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 Companding = Literal["none", "asinh"]
 # Linear for most coefficients, logarithmic for the few large ones; the divisor keeps their spread near one.
 _STRENGTH, _DIVISOR = 4.0, 1.2
+# Deviation of an orthonormal DCT coefficient by the rounding of pixels to 8 bits.
+_ROUNDING = 12**-0.5
 
 
 class ChannelNorm(nn.Module):
@@ -18,6 +20,8 @@ class ChannelNorm(nn.Module):
     few large ones.
 
     The statistics are fitted to the training data once and saved with the network. An unfitted norm is the identity.
+    A deviation below that of the rounding of pixels is replaced by it: high chroma frequencies of 4:2:0 files are zero
+    from one decoder and rounding noise from another, and divided by themselves, the noise would decide.
 
     Args:
         num_channels: Input channels.
@@ -42,9 +46,9 @@ class ChannelNorm(nn.Module):
         self._taken: set[int] = set()
 
     def fit(self, mean: Tensor, std: Tensor) -> None:
-        """Sets the statistics, (C,) each, except those from :meth:`take`. Constant channels are not divided."""
+        """Sets the statistics, (C,) each, except those from :meth:`take`."""
         new = [i for i in range(len(self.mean)) if i not in self._taken]
-        std = torch.where(std < 1e-3, torch.ones_like(std), std)
+        std = std.clamp_min(_ROUNDING)
         self.mean[new], self.std[new] = mean.to(self.mean)[new], std.to(self.std)[new]
         self.fitted.fill_(1)
 

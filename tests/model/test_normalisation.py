@@ -1,9 +1,17 @@
 """Normalisation of channels."""
 
-import numpy as np
-import torch
+import io
 
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dctnet.data.preprocess import Preprocess
+from dctnet.frequency.dct import block_dct
+from dctnet.frequency.selections import named_channels
 from dctnet.model.normalisation import ChannelNorm
+from tests.conftest import needs_turbojpeg
 
 
 def test_fitted_statistics_are_applied_and_saved():
@@ -23,10 +31,32 @@ def test_unfitted_norm_is_the_identity():
     assert torch.equal(ChannelNorm(2)(channels), channels)
 
 
-def test_constant_channel_is_not_divided():
-    norm = ChannelNorm(2)
-    norm.fit(torch.tensor([3.0, 3.0]), torch.tensor([0.0, 2.0]))
-    assert norm(torch.full((1, 2, 1, 1), 5.0)).flatten().tolist() == [2, 1]
+def test_what_lies_below_the_rounding_of_pixels_is_not_enlarged():
+    """Rounding of 8-bit pixels gives each orthonormal DCT coefficient a deviation of 1/√12."""
+    pixels = 255 * torch.rand(1, 1, 512, 512, generator=torch.Generator().manual_seed(0))
+    rounding = block_dct(pixels.round() - pixels).std()
+    norm = ChannelNorm(3)
+    norm.fit(torch.zeros(3), torch.tensor([0.0, 0.002, 2.0]))
+    assert norm.std[:2].tolist() == pytest.approx(2 * [rounding.item()], rel=0.01)
+    assert norm.std[2] == 2
+
+
+@needs_turbojpeg
+def test_decoders_agree_on_what_a_network_sees_of_halved_chroma():
+    """Of 4:2:0 files, libjpeg-turbo's planes have no high chroma frequencies, Pillow's have some, mostly rounding."""
+    rng, files = np.random.default_rng(0), []
+    for _ in range(4):
+        colours = Image.fromarray(rng.integers(60, 190, (32, 32, 3), dtype=np.uint8)).resize((256, 256), Image.BICUBIC)
+        colours.save(file := io.BytesIO(), "JPEG", quality=85, subsampling="4:2:0")
+        files.append(file.getvalue())
+    turbojpeg, pillow = (
+        torch.cat([Preprocess(named_channels("all"), 224, 1.0, decoder=decoder)(file) for file in files])
+        for decoder in ("turbojpeg", "pillow")
+    )
+    norm = ChannelNorm(192)
+    norm.fit(turbojpeg.mean((0, 2, 3)), turbojpeg.std((0, 2, 3)))
+    difference = (norm(turbojpeg) - norm(pillow)).pow(2).mean((0, 2, 3)).sqrt()
+    assert difference.max() < 1
 
 
 def test_companding_is_behind_the_statistics_and_keeps_order_and_sign():
