@@ -3,13 +3,14 @@
     python -m tests.stress.large_store FOLDER --images 1000000
     python -m tests.stress.large_store FOLDER --images 1000000 --plan
 
-The store has images of ImageNet's usual sizes in 24 channels for crops of 224 px, in shards of 256 MiB. Its shards are
-sparse files without any coefficients, so it takes about 300 bytes an image. Its indices and its manifest are complete,
-and written as ``dctnet pack`` does. A store that is there already is measured again.
+The store has images of ImageNet's usual sizes in 24 channels for crops of ``--image_size``, in shards of 256 MiB. Its
+shards are sparse files without any coefficients, so it takes about 300 bytes an image. Its indices and its manifest are
+complete, and written as ``dctnet pack`` does. A store that is there already is measured again.
 
 The measurement runs in a process of its own. Memory is the peak of its resident set (VmHWM of Linux) above what the
 imports take; mapped files count as far as they were read. ``--cold`` first removes the store from the page cache.
-``--plan`` measures the plan of a packing instead, of photographs whose headers are made up.
+``--plan`` measures the plan of a packing instead, of photographs whose headers are made up; rounds after the first
+continue it, as another part does.
 """
 
 import argparse
@@ -41,9 +42,9 @@ CLASSES = 1000
 _PHOTOGRAPHS = ((500, 375), (500, 375), (375, 500), (500, 333), (640, 480), (500, 500))  # width and height in pixels
 
 
-def make_store(root: Path, images: int, shard_bytes: int = 256 << 20) -> None:
+def make_store(root: Path, images: int, image_size: int = 224, shard_bytes: int = 256 << 20) -> None:
     """Writes a store without coefficients; a hundredth of the images is for validation."""
-    channels, scales = list(named_channels("square-24").indices), choose_scales(224, 0.875, 0.35, None)
+    channels, scales = list(named_channels("square-24").indices), choose_scales(image_size, 0.875, 0.35, None)
     root.mkdir(parents=True)
     splits: dict[str, Any] = {}
     tasks = []
@@ -55,7 +56,7 @@ def make_store(root: Path, images: int, shard_bytes: int = 256 << 20) -> None:
             _write_shard(root / tasks[-1].name, split, range(first, last), count, grids, sizes)
         splits[split] = {"scales": scales[split], "images": None, "shards": None, "skipped": []}
     plan = {
-        "channels": channels, "steps": [1.0] * len(channels), "error": {}, "dtype": "int8", "image_size": 224,
+        "channels": channels, "steps": [1.0] * len(channels), "error": {}, "dtype": "int8", "image_size": image_size,
         "crop_fraction": 0.875, "transform": "", "decoder": "", "made_with": {}, "source": "", "plan": "",
         "classes": [f"n{target:08d}" for target in range(CLASSES)], "splits": splits,
     }  # fmt: skip
@@ -106,7 +107,8 @@ def measure(root: Path) -> None:
 
 
 def measure_plan(folder: Path, images: int) -> None:
-    """Plans a packing of made-up photographs and prints the same."""
+    """Plans a packing of made-up photographs, or continues one that was planned, and prints the same."""
+    steps = _Steps()
     paths = [f"{folder}/train/n{i * CLASSES // images:08d}/n{i:08d}.JPEG" for i in range(images)]
     files = Files(tuple(paths), tuple(i * CLASSES // images for i in range(images)))
     source: Any = SimpleNamespace(
@@ -114,16 +116,19 @@ def measure_plan(folder: Path, images: int) -> None:
         files=lambda split: files, check_no_class_is_empty=lambda split, targets: None,
     )  # fmt: skip
     plans.image_size = lambda path: _PHOTOGRAPHS[int(path[-13:-5]) % len(_PHOTOGRAPHS)]
-    plans.os = SimpleNamespace(path=SimpleNamespace(getsize=lambda path: 110_000, relpath=os.path.relpath))
+    plans.os = SimpleNamespace(path=SimpleNamespace(getsize=lambda path: 110_000, exists=bool, relpath=os.path.relpath))
     plans.sample_coefficients = lambda *args: np.ones((24, 10), np.float32)
     channels, scales = list(named_channels("square-24").indices), choose_scales(224, 0.875, 0.35, None)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "plan.json").unlink(missing_ok=True)
-    steps = _Steps()
-    plan = plans.make_plan(source, channels, 224, 0.875, scales, "int8", 256 << 20, "pillow", "stop")
+    steps.end("list the files")
+    earlier = plans.read_earlier_plan(folder)
+    is_new = earlier is None
+    steps.end("read plan.json")
+    plan = plans.make_plan(source, channels, 224, 0.875, scales, "int8", 256 << 20, "pillow", "stop", earlier)
+    del earlier
     steps.end("plan")
     plan = plans.resume_or_create_plan(plan, folder, folder, "pillow")
-    steps.end("write the plan")
+    steps.end("write plan.json" if is_new else "compare plan.json")
     plans.make_tasks(plan, folder, "pillow", "stop")
     steps.end("list the shards")
     print(json.dumps({"images": images, "rows": steps.rows}))
@@ -171,6 +176,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--images", type=int, default=1_000_000)
+    parser.add_argument("--image_size", type=int, default=224, help="side of the crops in pixels")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cold", action="store_true")
     parser.add_argument("--plan", action="store_true")
@@ -180,7 +186,7 @@ def main() -> int:
         measure_plan(args.folder, args.images) if args.plan else measure(args.folder)
         return 0
     if not args.plan:
-        _prepare(args.folder, args.images)
+        _prepare(args.folder, args.images, args.image_size)
     for number in range(args.rounds):
         if args.cold:
             _forget(args.folder)
@@ -196,11 +202,11 @@ def main() -> int:
     return 0
 
 
-def _prepare(root: Path, images: int) -> None:
+def _prepare(root: Path, images: int, image_size: int) -> None:
     """Makes the store if it is missing, and prints its size."""
     if not (root / MANIFEST).exists():
         started = time.perf_counter()
-        make_store(root, images)
+        make_store(root, images, image_size)
         print(f"made in {time.perf_counter() - started:.0f} s")
     shards = [shard for split in read_manifest(root, files=False).splits.values() for shard in split.shards]
     stored = sum(path.stat().st_size for path in root.iterdir() if path.suffix != ".bin")

@@ -1,6 +1,7 @@
 """Reports of bad files, their limits, and the predictions file."""
 
 import csv
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.data.ignored import PREDICTIONS
 from dctnet.data.images.photo import ImageError
+from dctnet.data.packed.writer import pack
 from dctnet.errors import UserError
 from dctnet.training.callbacks.bad_files import BadFileReport, too_many_bad_files
 from dctnet.training.callbacks.predictions import PredictionsCSV
@@ -111,6 +113,26 @@ def test_bad_file_of_the_dropped_last_batch_is_listed_if_the_statistics_read_it(
     go()
     assert set(data.bad_files.of_kind("train")) == ({seen, unseen} if norm_images == 100 else {seen})
     assert set(data.bad_files.left_out) == {*data.bad_files.of_kind("train"), str(own_photos / "val" / "red" / "1.jpg")}
+
+
+def test_a_resumed_training_restores_the_list_of_files_that_are_still_there(photos):
+    data = FrequencyDataModule(str(photos))
+    path, fitting = data.files("train").paths[5], SimpleNamespace(state=SimpleNamespace(fn="fit"), datamodule=data)
+    saved = {"train": {path: "spoilt", "gone.jpg": "spoilt"}, "val": {"gone.jpg": "spoilt"}, "packing": {}}
+    BadFileReport().on_load_checkpoint(fitting, None, {"left_out": saved})
+    assert data.bad_files.left_out == {path: "spoilt"}
+
+
+def test_a_resumed_training_without_bad_files_does_not_read_the_names_of_a_store(photos, tmp_path):
+    store = tmp_path / "store"
+    pack(str(photos), str(store), channels="dc", image_size=32, decoder="pillow", workers=1)
+    data = FrequencyDataModule(str(store))
+    data.setup("fit")
+    for split in ("train", "val"):
+        (store / f"{split}.names").unlink()
+    fitting = SimpleNamespace(state=SimpleNamespace(fn="fit"), datamodule=data)
+    BadFileReport().on_load_checkpoint(fitting, None, {"left_out": {"train": {}, "packing": {}}})
+    assert not data.bad_files.left_out
 
 
 def test_failed_prediction_leaves_the_previous_file(own_photos, tmp_path):

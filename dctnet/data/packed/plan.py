@@ -132,12 +132,19 @@ def _grids(width: int, height: int, scales: tuple[int, ...]) -> tuple[tuple[int,
     return tuple(grid(width, height, scale) for scale in scales)
 
 
+@functools.lru_cache(maxsize=1 << 14)
+def _share(grids: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
+    """One object for all equal arguments, which each come from JSON as lists of their own."""
+    return grids
+
+
 def _known_images(earlier: dict[str, Any] | None, split: str, scales: tuple[int, ...]) -> dict[str, PlannedImage]:
     """The images of a split in an earlier plan, which is not trusted: its fingerprint will be compared."""
     try:
         planned = earlier["splits"][split] if earlier else {}
         same = list(scales) == planned.get("scales")
-        return {image[0]: PlannedImage(*image) for image in planned["images"]} if same else {}
+        images = (PlannedImage(*image) for image in planned["images"]) if same else ()
+        return {image.path: image._replace(blocks=_share(tuple(map(tuple, image.blocks)))) for image in images}
     except (AttributeError, IndexError, KeyError, TypeError):
         return {}
 

@@ -1,6 +1,7 @@
 """Reports unreadable files and stops a run with too many of them."""
 
 import csv
+import itertools
 import sys
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,12 @@ class BadFileReport(pl.Callback):
         if trainer.state.fn != "fit":
             return
         data: FrequencyDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        known = {*data.files("train").paths, *data.files("val").paths}
-        for kind, files in checkpoint.get("left_out", {}).items():
-            data.bad_files.merge((kind, path, reason) for path, reason in files.items() if path in known)
+        saved = checkpoint.get("left_out", {})
+        # The names of a packed store are not read without need.
+        if named := {path for files in saved.values() for path in files}:
+            named.intersection_update(itertools.chain(data.files("train").paths, data.files("val").paths))
+        for kind, files in saved.items():
+            data.bad_files.merge((kind, path, reason) for path, reason in files.items() if path in named)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Writes the lists when a signal stops the training, which happens on all ranks at the same step."""
