@@ -1,13 +1,19 @@
-"""Jobs of a few lines of code."""
+"""Jobs of a few lines of code, and benchmarks of tiny trials."""
 
+import dataclasses
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dctnet.studies.execution.job import Job
+from dctnet.studies.rows import read_rows
+from tests.conftest import make_photos
 
 # Forks a child; both ignore SIGTERM.
 IGNORES_SIGTERM = """
@@ -80,3 +86,47 @@ class InThread:
         self._thread.join(timeout)
         assert not self._thread.is_alive()
         return self._error
+
+
+GRID = {
+    "seeds": [0],
+    "arms": [{"choose": "learned", "channels": [6]}, {"choose": "rgb_matched"}, {"choose": "square", "channels": [6]}],
+    "ranking": {"model": {"gate": "static", "keep": 6}},
+    "data": {"image_size": 32, "batch_size": 6, "num_workers": 0},
+    "model": {"backbone": "resnet18", "lr": 0.01},
+    "trainer": {"max_epochs": 100, "accelerator": "cpu", "log_every_n_steps": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with ``photos`` and ``grid.yaml``."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    make_photos(folder / "photos", 8, 4)
+    # Relative: the nodes work in the directory of the benchmark.
+    (folder / "grid.yaml").write_text(yaml.safe_dump({**GRID, "data": {**GRID["data"], "root": "photos"}}))
+    return folder
+
+
+@pytest.fixture
+def start(folder):
+    """Starts a benchmark, which is killed after the test if it still runs."""
+    started = []
+
+    def call(out, *more):
+        command = [sys.executable, "-m", "dctnet", "benchmark", "--config", "grid.yaml", "--out", out, *map(str, more)]
+        options = {"cwd": folder, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+        started.append(subprocess.Popen(command, **options))
+        return started[-1]
+
+    yield call
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def rows_without_times(out):
+    rows = [
+        dataclasses.replace(row, seconds=0, images_per_second=0, finished="") for row in read_rows(out / "rows.csv")
+    ]
+    return sorted(rows, key=lambda row: row.name)

@@ -1,20 +1,14 @@
 """The executor of a Ray cluster: slots, failures, lost nodes, signals; a benchmark has the rows of a local one."""
 
-import dataclasses
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
-import yaml
 
 from dctnet.errors import Stopped, UserError
 from dctnet.studies.execution.job import Interrupted
-from dctnet.studies.rows import read_rows
-from tests.conftest import make_photos
-from tests.studies.execution.conftest import SAVES, InThread, wait_until
+from tests.studies.execution.conftest import SAVES, InThread, rows_without_times, wait_until
 
 pytest.importorskip("ray", reason="Ray is not installed")
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_backbones")]
@@ -123,50 +117,6 @@ def test_stop_lets_running_jobs_save_and_cancels_those_that_wait(nodes, executor
     assert not (tmp_path / "waits.log").exists() or not (tmp_path / "waits.log").read_text()
     with pytest.raises(Stopped):
         made.run(running)
-
-
-GRID = {
-    "seeds": [0],
-    "arms": [{"choose": "learned", "channels": [6]}, {"choose": "rgb_matched"}, {"choose": "square", "channels": [6]}],
-    "ranking": {"model": {"gate": "static", "keep": 6}},
-    "data": {"image_size": 32, "batch_size": 6, "num_workers": 0},
-    "model": {"backbone": "resnet18", "lr": 0.01},
-    "trainer": {"max_epochs": 100, "accelerator": "cpu", "log_every_n_steps": 2},
-}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A folder with ``photos`` and ``grid.yaml``."""
-    folder = tmp_path_factory.mktemp("benchmark")
-    make_photos(folder / "photos", 8, 4)
-    # Relative: the nodes work in the directory of the benchmark.
-    (folder / "grid.yaml").write_text(yaml.safe_dump({**GRID, "data": {**GRID["data"], "root": "photos"}}))
-    return folder
-
-
-@pytest.fixture
-def start(folder):
-    """Starts a benchmark, which is killed after the test if it still runs."""
-    started = []
-
-    def call(out, *more):
-        command = [sys.executable, "-m", "dctnet", "benchmark", "--config", "grid.yaml", "--out", out, *map(str, more)]
-        options = {"cwd": folder, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
-        started.append(subprocess.Popen(command, **options))
-        return started[-1]
-
-    yield call
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def rows_without_times(out):
-    rows = [
-        dataclasses.replace(row, seconds=0, images_per_second=0, finished="") for row in read_rows(out / "rows.csv")
-    ]
-    return sorted(rows, key=lambda row: row.name)
 
 
 def epochs(out):

@@ -11,7 +11,7 @@ from dctnet.errors import Stopped, UserError
 from dctnet.studies.execution import slurm
 from dctnet.studies.execution.job import Interrupted
 from dctnet.studies.execution.slurm import Slurm, SlurmExecutor
-from tests.studies.execution.conftest import SAVES, InThread, wait_until
+from tests.studies.execution.conftest import SAVES, InThread, rows_without_times, wait_until
 from tests.studies.execution.slurm_stand_in.slurm import processes
 
 STAND_IN = Path(__file__).parent / "slurm_stand_in/slurm.py"
@@ -146,3 +146,20 @@ def test_jobs_that_a_killed_benchmark_left_behind_are_stopped_first(executor, st
     executor().run(job("print('went on')"))
     assert (tmp_path / "saved").exists()
     assert running.log.read_text().split() == ["started", "went", "on"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_backbones")
+def test_a_benchmark_has_the_rows_of_a_local_one_also_after_slurm_stopped_its_trials(states, folder, start):
+    options = ["--arms", "[{choose: rgb_matched, channels: []}]", "--trainer.max_epochs", 200]
+    process = start("slurm", "--executor", "slurm", *options)
+    last = folder / "slurm/runs/rgb_matched-s0/version_0/last.ckpt"
+    wait_until(lambda: process.poll() is not None or last.exists(), 200)
+    for pid in processes("1000"):  # as before the time limit
+        os.kill(pid, signal.SIGTERM)
+    assert process.wait(300) == 0, process.stderr.read()
+    assert last.parents[1].joinpath("version_1").exists()
+    assert [path.name for path in sorted(states.glob("1*"))] == ["1000", "1001", "1002"]  # two fits, one evaluation
+    local = start("local-slurm", *options)
+    assert local.wait(300) == 0, local.stderr.read()
+    assert rows_without_times(folder / "slurm") == rows_without_times(folder / "local-slurm")

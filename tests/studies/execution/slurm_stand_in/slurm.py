@@ -43,7 +43,13 @@ def srun(*args):
     os.dup2(file, 1)
     os.dup2(file, 2)
     command = list(args[args.index("--output") + 2 :])
-    os.environ |= {"SLURM_STEP_ID": "0", "SLURM_NTASKS": "1", "SLURM_PROCID": "0"}
+    os.environ |= {
+        "SLURM_STEP_ID": "0",
+        "SLURM_NTASKS": "1",
+        "SLURM_PROCID": "0",
+        "SLURM_LOCALID": "0",
+        "SLURM_JOB_NAME": "dctnet",
+    }
     os.execvp(command[0], command)
 
 
