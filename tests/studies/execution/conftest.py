@@ -94,7 +94,7 @@ GRID = {
     "ranking": {"model": {"gate": "static", "keep": 6}},
     "data": {"image_size": 32, "batch_size": 6, "num_workers": 0},
     "model": {"backbone": "resnet18", "lr": 0.01},
-    "trainer": {"max_epochs": 100, "accelerator": "cpu", "log_every_n_steps": 2},
+    "trainer": {"max_epochs": 40, "accelerator": "cpu", "log_every_n_steps": 2},
 }
 
 

@@ -151,7 +151,7 @@ def test_jobs_that_a_killed_benchmark_left_behind_are_stopped_first(executor, st
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_backbones")
 def test_a_benchmark_has_the_rows_of_a_local_one_also_after_slurm_stopped_its_trials(states, folder, start):
-    options = ["--arms", "[{choose: rgb_matched, channels: []}]", "--trainer.max_epochs", 200]
+    options = ["--arms", "[{choose: rgb_matched, channels: []}]", "--trainer.max_epochs", 40]
     process = start("slurm", "--executor", "slurm", *options)
     last = folder / "slurm/runs/rgb_matched-s0/version_0/last.ckpt"
     wait_until(lambda: process.poll() is not None or last.exists(), 200)
