@@ -120,7 +120,7 @@ class SlurmExecutor:
         left = list(self._folder.glob("*_submitted.pkl"))
         _scancel(path.name.partition("_")[0] for path in left)
         for path in left:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
     def _wait(self, submitted: Any) -> int:
         """Waits for a job; returns the status of its process."""
