@@ -8,6 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
 
+from dctnet.cli.executors import add_executor_options, check_executor_options, chosen_executor
 from dctnet.cli.parser_errors import one_line, option_names, unknown_option
 from dctnet.cli.parsing import STRICT, check_folder_name, shorten_own_warnings
 from dctnet.cli.plain_help import use_plain_help
@@ -19,7 +20,6 @@ from dctnet.studies.accuracy.grid import Arms, Grid, Ranking, Split, plan
 from dctnet.studies.accuracy.report.report import write_report
 from dctnet.studies.accuracy.runner import Runner
 from dctnet.studies.execution.job import StopSignals
-from dctnet.studies.execution.local import LocalExecutor
 from dctnet.training.lightning_internals import read_counts_as_integers
 from dctnet.training.module import FrequencyClassifier
 
@@ -37,7 +37,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--config", action=ActionConfigFile, help="A benchmark as YAML.")
     parser.add_argument("--name", type=str, default="benchmark", help="Folder under checkpoints/.")
     parser.add_argument("--out", type=str | None, help="Folder of the results instead of checkpoints/NAME.")
-    parser.add_argument("--jobs", type=int, default=0, help="Trials at a time; 0: one per GPU, or per core up to four.")
+    add_executor_options(parser)
     parser.add_argument("--dry_run", "--dry-run", action="store_true", help="Only list the trials with cost and time.")
     parser.add_argument("--arms", type=list[Arms], default=[], help="Arms to compare, the most informative first.")
     parser.add_argument("--seeds", type=list[int], default=[0, 1, 2], help="Seeds of each arm.")
@@ -99,17 +99,19 @@ def benchmark(args: list[str], signals: StopSignals) -> None:
         if (name := unknown_option(error)) in {f"model.{each}" for each in _GATE}:
             raise UserError(f"--{name}: an option of an arm or of the ranking, not of all arms") from error
         raise one_line(error, _known_options(parser)) from error
+    check_executor_options(config, objects["slurm"])
     check_folder_name(config.name)
     shared: dict[str, Any] = {key: config[key].as_dict() for key in ("data", "model", "trainer")}
     grid = Grid(**shared, **{key: objects[key] for key in ("arms", "seeds", "evaluate", "ranking", "store")})
     _check_variants(grid.arms, grid.ranking, config)
     plan(grid)
     out = Path(config.out or Path("checkpoints", config.name))
-    context, executor = BenchmarkContext(grid, out), LocalExecutor(config.jobs, grid.trainer["accelerator"])
-    if config.dry_run:
-        dry_run(context, executor)
-    else:
-        _run(Runner(context, executor, signals))
+    context = BenchmarkContext(grid, out)
+    with chosen_executor(config, objects["slurm"], grid.trainer["accelerator"], out) as executor:
+        if config.dry_run:
+            dry_run(context, executor)
+        else:
+            _run(Runner(context, executor, signals))
 
 
 def _run(runner: Runner) -> None:

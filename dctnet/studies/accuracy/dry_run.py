@@ -11,13 +11,13 @@ from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.studies.accuracy.context import BenchmarkContext
 from dctnet.studies.accuracy.grid import PIXEL_NETWORKS, Trial, plan, ranking_trials
 from dctnet.studies.accuracy.runner import Runner
-from dctnet.studies.execution.local import LocalExecutor
+from dctnet.studies.execution.job import Executor
 from dctnet.training.module import FrequencyClassifier
 
 _BATCHES = 6
 
 
-def dry_run(context: BenchmarkContext, executor: LocalExecutor) -> None:
+def dry_run(context: BenchmarkContext, executor: Executor) -> None:
     """Prints each trial with its cost and estimated training time, and to standard error what it measures.
 
     The estimate comes from a few training batches with the first channels, for each kind of network and, for channels,
@@ -46,8 +46,9 @@ def dry_run(context: BenchmarkContext, executor: LocalExecutor) -> None:
         channels = trial.count or "-"
         native, values = context.costs.native_size(trial), f"{cost['values']:,}"
         print(f"{trial.name:<30}{channels:>9}{cost['gmac']:>8.3f}{native:>11}{values:>9}{minutes:>9}", flush=True)
-    hours = total / executor.jobs / 3600
-    print(f"about {hours:.1f} hours, {executor.jobs} at a time with {executor.threads} threads each")
+    at_a_time = max(1, min(executor.jobs, len(waiting)))
+    hours = total / at_a_time / 3600
+    print(f"about {hours:.1f} hours, {at_a_time} at a time with {executor.threads} threads each")
 
 
 def _kind(trial: Trial) -> tuple:

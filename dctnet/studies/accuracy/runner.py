@@ -30,11 +30,11 @@ from dctnet.studies.accuracy.provenance import (
     variants,
     write_yaml,
 )
-from dctnet.studies.execution.job import Job, StopSignals
-from dctnet.studies.execution.local import LocalExecutor
+from dctnet.studies.execution.job import Executor, Interrupted, Job, StopSignals
 from dctnet.studies.rows import ROWS, Row, read_rows, write_rows
 
 _POLL = 2.0  # seconds between updates of the progress bar
+_ATTEMPTS = 10  # of a trial whose node is lost, or that a scheduler stops
 
 
 class Runner:
@@ -44,7 +44,7 @@ class Runner:
         UserError: The folder belongs to another grid or has damaged rows. Nothing has been written then.
     """
 
-    def __init__(self, context: BenchmarkContext, executor: LocalExecutor, signals: StopSignals | None = None) -> None:
+    def __init__(self, context: BenchmarkContext, executor: Executor, signals: StopSignals | None = None) -> None:
         self.context, self.out, self.executor = context, context.out, executor
         self.signals = signals or StopSignals()
         self._read_folder()
@@ -189,6 +189,16 @@ class Runner:
         bar.refresh()
 
     def _run_trial(self, trial: Trial, slot: int) -> dict[str, Any] | None:
+        """Runs a trial and, each time that it is interrupted, what is left of it; returns as :meth:`_attempt`."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return self._attempt(trial, slot)
+            except Interrupted as error:
+                if attempt == _ATTEMPTS:
+                    raise RuntimeError(f"interrupted {attempt} times; the last: {error}") from error
+        raise AssertionError
+
+    def _attempt(self, trial: Trial, slot: int) -> dict[str, Any] | None:
         """Trains and evaluates a trial; returns the columns of its row, or None for a gated trial."""
         self._check_config(trial)
         folder, options = self.context.folder(trial), self.context.fit_options(trial)

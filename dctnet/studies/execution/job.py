@@ -1,9 +1,13 @@
-"""Jobs of a study, and the signals that stop them."""
+"""Jobs of a study, the executors that run them, and the signals that stop them."""
 
+import contextlib
+import os
 import signal
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from dctnet.errors import Stopped
 from dctnet.signals import SignalRecorder
@@ -17,6 +21,51 @@ class Job:
     log: Path  # file to which standard output and error are appended
     slot: int = 0  # from 0 to one less than the executor's jobs; decides which GPU the job sees
     keep_open: tuple[int, ...] = ()  # file descriptors that a local process inherits
+
+
+class Interrupted(RuntimeError):
+    """A job ended by no fault of its own, such as the loss of its node; it can run again."""
+
+
+class Executor(Protocol):
+    """Runs jobs in processes of their own, here or on other machines.
+
+    Attributes:
+        jobs: Number of jobs at a time.
+        threads: CPU threads of each job.
+    """
+
+    jobs: int
+    threads: int
+
+    def run(self, job: Job) -> None:
+        """Runs a job and returns when it has ended; called by several threads at a time.
+
+        Raises:
+            RuntimeError: The job failed. Gives the last line of its output and the log file.
+            Interrupted: The job was interrupted, but not by :meth:`stop`.
+            Stopped: The job did not complete because :meth:`stop` was called.
+        """
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Sends a signal to all jobs and starts no further job; a fit saves a checkpoint before it ends."""
+
+    def kill(self) -> None:
+        """Ends all jobs at once and starts no further job."""
+
+
+def failure(job: Job, status: int) -> RuntimeError:
+    """The error of a job that ended with a status other than 0; negative ones are signals."""
+    lines = job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    reason = f"killed by {signal.Signals(-status).name}" if status < 0 else f"status {status}"
+    return RuntimeError(f"{reason}: {lines[-1][:200] if lines else ''} ({job.log})")
+
+
+def kill_group(process: subprocess.Popen) -> None:
+    """Kills the process group that a process leads, also after the process itself has ended."""
+    # ProcessLookupError: the group is empty; macOS reports zombies as PermissionError.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 class StopSignals(SignalRecorder):

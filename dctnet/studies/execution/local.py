@@ -1,6 +1,5 @@
 """The local executor: runs jobs as subprocesses, each with its share of the machine, and stops them together."""
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -11,7 +10,7 @@ import torch
 
 from dctnet.errors import Stopped, UserError
 from dctnet.signals import ends_with_this_process
-from dctnet.studies.execution.job import Job
+from dctnet.studies.execution.job import Job, failure, kill_group
 
 
 class LocalExecutor:
@@ -22,15 +21,13 @@ class LocalExecutor:
         accelerator: The option ``--trainer.accelerator`` of the jobs.
 
     Raises:
-        UserError: ``jobs`` is negative, or the accelerator is a GPU and there is none.
+        UserError: The accelerator is a GPU and there is none.
     """
 
     def __init__(self, jobs: int = 0, accelerator: str = "auto") -> None:
         gpus = torch.cuda.device_count()
         if accelerator in ("gpu", "cuda") and not gpus:
             raise UserError(f"--trainer.accelerator {accelerator}: torch finds no GPU here; run dctnet doctor")
-        if jobs < 0:
-            raise UserError(f"--jobs must be at least 0, got {jobs}")
         on_gpu = gpus > 0 and accelerator != "cpu"
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.jobs = jobs or (gpus if on_gpu else min(cores, 4))
@@ -72,13 +69,11 @@ class LocalExecutor:
         with self._lock:
             self._processes.discard(process)
             if status:
-                _kill_group(process)  # processes that outlive it, such as the other ranks of a killed fit
+                kill_group(process)  # processes that outlive it, such as the other ranks of a killed fit
             if status and self._stopping:
                 raise Stopped
         if status:
-            lines = job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            reason = f"killed by {signal.Signals(-status).name}" if status < 0 else f"status {status}"
-            raise RuntimeError(f"{reason}: {lines[-1][:200] if lines else ''} ({job.log})")
+            raise failure(job, status)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Sends a signal to all jobs and starts no further job; a fit saves a checkpoint before it ends."""
@@ -92,10 +87,4 @@ class LocalExecutor:
         with self._lock:
             self._stopping = True
             for process in self._processes:
-                _kill_group(process)
-
-
-def _kill_group(process: subprocess.Popen) -> None:
-    # ProcessLookupError: the group is empty; macOS reports zombies as PermissionError.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+                kill_group(process)

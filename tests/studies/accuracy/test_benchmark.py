@@ -106,6 +106,14 @@ def test_a_dry_run_estimates_the_time_of_a_frozen_network(folder, capsys):
         (["--data.image_size", "64"], ["data.image_size 32, now 64; give another --out"]),
         (["--store", "nowhere"], ["nowhere/manifest.json: missing"]),
         (["--config", "nowhere.yaml"], ["nowhere.yaml"]),
+        (["--jobs", "-1"], ["--jobs must be at least 0, got -1"]),
+        (["--executor", "slrm"], ["--executor slrm", "local, ray, slurm", "Did you mean 'slurm'?"]),
+        (["--executor", "ray"], ["--executor ray needs --address HOST:PORT"]),
+        (["--address", "node:1"], ["--address node:1: of a Ray cluster, needs --executor ray"]),
+        (["--executor", "slurm", "--address", "node:1"], ["--address node:1: of a Ray cluster, needs --executor ray"]),
+        (["--slurm.partition", "gpu"], ["--slurm: resources of trials on SLURM, needs --executor slurm"]),
+        (["--executor", "slurm", "--slurm.gpus", "4"], ["--slurm.gpus must be 0 or 1", "got 4"]),
+        (["--executor", "slurm", "--slurm.partitoin", "gpu"], ["Did you mean 'slurm.partition'?"]),
     ],
 )
 def test_an_invalid_option_is_one_line_and_nothing_is_written(folder, capsys, more, words):
@@ -113,6 +121,14 @@ def test_an_invalid_option_is_one_line_and_nothing_is_written(folder, capsys, mo
     line = fails(capsys, *command(folder, *more))
     for word in words:
         assert word in line
+    assert contents(folder / "out") == before
+
+
+def test_a_ray_cluster_that_does_not_answer_is_one_line_and_nothing_is_written(folder, capsys):
+    pytest.importorskip("ray", reason="Ray is not installed")
+    before = contents(folder / "out")
+    line = fails(capsys, *command(folder, "--executor", "ray", "--address", "127.0.0.1:1"))
+    assert "--address 127.0.0.1:1: no Ray cluster answers there" in line
     assert contents(folder / "out") == before
 
 

@@ -15,7 +15,7 @@ from dctnet.frequency.channels import ChannelSet
 from dctnet.frequency.maskfile import write_mask
 from dctnet.studies.accuracy.grid import Ranking
 from dctnet.studies.accuracy.runner import Runner
-from dctnet.studies.execution.job import StopSignals
+from dctnet.studies.execution.job import Interrupted, StopSignals
 from dctnet.studies.rows import read_rows
 from tests.studies.accuracy.test_context import SCORES, make_context
 
@@ -155,6 +155,28 @@ def test_an_interrupted_trial_resumes_from_its_last_checkpoint(photos, tmp_path)
     executor, _ = run(photos, tmp_path, PATCHIFY)
     assert executor.calls == [("patchify-s0", "fit", True), ("patchify-s0", "evaluate", False)]
     assert read_rows(tmp_path / "rows.csv")[0].seconds == 6.5  # of both versions
+
+
+def test_a_trial_whose_node_is_lost_resumes_from_its_last_checkpoint(photos, tmp_path):
+    def lose_the_node():
+        if not (folder := tmp_path / "runs" / "patchify-s0" / "version_0").exists():
+            leave_version(folder.parent, "0,10,4\n")
+            raise Interrupted("lost its node")
+
+    executor, failed = run(photos, tmp_path, PATCHIFY, effects={"patchify-s0": lose_the_node})
+    assert failed == []
+    assert [call[1:] for call in executor.calls] == [("fit", False), ("fit", True), ("evaluate", False)]
+    assert read_rows(tmp_path / "rows.csv")[0].seconds == 6.5
+
+
+def test_a_trial_that_is_interrupted_again_and_again_fails(photos, tmp_path):
+    def interrupt():
+        raise Interrupted("lost its node")
+
+    executor, failed = run(photos, tmp_path, ARMS[1:], effects={"square-6-s0": interrupt})
+    assert failed == ["square-6-s0"]
+    assert executor.fits.count("square-6-s0") == 10
+    assert "interrupted 10 times; the last: lost its node" in (tmp_path / "failures.csv").read_text()
 
 
 def test_a_fit_with_too_few_epochs_is_a_failure(photos, tmp_path):

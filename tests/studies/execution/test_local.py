@@ -12,46 +12,9 @@ import torch
 from dctnet.errors import Stopped, UserError
 from dctnet.studies.execution.job import Job, StopSignals
 from dctnet.studies.execution.local import LocalExecutor
+from tests.studies.execution.conftest import IGNORES_SIGTERM, has_ended, pids, wait_until
 
 needs_proc = pytest.mark.skipif(not Path("/proc").exists(), reason="processes are looked up in /proc")
-# Forks a child; both ignore SIGTERM.
-IGNORES_SIGTERM = """
-import os, signal, time
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-os.fork()
-print(os.getpid(), flush=True)
-time.sleep(60)
-"""
-
-
-@pytest.fixture
-def job(tmp_path, monkeypatch):
-    """Makes a job of some code."""
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-
-    def make(code, slot=0):
-        (tmp_path / "job_code.py").write_text(code)
-        return Job(["job_code"], tmp_path / "log.txt", slot)
-
-    return make
-
-
-def pids(log):
-    return [int(word) for word in log.read_text().split()] if log.exists() else []
-
-
-def has_ended(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
-def wait_until(condition):
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -67,7 +30,7 @@ def test_each_slot_has_a_gpu(monkeypatch, job, tmp_path):
     assert executor.jobs == 3
     for slot in range(3):
         executor.run(job("import os; print(os.environ['CUDA_VISIBLE_DEVICES'])", slot))
-    assert (tmp_path / "log.txt").read_text().split() == ["0", "1", "2"]
+    assert (tmp_path / "job_code.log").read_text().split() == ["0", "1", "2"]
     assert LocalExecutor(0, "cpu").devices == []
 
 
@@ -82,12 +45,10 @@ def test_cores_are_divided_among_jobs(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
     assert (LocalExecutor().jobs, LocalExecutor().threads) == (4, 4)
     assert LocalExecutor(5).environment(0)["OMP_NUM_THREADS"] == "3"
-    with pytest.raises(UserError, match="--jobs must be at least 0, got -1"):
-        LocalExecutor(-1)
 
 
 def test_a_failure_gives_status_last_line_and_log(job):
-    with pytest.raises(RuntimeError, match=r"status 1: dctnet: no such folder \(.*log.txt\)"):
+    with pytest.raises(RuntimeError, match=r"status 1: dctnet: no such folder \(.*job_code.log\)"):
         LocalExecutor(1, "cpu").run(job("import sys; print('first'); sys.exit('dctnet: no such folder')"))
     with pytest.raises(RuntimeError, match="killed by SIGKILL"):
         LocalExecutor(1, "cpu").run(job("import os, signal; os.kill(os.getpid(), signal.SIGKILL)"))
@@ -103,7 +64,7 @@ def test_stop_ends_running_jobs_and_starts_no_others(job, tmp_path):
 
     thread = threading.Thread(target=run)
     thread.start()
-    wait_until(lambda: pids(tmp_path / "log.txt"))
+    wait_until(lambda: pids(tmp_path / "job_code.log"))
     executor.stop()
     thread.join(20)
     assert stopped
@@ -122,7 +83,7 @@ def test_a_job_inherits_the_descriptors_to_keep_open(job, tmp_path):
 @needs_proc
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_second_signal_kills_all_processes_at_once(job, tmp_path, second):
-    made, log = job(IGNORES_SIGTERM), tmp_path / "log.txt"
+    made, log = job(IGNORES_SIGTERM), tmp_path / "job_code.log"
     parent = os.fork()
     if not parent:  # a process with a main thread, without the seconds that importing torch takes
         try:
@@ -152,7 +113,7 @@ def test_a_signal_before_the_first_job_stops_at_once(number):
 
 @needs_proc
 def test_processes_of_a_killed_job_are_killed(job, tmp_path):
-    log, failed = tmp_path / "log.txt", []
+    log, failed = tmp_path / "job_code.log", []
     made = job(IGNORES_SIGTERM)
 
     def run():
