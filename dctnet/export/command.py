@@ -147,6 +147,8 @@ def _check_parity(expected: Tensor, found: Tensor, origin: str) -> None:
     difference, bound = (expected - found).abs().max().item(), _BOUND * max(1.0, expected.abs().max().item())
     agreed = (expected.argmax(1) == found.argmax(1)).sum().item()
     text = f"{agreed} of {len(expected)} labels agree, largest difference of a logit {difference:.1e}"
+    if not expected.isfinite().all():
+        raise UserError(f"the checkpoint's own logits of {origin} are not finite; nothing is written")
     if not difference <= bound:  # also of NaN
         raise UserError(
             f"the ONNX network differs from the checkpoint: {text}, allowed {bound:.1e}; nothing is written"

@@ -62,6 +62,7 @@ class FrequencyNet(nn.Module):
         tau: Gumbel-softmax temperature of the gate in training.
         family: What is known of the backbone.
         enters: Where the channels enter, the option ``entry``.
+        own_stem: Whether the network reads pixels by its own stem.
         native_size: Side of the image in source pixels at which the layers see the same grids as those of the RGB
             network at the size that it was made for.
         frozen: Whether :meth:`freeze` was called.
@@ -103,13 +104,13 @@ class FrequencyNet(nn.Module):
         ):
             if name not in known:
                 raise UserError(f"{option} {name!r}: not one of {', '.join(known)}.{did_you_mean(name, known)}")
-        own_stem = input == "rgb" and stem in OWN_STEM
+        self.own_stem = input == "rgb" and stem in OWN_STEM
         _check_combination(len(classes), input, stem, entry, layer2_stride, gate)
         if image_size < BLOCK or image_size % BLOCK:
             raise UserError(f"image_size must be a multiple of {BLOCK}, got {image_size}")
         self.classes, self.image_size, self.backbone_name = list(classes), image_size, backbone
         self.family, self.enters = find_family(backbone), entry
-        sizes = geometry(backbone, None if own_stem else entry)
+        sizes = geometry(backbone, None if self.own_stem else entry)
         sizes.check(backbone, image_size)
         self.native_size = sizes.native
         self.channels: ChannelSet | None = None
@@ -123,7 +124,7 @@ class FrequencyNet(nn.Module):
         self.gate: nn.Module | None = None
         if gate != "none":
             self.gate = StaticGate(num_inputs) if gate == "static" else DynamicGate(num_inputs, squeeze)
-        if own_stem:
+        if self.own_stem:
             self.backbone = build_rgb_backbone(backbone, len(classes), image_size)
         else:
             patch = BLOCK if input == "rgb" else 1

@@ -80,7 +80,8 @@ class FrequencyClassifier(pl.LightningModule):
         lr: Peak learning rate.
         momentum: Momentum of SGD.
         weight_decay: Weight decay of weights with two dimensions or more; biases and norms have none.
-        layer_decay: Learning rate of each layer as a share of the next one's, 0…1; for fine-tuning. None: all the same.
+        layer_decay: Learning rate of each layer as a share of the next one's, 0…1; for fine-tuning. The entry of the
+            channels learns at the head's rate. None: all the same.
         warmup: Fraction of training in which the learning rate rises.
         label_smoothing: Label smoothing, 0…1.
         ema: Decay of a moving average of the weights, such as 0.999, which is then what is validated, saved and used.
@@ -212,6 +213,8 @@ class FrequencyClassifier(pl.LightningModule):
             rank_zero_info(printable(load_pretrained(self.network, weights)))
         elif self.hparams["freeze"]:
             raise UserError("--model.freeze backbone needs trained weights: --model.weights, such as a best.ckpt")
+        elif "." in (name := self.network.backbone_name):
+            rank_zero_info(f"weights: none taken; {name} names some, which --model.weights {name} takes")
         self.weights_loaded = True
 
     def _fit_normalisation(self) -> None:
@@ -375,7 +378,9 @@ class FrequencyClassifier(pl.LightningModule):
         if not self.network.normalisation.fitted:
             self._fit_normalisation()
         rebuild_loaders_on_resume(self.trainer)
-        optimizer, schedule = build_optimizer(self.network.backbone, self.network.gate, self.hparams, int(total))
+        network = self.network
+        entry = None if network.own_stem else network.family.entry
+        optimizer, schedule = build_optimizer(network.backbone, network.gate, self.hparams, int(total), entry)
         self._optimized_for, self._started_with = self._options(), None
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

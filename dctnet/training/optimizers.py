@@ -58,7 +58,7 @@ def warmup_cosine(step: int, warmup: int, total: int) -> float:
 
 
 def build_optimizer(
-    backbone: nn.Module, gate: nn.Module | None, options: Mapping[str, Any], total: int
+    backbone: nn.Module, gate: nn.Module | None, options: Mapping[str, Any], total: int, entry: str | None = None
 ) -> tuple[Optimizer, LambdaLR]:
     """Builds the optimizer of a training and its schedule.
 
@@ -71,12 +71,16 @@ def build_optimizer(
         gate: The gate, if there is one.
         options: ``optimizer``, ``lr``, ``momentum``, ``weight_decay``, ``layer_decay``, ``warmup`` and ``gate_lr``.
         total: Steps of the whole training.
+        entry: Name of the layer that reads the channels, which learns at the head's rate: pretrained weights have none.
 
     Raises:
         UserError: The order of the backbone's layers is not known.
     """
     decay = options.get("layer_decay")
-    optimizer = _optimizer(_groups(backbone, options, layer_rates(backbone, decay) if decay else {}), options)
+    rates = layer_rates(backbone, decay) if decay else {}
+    if entry is not None:
+        rates |= {name: 1.0 for name in rates if name.startswith(f"{entry}.")}
+    optimizer = _optimizer(_groups(backbone, options, rates), options)
     warmup = int(options["warmup"] * total)
     factors = [lambda step: warmup_cosine(step, warmup, total)] * len(optimizer.param_groups)
     if gate is not None and any(p.requires_grad for p in gate.parameters()):

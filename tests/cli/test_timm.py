@@ -39,6 +39,13 @@ def test_from_fit_to_prediction_and_mask(photos, tmp_path, name):
     all_verbs(photos, tmp_path, name)
 
 
+def test_a_tag_that_names_weights_takes_none_and_says_so(photos, tmp_path, caplog):
+    tag = "test_efficientnet.r160_in1k"
+    with caplog.at_level("INFO"):
+        all_verbs(photos, tmp_path, tag)
+    assert f"weights: none taken; {tag} names some, which --model.weights {tag} takes" in caplog.text
+
+
 def test_a_vit_is_fitted_resumed_and_fine_tuned_at_another_size(photos, tmp_path, capsys):
     ckpt = all_verbs(photos, tmp_path, "test_vit")
     out = capsys.readouterr().out

@@ -131,6 +131,16 @@ def test_a_network_that_differs_after_conversion_is_refused(gated_run, tmp_path,
     assert not list(tmp_path.iterdir())
 
 
+def test_a_network_whose_logits_are_not_finite_is_refused(gated_run, tmp_path, monkeypatch):
+    monkeypatch.chdir(gated_run)
+    content = torch.load(CKPT)
+    content["state_dict"]["network.backbone.fc.weight"].fill_(3e38)
+    torch.save(content, tmp_path / "bad.ckpt")
+    with pytest.raises(UserError, match="own logits of .* are not finite; nothing is written"):
+        export(str(tmp_path / "bad.ckpt"), out=str(tmp_path / "model.onnx"))
+    assert not (tmp_path / "model.onnx").exists()
+
+
 def test_without_the_photographs_of_the_training_pictures_are_generated(gated_run, tmp_path, monkeypatch, capsys):
     content = torch.load(gated_run / CKPT)
     content["datamodule_hyper_parameters"]["root"] = str(tmp_path / "moved")

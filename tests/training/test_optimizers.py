@@ -9,6 +9,7 @@ import torch
 import torchvision
 
 from dctnet.errors import UserError
+from dctnet.model.network import FrequencyNet
 from dctnet.training.optimizers import JointOptimizer, build_optimizer, warmup_cosine
 
 
@@ -158,6 +159,15 @@ def test_layer_decay_falls_from_the_head_to_the_entry_of_mobilenet_v2():
     order = ["features.0.0.weight", "features.1.conv.0.0.weight", "features.17.conv.0.0.weight", "features.18.0.weight"]
     found = [rates[name] for name in [*order, "classifier.1.weight"]]
     assert found == [pytest.approx(0.01 * 0.5**n) for n in (19, 18, 2, 1, 0)]
+
+
+def test_layer_decay_spares_the_entry_of_the_channels():
+    network = FrequencyNet(["a", "b"], channels="square-6", image_size=32)
+    options = OPTIONS | {"layer_decay": 0.5}
+    optimizer = build_optimizer(network.backbone, None, options, 100, network.family.entry)[0]
+    rates = rate_of(optimizer, network.backbone)
+    full = {name for name, rate in rates.items() if rate == 0.01}
+    assert full == {f"{network.family.entry}.weight", "fc.weight", "fc.bias"}
 
 
 def test_layer_decay_of_1_and_none_are_the_same_training(resnet):

@@ -6,7 +6,7 @@ import signal
 import threading
 from typing import Any
 
-from dctnet.data.packed.cluster import connect
+from dctnet.cluster import connect
 from dctnet.errors import Stopped, UserError, first_line
 from dctnet.studies.execution.job import Interrupted, Job
 from dctnet.studies.execution.node import NodeJob, check_status

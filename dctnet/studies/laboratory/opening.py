@@ -15,7 +15,7 @@ from dctnet.model.network import FrequencyNet
 from dctnet.studies.laboratory.subject import Origin, Subject
 from dctnet.training import checkpoint
 
-# Of ImageNet, in units of 0 … 1; the usual normalisation of torchvision's and timm's networks.
+# Of ImageNet, in units of 0 … 1; the normalisation of torchvision's networks.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "network")
 
@@ -34,9 +34,9 @@ def open_subject(
         net: A checkpoint of ``dctnet fit``; ``torchvision:NAME`` or ``timm:NAME``; or ``MODULE:FACTORY``, a function of
             the user that returns an ``nn.Module`` on RGB, whose module is imported and run.
         weights: State dict of a network that is not of dctnet, loaded as data only.
-        mean: Of R, G, B, in units of 0 … 1. Default: ImageNet's.
+        mean: Of R, G, B, in units of 0 … 1. Default: that of timm's network, else ImageNet's.
         std: Likewise.
-        image_size: Side of the input in pixels, a multiple of 8. Default: 224.
+        image_size: Side of the input in pixels, a multiple of 8. Default: that of timm's network, else 224.
         classes: File with a class name per line, in the order of the logits.
 
     Raises:
@@ -52,9 +52,8 @@ def open_subject(
         if wrong := [f"--{option}" for option, value in given.items() if value is not None]:
             raise UserError(f"{', '.join(wrong)}: not for a checkpoint of dctnet, which has its own; got {net}")
         return _from_checkpoint(net)
-    size = 224 if image_size is None else image_size
-    if size < 8 or size % 8:
-        raise UserError(f"--image_size must be a multiple of 8, got {size}")
+    if image_size is not None:
+        _check_size(image_size)
     for option, values in (("mean", mean), ("std", std)):
         if values is not None and (len(values) != 3 or (option == "std" and min(values) <= 0)):
             raise UserError(f"--{option} must be three numbers{' above 0' * (option == 'std')}, got {list(values)}")
@@ -70,9 +69,18 @@ def open_subject(
         network = _call_factory(source, name)
     if state is not None:
         _load(network, state, f"--weights {weights}", net)
-    subject = Subject(net, network, size, classes=names, normalise=(mean or _MEAN, std or _STD))
+    own = getattr(network, "pretrained_cfg", {}) if source == "timm" else {}
+    size = image_size or own.get("input_size", (3, 224))[-1]
+    _check_size(size)
+    normalise = mean or own.get("mean", _MEAN), std or own.get("std", _STD)
+    subject = Subject(net, network, size, classes=names, normalise=normalise)
     _check(subject)
     return subject
+
+
+def _check_size(image_size: int) -> None:
+    if image_size < 8 or image_size % 8:
+        raise UserError(f"--image_size must be a multiple of 8, got {image_size}")
 
 
 def _from_checkpoint(path: str) -> Subject:

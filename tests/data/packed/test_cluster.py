@@ -69,7 +69,7 @@ def test_two_nodes_one_of_which_dies_write_the_store_of_one_process(cluster, tmp
 
 @pytest.mark.slow
 def test_a_port_of_another_service_is_one_line(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr("dctnet.data.packed.cluster._ANSWER", 5.0)
+    monkeypatch.setattr("dctnet.cluster._ANSWER", 5.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(UserError, match="no Ray cluster answers there; ray status on the head node"):

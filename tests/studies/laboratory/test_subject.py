@@ -82,6 +82,21 @@ def test_a_network_of_timm(tmp_path):
     assert subject(torch.full((2, 3, 64, 64), 128.0)).shape == (2, 3)
 
 
+def test_a_network_of_timm_has_its_own_size_and_normalisation(tmp_path):
+    import timm
+
+    network = timm.create_model("test_vit", num_classes=3)
+    torch.save(network.state_dict(), tmp_path / "net.pt")
+    own = {"mean": (0.5, 0.4, 0.3), "std": (0.5, 0.25, 0.2), "input_size": (3, 160, 160)}
+    with pytest.MonkeyPatch.context() as patch:
+        network.pretrained_cfg = own
+        patch.setattr(timm, "create_model", lambda *args, **options: network)
+        subject = open_subject("timm:test_vit", str(tmp_path / "net.pt"))
+    assert subject.image_size == 160
+    white = subject.input(torch.tensor([255.0, 128, 128]).view(1, 3, 1, 1).expand(1, 3, 160, 160))
+    torch.testing.assert_close(white[0, :, 0, 0], torch.tensor([1.0, 2.4, 3.5]))
+
+
 def test_a_network_of_the_user(tmp_path, monkeypatch, capsys):
     (tmp_path / "my_networks.py").write_text(
         "from torch import nn\n"

@@ -46,9 +46,10 @@ def detectors(
         out: Folder of the results.
         root: Photographs, as for fit. Default: those of the network's training.
         weights: State dict of a network that is not of dctnet.
-        mean: Of R, G, B, in units of 0 … 1, for a network that is not of dctnet. Default: ImageNet's.
+        mean: Of R, G, B, in units of 0 … 1, for a network that is not of dctnet. Default: that of
+            timm's network, else ImageNet's.
         std: Likewise.
-        image_size: Side of its images in pixels. Default: 224.
+        image_size: Side of its images in pixels. Default: that of timm's network, else 224.
         layer: Name of the one layer to measure.
         units: Channels of this layer to study one by one.
         wavelengths: Of the fine texture, in pixels.

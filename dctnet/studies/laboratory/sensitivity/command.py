@@ -60,9 +60,9 @@ def sensitivity(
         out: Folder for rows.csv, figures/ and report.html. A stopped study goes on in it.
         root: The photographs, as for ``fit``. Default: those that the network was trained on.
         weights: State dict of a network that is not of dctnet.
-        mean: Of R, G, B, 0 … 1, subtracted before such a network. Default: ImageNet's.
+        mean: Of R, G, B, 0 … 1, subtracted before such a network. Default: that of timm's network, else ImageNet's.
         std: Likewise, divided by.
-        image_size: Side of its input in pixels. Default: 224.
+        image_size: Side of its input in pixels. Default: that of timm's network, else 224.
         classes: File with its class names, one per line, in the order of its outputs. Default: the folders in order.
         split: Photographs to use.
         images: Number of photographs for bands, noise, map and gradients.
