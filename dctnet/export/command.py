@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dctnet.errors import UserError, did_you_mean_path, printable
 from dctnet.export.describe import describe
 from dctnet.export.graph import PixelNet
-from dctnet.export.onnx_file import MIN_OPSET, OnnxNetwork, trace, with_metadata
+from dctnet.export.onnx_file import MIN_OPSET, OnnxNetwork, check_opset, trace, with_metadata
 from dctnet.export.quantize import quantize_to_int8
 from dctnet.export.samples import Samples, read_samples
 from dctnet.io.atomic import atomic_write
@@ -72,6 +72,7 @@ def build_onnx(
     ckpt: str, input: Literal["channels", "pixels"] | None, int8: bool, opset: int, images: int, root: str | None
 ) -> tuple[bytes, dict[str, Any]]:
     """The content of an ONNX file and its metadata; the arguments are those of :func:`export`."""
+    check_opset(opset)
     content, network = read(ckpt), load(ckpt)
     if input == "channels" and network.channels is None:
         raise UserError("--input channels: the checkpoint is of a network on RGB; give --input pixels")

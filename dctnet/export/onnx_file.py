@@ -29,6 +29,14 @@ def require(name: str) -> Any:
         raise UserError(f"ONNX files need {name}, which is not installed: pip install 'dctnet[export]'") from error
 
 
+def check_opset(opset: int) -> None:
+    """Raises UserError if the converter is not installed or does not know a version of the operators."""
+    onnx, _ = require("onnx"), require("onnxscript")
+    newest = onnx.defs.onnx_opset_version()
+    if not MIN_OPSET <= opset <= newest:
+        raise UserError(f"--opset {opset}: the installed onnx {onnx.__version__} writes {MIN_OPSET}…{newest}")
+
+
 def trace(network: nn.Module, example: Tensor, name: str, opset: int) -> bytes:
     """Converts a network to ONNX, for batches of any size.
 
@@ -42,12 +50,8 @@ def trace(network: nn.Module, example: Tensor, name: str, opset: int) -> bytes:
         The content of the file.
 
     Raises:
-        UserError: The version is not known to the converter, or the network has an operation without an equivalent.
+        UserError: The network has an operation without an equivalent.
     """
-    onnx, _ = require("onnx"), require("onnxscript")
-    newest = onnx.defs.onnx_opset_version()
-    if not MIN_OPSET <= opset <= newest:
-        raise UserError(f"--opset {opset}: the installed onnx {onnx.__version__} writes {MIN_OPSET}…{newest}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

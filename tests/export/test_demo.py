@@ -49,6 +49,8 @@ def test_mistakes_are_one_line(gated_run, tmp_path, monkeypatch, capsys, fake_ru
     assert "expected the unpacked npm package onnxruntime-web" in line
     assert "no such folder" in fails(capsys, "demo", CKPT, tmp_path / "demo", "--runtime", tmp_path / "missing")
     assert "no empty folder" in fails(capsys, "demo", CKPT, tmp_path / "package", "--runtime", fake_runtime)
+    assert "no such folder" in fails(capsys, "demo", CKPT, tmp_path / "new/demo", "--runtime", fake_runtime)
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.slow

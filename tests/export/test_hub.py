@@ -1,5 +1,8 @@
 """Folders in the layout of the Hugging Face Hub."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -22,6 +25,27 @@ def test_a_saved_folder_is_loaded_with_the_same_weights(gated_run, tmp_path, mon
     assert all(torch.equal(own.state_dict()[name], tensor) for name, tensor in again.state_dict().items())
     photo = "photos/val/red/0.jpg"
     assert torch.equal(again(again.preprocess(photo)), own(own.preprocess(photo)))
+
+
+def test_pushing_uploads_the_saved_folder(gated_run, monkeypatch):
+    uploaded = {}
+
+    class Hub:
+        def __init__(self, **options):
+            uploaded["token"] = options["token"]
+
+        def create_repo(self, repo_id, **options):
+            return SimpleNamespace(repo_id=repo_id)
+
+        def upload_folder(self, *, repo_id, folder_path, **options):
+            uploaded[repo_id] = {path.name: path.read_bytes() for path in Path(folder_path).iterdir()}
+
+    monkeypatch.chdir(gated_run)
+    monkeypatch.setattr("huggingface_hub.hub_mixin.HfApi", Hub)
+    Pretrained(CKPT).push_to_hub("me/clothing", token="secret")
+    assert uploaded["token"] == "secret"
+    Pretrained(CKPT).save_pretrained("saved")
+    assert uploaded["me/clothing"] == {path.name: path.read_bytes() for path in Path("saved").iterdir()}
 
 
 def test_the_card_says_what_is_known_and_an_existing_one_stays(gated_run, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -106,6 +106,11 @@ def measure(root: Path) -> None:
     print(json.dumps({"images": len(data.files("train")) + len(data.files("val")), "rows": steps.rows}))
 
 
+def _sizes(paths: list[str]) -> Generator[tuple[int, int, int], None, None]:
+    for path in paths:
+        yield (*_PHOTOGRAPHS[int(path[-13:-5]) % len(_PHOTOGRAPHS)], 110_000)
+
+
 def measure_plan(folder: Path, images: int) -> None:
     """Plans a packing of made-up photographs, or continues one that was planned, and prints the same."""
     steps = _Steps()
@@ -115,7 +120,6 @@ def measure_plan(folder: Path, images: int) -> None:
         root=folder, splits_present=["train"], class_names=[f"n{target:08d}" for target in range(CLASSES)],
         files=lambda split: files, check_no_class_is_empty=lambda split, targets: None,
     )  # fmt: skip
-    plans.image_size = lambda path: _PHOTOGRAPHS[int(path[-13:-5]) % len(_PHOTOGRAPHS)]
     plans.os = SimpleNamespace(path=SimpleNamespace(getsize=lambda path: 110_000, exists=bool, relpath=os.path.relpath))
     plans.sample_coefficients = lambda *args: np.ones((24, 10), np.float32)
     channels, scales = list(named_channels("square-24").indices), choose_scales(224, 0.875, 0.35, None)
@@ -124,7 +128,7 @@ def measure_plan(folder: Path, images: int) -> None:
     earlier = plans.read_earlier_plan(folder)
     is_new = earlier is None
     steps.end("read plan.json")
-    plan = plans.make_plan(source, channels, 224, 0.875, scales, "int8", 256 << 20, "pillow", "stop", earlier)
+    plan = plans.make_plan(source, channels, 224, 0.875, scales, "int8", 256 << 20, "pillow", "stop", _sizes, earlier)
     del earlier
     steps.end("plan")
     plan = plans.resume_or_create_plan(plan, folder, folder, "pillow")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from dctnet.data.packed.manifest import MANIFEST
+from dctnet.data.packed.manifest import MANIFEST, PLAN
 from dctnet.data.packed.shard import ShardTask, is_complete, one_thread, write_shard
 from dctnet.data.splits import SPLITS
 from dctnet.errors import UserError, first_line
@@ -57,15 +57,14 @@ def lock_part(folder: Path) -> Iterator[None]:
     if fcntl is None:
         raise UserError("--part needs locks of files, which this system does not have; pack without it")
     with _open_folder(folder, shared=True):
-        file = _open_claims(folder)
+        file = _lock_claims(folder)
         try:
-            _lock_byte(file, folder, fcntl.LOCK_SH)
             yield
         finally:
             with contextlib.suppress(UserError):  # raised if other parts are running
                 _lock_byte(file, folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                is_over = (folder / MANIFEST).is_file() or {entry.name for entry in folder.iterdir()} == {CLAIMS}
-                _remove_temporaries(folder, but=None if is_over else CLAIMS)
+                is_planned = (folder / PLAN).is_file() and not (folder / MANIFEST).is_file()
+                _remove_temporaries(folder, but=CLAIMS if is_planned else None)
             _claims.pop(folder).close()
 
 
@@ -103,6 +102,22 @@ def _open_claims(folder: Path) -> IO[bytes]:
     if folder not in _claims:
         _claims[folder] = open(folder / CLAIMS, "a+b")  # noqa: SIM115  # closed by lock_part, or with the process
     return _claims[folder]
+
+
+def _lock_claims(folder: Path) -> IO[bytes]:
+    """Opens the file of claims and locks the byte of all running parts."""
+    while True:
+        file = _open_claims(folder)
+        try:
+            _lock_byte(file, folder, fcntl.LOCK_SH)
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(folder / CLAIMS)):
+                return file
+        except FileNotFoundError:  # removed by what was the last part, as is a file that has been replaced
+            pass
+        except BaseException:
+            _claims.pop(folder).close()
+            raise
+        _claims.pop(folder).close()
 
 
 def _lock_byte(file: IO[bytes], folder: Path, how: int) -> None:

@@ -1,5 +1,6 @@
 """The plan of a packing: channels, scales, images and shards, complete before the first shard is written."""
 
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -14,12 +15,13 @@ import numpy as np
 from tqdm import tqdm
 
 from dctnet import __version__
-from dctnet.data.images.photo import Decoder, ImageError, describe_decoder, image_size
+from dctnet.data.images.photo import Decoder, ImageError, describe_decoder
 from dctnet.data.packed.locks import CLAIMS
 from dctnet.data.packed.manifest import MANIFEST, PLAN, evaluation_scale, read_json, read_manifest
 from dctnet.data.packed.quantization import choose_quantization_steps, sample_coefficients
 from dctnet.data.packed.schema import MAX_BLOCKS
 from dctnet.data.packed.shard import PlannedImage, ShardTask, grid
+from dctnet.data.packed.sizes import MAX_ASPECT, SizeReader
 from dctnet.data.sources import PhotoSource
 from dctnet.data.splits import SPLITS
 from dctnet.errors import UserError
@@ -27,8 +29,6 @@ from dctnet.frequency.dct import BLOCK
 from dctnet.io.atomic import atomic_open
 from dctnet.io.files import dump_json, parse_json
 
-# Limit for the longer side by the shorter: a strip a few pixels high, enlarged to a scale, could fill a disk.
-MAX_ASPECT = 16
 _AT_ONCE = 1 << 14  # images that are written together
 _TRANSFORM = (
     "whole image, sides to the nearest multiple of 8 with the short one at the scale, antialiased bilinear; YCbCr "
@@ -71,12 +71,14 @@ def make_plan(
     shard_bytes: int,
     decoder: Decoder,
     on_error: Literal["stop", "skip"],
+    read_sizes: SizeReader,
     earlier: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Plans a packing from the headers of the image files; the quantization steps are still missing.
 
-    The arguments are those of ``pack``, with the channels in the order of storage and the scales of
-    :func:`choose_scales`. The headers of files in an ``earlier`` plan that have kept their size are not read again.
+    The arguments are those of ``pack``, with the channels in the order of storage, the scales of :func:`choose_scales`,
+    and a function that yields the sizes of files. Files in an ``earlier`` plan that have kept their size in bytes are
+    not read again.
 
     Raises:
         ImageError: A file cannot be used, and ``on_error`` is ``stop``.
@@ -84,7 +86,8 @@ def make_plan(
     shard_blocks = shard_bytes // (len(channels) * np.dtype(dtype).itemsize)
     splits: dict[str, Any] = {}
     for split in source.splits_present:
-        images, skipped = _measure(source, split, scales[split], on_error, _known_images(earlier, split, scales[split]))
+        known = _known_images(earlier, split, scales[split])
+        images, skipped = _measure(source, split, scales[split], on_error, known, read_sizes)
         if images:
             source.check_no_class_is_empty(split, [image.target for image in images])
         shards = _fill_shards([image.num_blocks for image in images], shard_blocks)
@@ -104,27 +107,36 @@ def make_plan(
 
 
 def _measure(
-    source: PhotoSource, split: str, scales: tuple[int, ...], on_error: str, known: dict[str, PlannedImage]
+    source: PhotoSource,
+    split: str,
+    scales: tuple[int, ...],
+    on_error: str,
+    known: dict[str, PlannedImage],
+    read_sizes: SizeReader,
 ) -> tuple[list[PlannedImage], list[tuple[str, str]]]:
     """The images of a split, and path and reason of the skipped files."""
     images, skipped, files = [], [], source.files(split)
-    listed = list(zip(files.paths, files.targets, strict=True))
-    for path, target in tqdm(listed, desc=f"sizes of {split}", unit="img"):
-        relative = os.path.relpath(path, source.root)
-        if (same := known.get(relative)) and os.path.exists(path) and os.path.getsize(path) == same.file_size:
-            images.append(same._replace(target=target))
-            continue
-        try:
-            width, height = image_size(path)
-            if max(width, height) > MAX_ASPECT * min(width, height):
-                raise ImageError(path, f"{width}×{height} pixels: the aspect ratio of packed images is at most 16:1")
-        except ImageError as error:
-            if on_error == "stop":
-                raise error.with_advice() from error
-            skipped.append((relative, error.reason))
-            continue
-        images.append(PlannedImage(relative, target, _grids(width, height, scales), os.path.getsize(path)))
+    listed = [(os.path.relpath(path, source.root), path) for path in files.paths]
+    same = [_is_same(known.get(relative), path) for relative, path in listed]
+    rows = tqdm(zip(listed, files.targets, same, strict=True), f"sizes of {split}", len(listed), unit="img")
+    sizes = read_sizes([path for (_, path), is_known in zip(listed, same, strict=True) if not is_known])
+    with contextlib.closing(rows), contextlib.closing(sizes):
+        for (relative, _), target, is_known in rows:
+            if is_known:
+                images.append(known[relative]._replace(target=target))
+                continue
+            size = next(sizes)
+            if not isinstance(size, ImageError):
+                images.append(PlannedImage(relative, target, _grids(*size[:2], scales), size[2]))
+            elif on_error == "stop":
+                raise size.with_advice() from size
+            else:
+                skipped.append((relative, size.reason))
     return images, skipped
+
+
+def _is_same(known: PlannedImage | None, path: str) -> bool:
+    return known is not None and os.path.exists(path) and os.path.getsize(path) == known.file_size
 
 
 @functools.lru_cache(maxsize=1 << 14)  # one object for all images of a size

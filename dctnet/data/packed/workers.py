@@ -1,23 +1,18 @@
 """Writing of shards by worker processes, and an estimate of the time it takes."""
 
 import dataclasses
-import multiprocessing
-import os
 import shutil
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.context import BaseContext
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
+from dctnet.data.packed.pool import worker_pool
 from dctnet.data.packed.shard import ShardTask, one_thread, shard_images, write_shard
 from dctnet.errors import UserError
-from dctnet.signals import follow_parent, starting_workers
 
 
 def estimate_seconds(tasks: list[ShardTask], workers: int) -> float:
@@ -74,40 +69,8 @@ def write_shards(
                     write(task, folder)
                     bar.update(len(task.images))
             return
-        context = _worker_context()
-        with ProcessPoolExecutor(workers, context, _start_worker) as pool:
-            with starting_workers(context.get_start_method()):
-                running = {pool.submit(write, task, folder): task for task in tasks}
-            try:
-                for future in as_completed(running):
-                    future.result()
-                    bar.update(len(running[future].images))
-            except BrokenProcessPool as error:
-                raise UserError(
-                    f"{folder}: a worker process died; run the command again, with fewer --workers if memory ran out"
-                ) from error
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-
-
-def available_cores() -> int:
-    """Number of cores that this process may use, which a scheduler can limit to a part of the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _worker_context() -> BaseContext:
-    """Starts workers by a fork server, which imports torch once, so that they share its memory.
-
-    Forked from this process, they would copy locks that torch's threads may hold.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
-
-
-def _start_worker() -> None:
-    torch.set_num_threads(1)
-    follow_parent()
+        with worker_pool(workers, folder) as pool:
+            running = {pool.submit(write, task, folder): task for task in tasks}
+            for future in as_completed(running):
+                future.result()
+                bar.update(len(running[future].images))

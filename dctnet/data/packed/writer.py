@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,13 +10,15 @@ from typing import Any, Literal
 
 from dctnet.data.config_checks import check_data_options
 from dctnet.data.images.photo import choose_decoder
-from dctnet.data.packed.cluster import write_shards_on_ray
+from dctnet.data.packed.cluster import connected, write_shards_on_ray
 from dctnet.data.packed.completion import find_missing, finish, is_finished
 from dctnet.data.packed.locks import lock_folder, lock_part
 from dctnet.data.packed.manifest import PLAN, is_store
 from dctnet.data.packed.parts import pack_part, parse_part
 from dctnet.data.packed.plan import choose_scales, make_plan, make_tasks, resume_or_create_plan
-from dctnet.data.packed.workers import announce, available_cores, write_shards
+from dctnet.data.packed.pool import available_cores
+from dctnet.data.packed.sizes import read_sizes
+from dctnet.data.packed.workers import announce, write_shards
 from dctnet.data.sources import PhotoSource
 from dctnet.errors import UserError, first_line, printable
 from dctnet.frequency.maskfile import keep_probability, resolve_channels
@@ -109,28 +112,30 @@ def pack(
 
     def plan_files(earlier: dict[str, Any] | None = None) -> dict[str, Any]:
         options = ranked, image_size, crop_fraction, split_scales, dtype, shard_bytes, reader, on_error
-        return make_plan(source, *options, earlier)
+        sizes = functools.partial(read_sizes, folder=folder, workers=workers or available_cores())
+        return make_plan(source, *options, sizes, earlier)
 
     if part is not None:
         with _translate_disk_errors(folder), lock_part(folder):
             pack_part(plan_files, folder, source.root, reader, on_error, parse_part(part), workers or available_cores())
         return
-    plan = plan_files()
-    with _translate_disk_errors(folder), lock_folder(folder):
-        plan = resume_or_create_plan(plan, folder, source.root, reader)
-        tasks = make_tasks(plan, source.root, reader, on_error)
-        missing = find_missing(folder, tasks)
-        if not missing and is_finished(folder):
-            (folder / PLAN).unlink(missing_ok=True)
-            print(printable(f"{out}: already packed, nothing to do; dctnet verify {out} checks it"))
-            return
-        workers = min(workers or available_cores(), max(1, len(missing)))
-        announce(plan, tasks, missing, folder, workers)
-        if address is not None:
-            write_shards_on_ray(missing, folder, address)
-        else:
-            write_shards(missing, folder, workers)
-        images = finish(plan, tasks, folder, source.root)
+    with connected(address) as ray:  # first: a plan takes long, and binds the folder to its options
+        plan = plan_files()
+        with _translate_disk_errors(folder), lock_folder(folder):
+            plan = resume_or_create_plan(plan, folder, source.root, reader)
+            tasks = make_tasks(plan, source.root, reader, on_error)
+            missing = find_missing(folder, tasks)
+            if not missing and is_finished(folder):
+                (folder / PLAN).unlink(missing_ok=True)
+                print(printable(f"{out}: already packed, nothing to do; dctnet verify {out} checks it"))
+                return
+            workers = min(workers or available_cores(), max(1, len(missing)))
+            announce(plan, tasks, missing, folder, workers)
+            if ray is not None:
+                write_shards_on_ray(ray, missing, folder, f"--address {address}")
+            else:
+                write_shards(missing, folder, workers)
+            images = finish(plan, tasks, folder, source.root)
     print(printable(f"{out}: {images:,} images, {time.perf_counter() - started:.0f} s"))
 
 

@@ -34,6 +34,8 @@ def demo(ckpt: str, out: str, *, runtime: str, int8: bool = True, root: str | No
     target, library = Path(out), _find_runtime(Path(runtime))
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{out}: exists and is no empty folder; demo does not replace files")
+    if not target.parent.is_dir():
+        raise UserError(f"{out}: no such folder {target.parent}.{did_you_mean_path(target.parent)}")
     with atomic_folder(target) as folder:
         model, metadata = build_onnx(ckpt, "pixels", int8, MIN_OPSET, _IMAGES, root)
         atomic_write(folder / "model.onnx", model)

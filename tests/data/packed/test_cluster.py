@@ -29,6 +29,7 @@ def test_an_address_that_does_not_answer_is_one_line(photos, tmp_path, address, 
         pack_small(photos, tmp_path / "out", address=address, **RAY)
     assert message.split(" .*")[0] in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture(scope="module")

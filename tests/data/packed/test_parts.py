@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from dctnet.data.packed import locks, plan, shard
+from dctnet.data.packed import locks, shard, sizes
 from dctnet.data.packed.manifest import is_store
 from dctnet.errors import UserError
 from tests.data.packed.conftest import SMALL, contents, pack_small
@@ -65,7 +65,7 @@ def test_parts_one_after_the_other_say_what_is_missing(photos, store, tmp_path, 
         pack_small(photos, out, part=part)
         assert f"part {part} is complete; " in capsys.readouterr().out
     # The headers of files that have kept their size are not read by each part again.
-    monkeypatch.setattr(plan, "image_size", None)
+    monkeypatch.setattr(sizes, "image_size", None)
     pack_small(photos, out, part="3/3")
     assert "part 3/3 is complete, and so is the store: 51 images" in capsys.readouterr().out
     assert contents(out) == contents(store)
@@ -194,6 +194,27 @@ def test_nothing_remains_of_a_part_that_could_not_begin(own_photos, tmp_path):
     with pytest.raises(UserError, match=r"0\.jpg"):
         pack_small(own_photos, tmp_path / "out", part="1/2")
     assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_left_in_a_folder_of_something_else(photos, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="choose another folder"):
+        pack_small(photos, tmp_path, part="1/2")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_part_that_waited_while_the_last_one_removed_the_claims_takes_new_ones(tmp_path, monkeypatch):
+    fcntl, lock_byte, removals = locks.fcntl, locks._lock_byte, iter([True])
+
+    def lock(file, folder, how):
+        lock_byte(file, folder, how)
+        if how == fcntl.LOCK_SH and next(removals, False):
+            (folder / locks.CLAIMS).unlink()
+
+    monkeypatch.setattr(locks, "_lock_byte", lock)
+    with locks.lock_part(tmp_path), open(tmp_path / locks.CLAIMS, "r+b") as other:
+        assert locks._claims[tmp_path].fileno() != other.fileno()
+        assert os.path.samestat(os.fstat(locks._claims[tmp_path].fileno()), os.fstat(other.fileno()))
 
 
 @pytest.mark.slow

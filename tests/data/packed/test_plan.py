@@ -1,12 +1,13 @@
 """Plans: scales, grids of blocks, the order of channels, shards."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dctnet.data.images.photo import ImageError
-from dctnet.data.packed import plan
+from dctnet.data.packed import plan, sizes
 from dctnet.data.packed.plan import choose_scales, fingerprint, make_plan, make_tasks
 from dctnet.data.packed.shard import PlannedImage, grid
 from dctnet.data.sources import PhotoSource
@@ -16,9 +17,13 @@ from dctnet.io.files import dump_json
 SCALES = {"train": (32, 40), "val": (40,), "test": (40,)}
 
 
+def serial(paths):
+    return sizes.read_sizes(paths, Path("out"), workers=1)
+
+
 def plan_of(root, shard_bytes=10_000, dtype="int8", on_error="stop"):
     source = PhotoSource(str(root))
-    return make_plan(source, [64, 0, 1], 32, 0.8, SCALES, dtype, shard_bytes, "pillow", on_error)
+    return make_plan(source, [64, 0, 1], 32, 0.8, SCALES, dtype, shard_bytes, "pillow", on_error, serial)
 
 
 @pytest.mark.parametrize("size", [32, 112, 224])
@@ -34,6 +39,19 @@ def test_default_scales_fit_the_crop_and_spread_the_share_of_the_area(size, min_
         assert len(train) == 4
         assert np.allclose(np.diff(sorted(shares)), 0.65 / 4, atol=0.05)
     assert scales["val"] == scales["test"] == (round(size / 0.875 / 8) * 8,)
+
+
+def test_headers_of_many_files_are_read_by_several_processes_in_order(own_photos, monkeypatch):
+    paths = sorted(map(str, own_photos.rglob("*.jpg")))
+    Path(paths[3]).write_bytes(b"no image")
+    expected = list(serial(paths))
+    monkeypatch.setattr(sizes, "_FEW", 2)
+    monkeypatch.setattr(sizes, "_AT_ONCE", 4)
+    found = list(sizes.read_sizes(paths, Path("out"), workers=2))
+    assert str(found[3]) == str(expected[3]) == f"{paths[3]}: UnidentifiedImageError: cannot identify image file"
+    del found[3], expected[3]
+    assert found == expected
+    assert len(found) == len(paths) - 1
 
 
 def test_given_scales_are_sorted_and_unique():

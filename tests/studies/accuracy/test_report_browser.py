@@ -9,32 +9,23 @@ import pytest
 from dctnet.frequency.channels import NUM_CHANNELS
 from dctnet.studies.accuracy.report.report import write_report
 from dctnet.studies.rows import write_rows
-from tests.browser import CHROMIUM, DRIVER, REASON, open_browser
+from tests.browser import (
+    CHROMIUM,
+    CONTRAST,
+    DESKTOP,
+    DRIVER,
+    PHONE,
+    REASON,
+    check_contrast,
+    check_that_nothing_is_loaded,
+    emulate,
+    open_browser,
+)
 from tests.simulated_rows import make_benchmark, ranking_text
 
 if not (CHROMIUM and DRIVER):
     pytest.skip(REASON, allow_module_level=True)
 pytestmark = pytest.mark.slow
-DESKTOP, PHONE = (1200, 800), (360, 740)
-# Contrast ratio (WCAG 2.2) of every element of a selector with the background behind it.
-CONTRAST = """
-const channel = c => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-const parts = text => text.match(/[\\d.]+/g).map(Number);
-const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-function behind(element) {
-  for (let e = element; e; e = e.parentElement) {
-    const colour = parts(getComputedStyle(e).backgroundColor);
-    if (colour.length < 4 || colour[3] === 1) return colour;
-  }
-  return [255, 255, 255];
-}
-return [...document.querySelectorAll(arguments[0])].filter(e => e.getClientRects().length).map(e => {
-  const style = getComputedStyle(e);
-  const colour = parts(e.tagName === "use" ? style.stroke : e.closest("svg") ? style.fill : style.color);
-  const [low, high] = [luminance(colour), luminance(behind(e))].sort((a, b) => a - b);
-  return (high + 0.05) / (low + 0.05);
-});
-"""
 VISIBLE_FIGURES = "[...document.querySelectorAll('figure svg')].filter(s => s.getClientRects().length)"
 
 
@@ -58,22 +49,8 @@ def page(browser, tmp_path_factory):
     return browser
 
 
-def emulate(page, size: tuple[int, int], scheme: str = "light"):
-    """Sets the size of the screen and the colour scheme."""
-    width, height = size
-    screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    page.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    )
-
-
 def test_it_opens_without_errors_and_without_the_network(page):
-    assert page.get_log("browser") == []
-    sent = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
-    urls = [m["params"]["request"]["url"] for m in sent if m["method"] == "Network.requestWillBeSent"]
-    assert [url for url in urls if not url.startswith(("file://", "data:"))] == []
-    assert page.execute_script("return performance.getEntriesByType('resource').length") == 0
+    check_that_nothing_is_loaded(page)
     # The Content-Security-Policy blocks requests of injected code.
     fetched = "const done = arguments[0]; fetch('https://example.org').then(() => done(true), () => done(false))"
     assert page.execute_async_script(fetched) is False
@@ -177,12 +154,7 @@ def test_only_the_table_scrolls_sideways(page, size):
 @pytest.mark.parametrize("size", [DESKTOP, PHONE])
 def test_texts_and_marks_have_enough_contrast(page, size, scheme):
     emulate(page, size, scheme)
-    background = page.execute_script("return getComputedStyle(document.body).backgroundColor")
-    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
-    for selector in ("p, li, dt, dd, h1, h2, h3, figcaption, pre, summary", "th, td, small, button", "svg text"):
-        found = page.execute_script(CONTRAST, selector)
-        assert len(found) > 10
-        assert min(found) >= 4.5, selector
+    check_contrast(page, scheme)
     marks = page.execute_script(CONTRAST, "#channels svg use")
     assert len(set(marks)) >= 6
     assert min(marks) >= 3
