@@ -43,7 +43,8 @@ class LocalExecutor:
         """Runs a job and returns when it has ended.
 
         Raises:
-            RuntimeError: The job failed. Gives the last line of its output and the log file.
+            RuntimeError: The job failed. Gives the last line of its output and the log file. Or a job of the same
+                trial that was left behind does not end.
             Stopped: The job did not complete because :meth:`stop` was called.
         """
         running, device = NodeJob(), self.devices[job.slot] if self.devices else None
