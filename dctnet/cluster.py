@@ -15,7 +15,7 @@ def connect(address: str) -> Any:
     """Connects this process to a Ray cluster; returns the module ``ray``.
 
     Raises:
-        UserError: Ray is not installed, or no cluster answers at the address.
+        UserError: Ray is not installed, no cluster answers at the address, or this machine is not one of its nodes.
     """
     try:
         import ray
@@ -31,8 +31,14 @@ def connect(address: str) -> Any:
         # In a process of its own: where something else answers, Ray tries for minutes, and can abort the process.
         ask = [sys.executable, "-m", "ray.scripts.scripts", "status", "--address", address]
         subprocess.run(ask, capture_output=True, check=True, timeout=_ANSWER)
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, OverflowError, subprocess.SubprocessError, RuntimeError, ValueError) as error:
+    except (OSError, OverflowError, subprocess.SubprocessError) as error:
         reason = "" if isinstance(error, subprocess.SubprocessError) else f" ({first_line(error)})"
         raise UserError(f"{what} answers there{reason}; {advice}") from error
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"--address {address}: a Ray cluster answers, but this machine cannot join it ({first_line(error)}); "
+            f"run the command on one of its nodes, or make this machine one: ray start --address={address}"
+        ) from error
     return ray

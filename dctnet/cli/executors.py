@@ -33,7 +33,7 @@ def chosen_executor(config: Namespace, slurm: Slurm, accelerator: str, out: Path
         UserError: The executor cannot be used here.
     """
     if config.executor == "slurm":
-        yield SlurmExecutor(out / "slurm", slurm, config.jobs, accelerator)
+        yield SlurmExecutor(out, slurm, config.jobs, accelerator)
     elif config.executor == "ray":
         from dctnet.studies.execution.ray import RayExecutor
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from dctnet.data.datamodule import FrequencyDataModule
@@ -150,6 +151,14 @@ def epochs_done(folder: Path) -> int:
     """Number of epochs that a trial has completed."""
     lines = itertools.chain.from_iterable(_metrics(folder))
     return max((int(line["epoch"]) + 1 for line in lines if line.get("seconds")), default=0)
+
+
+def steps_done(folder: Path) -> int:
+    """Number of optimizer steps in the last checkpoint of a trial; 0 without one."""
+    last = newest(folder, "last.ckpt")
+    if last is None:
+        return 0
+    return torch.load(last, map_location="cpu", weights_only=True, mmap=True)["global_step"]  # tensors are not read
 
 
 def training_metrics(folder: Path) -> dict[str, Any]:

@@ -26,15 +26,19 @@ from dctnet.studies.accuracy.provenance import (
     read_yaml,
     record_images,
     shared_options,
+    steps_done,
     training_metrics,
     variants,
     write_yaml,
 )
 from dctnet.studies.execution.job import Executor, Interrupted, Job, StopSignals
+from dctnet.studies.execution.node import lock_log
+from dctnet.studies.execution.slurm import stop_left_behind
 from dctnet.studies.rows import ROWS, Row, read_rows, write_rows
 
 _POLL = 2.0  # seconds between updates of the progress bar
-_ATTEMPTS = 10  # of a trial whose node is lost, or that a scheduler stops
+_ATTEMPTS = 10  # without progress, of a trial whose node is lost, or that a scheduler stops
+_LOG = "log.txt"  # in the folder of each trial
 
 
 class Runner:
@@ -92,7 +96,9 @@ class Runner:
             self._read_folder()  # another benchmark may have written to it since
             record_images(self.out / IMAGES, self.context.images)
             write_yaml(self.out / GRID, {**shared_options(self.context.grid), "variants": self.variants})
-            return self._run_trials(self._plan())
+            trials = self._plan()
+            stop_left_behind(self.out)
+            return self._run_trials(trials)
 
     def _plan(self) -> list[Trial]:
         """The trials to run, after a check that existing ones have the same configuration."""
@@ -190,13 +196,15 @@ class Runner:
 
     def _run_trial(self, trial: Trial, slot: int) -> dict[str, Any] | None:
         """Runs a trial and, each time that it is interrupted, what is left of it; returns as :meth:`_attempt`."""
-        for attempt in range(1, _ATTEMPTS + 1):
+        attempts, step = 0, -1
+        while True:
             try:
                 return self._attempt(trial, slot)
             except Interrupted as error:
-                if attempt == _ATTEMPTS:
-                    raise RuntimeError(f"interrupted {attempt} times; the last: {error}") from error
-        raise AssertionError
+                before, step = step, steps_done(self.context.folder(trial))
+                attempts = attempts + 1 if step == before else 1
+                if attempts == _ATTEMPTS:
+                    raise RuntimeError(f"interrupted {attempts} times without progress; the last: {error}") from error
 
     def _attempt(self, trial: Trial, slot: int) -> dict[str, Any] | None:
         """Trains and evaluates a trial; returns the columns of its row, or None for a gated trial."""
@@ -204,6 +212,8 @@ class Runner:
         folder, options = self.context.folder(trial), self.context.fit_options(trial)
         folder.mkdir(parents=True, exist_ok=True)
         write_yaml(folder / CONFIG, options)
+        with open(folder / _LOG, "a") as log:  # a job that was left behind saves before it ends
+            lock_log(log, lambda: self.signals.received is not None)
         checkpoint = str(self._fit(trial, slot))
         if trial.choose == "gate":
             if newest(folder, "mask.json") is None:  # the fit was interrupted, or no channel was likely enough
@@ -225,11 +235,11 @@ class Runner:
             self._run_job(folder, slot, "dctnet", "fit", "--config", str(folder / CONFIG), *resume)
             last = newest(folder, "last.ckpt")
         if last is None or epochs_done(folder) < epochs:
-            raise RuntimeError(f"ended after {epochs_done(folder)} of {epochs} epochs ({folder / 'log.txt'})")
+            raise RuntimeError(f"ended after {epochs_done(folder)} of {epochs} epochs ({folder / _LOG})")
         return last
 
     def _run_job(self, folder: Path, slot: int, *command: str) -> None:
-        self.executor.run(Job(list(command), folder / "log.txt", slot, self._keep_open))
+        self.executor.run(Job(list(command), folder / _LOG, slot, self._keep_open))
 
 
 def _now() -> str:

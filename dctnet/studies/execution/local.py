@@ -2,15 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 
 import torch
 
 from dctnet.errors import Stopped, UserError
-from dctnet.signals import ends_with_this_process
-from dctnet.studies.execution.job import Job, failure, kill_group
+from dctnet.studies.execution.job import Job, failure
+from dctnet.studies.execution.node import NodeJob
 
 
 class LocalExecutor:
@@ -36,42 +34,31 @@ class LocalExecutor:
         names = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         names = names if len(names) >= gpus and names[0] else [str(i) for i in range(gpus)]
         self.devices = [names[slot % gpus] for slot in range(self.jobs)] if on_gpu else []
-        # Reentrant: the handler of a second signal can interrupt that of the first one while it holds the lock.
+        # Reentrant: a signal handler calls stop(), also while the main thread stops the jobs after an exception.
         self._lock = threading.RLock()
-        self._processes: set[subprocess.Popen] = set()
+        self._running: set[NodeJob] = set()
         self._stopping = False
-
-    def environment(self, slot: int) -> dict[str, str]:
-        """Environment variables of the jobs in a slot: number of threads and visible GPU."""
-        environment = {**os.environ, **ends_with_this_process(), "OMP_NUM_THREADS": str(self.threads)}
-        if self.devices:
-            environment["CUDA_VISIBLE_DEVICES"] = self.devices[slot]
-        return environment
 
     def run(self, job: Job) -> None:
         """Runs a job and returns when it has ended.
 
         Raises:
-            RuntimeError: The job failed. Gives the last line of its output and the log file.
+            RuntimeError: The job failed. Gives the last line of its output and the log file. Or a job of the same
+                trial that was left behind does not end.
             Stopped: The job did not complete because :meth:`stop` was called.
         """
-        with open(job.log, "a") as log, self._lock:
+        running, device = NodeJob(), self.devices[job.slot] if self.devices else None
+        with self._lock:
             if self._stopping:
                 raise Stopped
-            # A session of its own: otherwise Ctrl-C reaches the job in addition to the SIGTERM of stop(), and a second
-            # signal ends a fit without a checkpoint.
-            process = subprocess.Popen(
-                [sys.executable, "-m", *job.command], stdout=log, stderr=log, env=self.environment(job.slot),
-                pass_fds=job.keep_open, start_new_session=True,
-            )  # fmt: skip
-            self._processes.add(process)
-        status = process.wait()
-        with self._lock:
-            self._processes.discard(process)
-            if status:
-                kill_group(process)  # processes that outlive it, such as the other ranks of a killed fit
-            if status and self._stopping:
-                raise Stopped
+            self._running.add(running)
+        try:
+            status = running.run(job.command, str(job.log), os.getcwd(), self.threads, device, job.keep_open)
+        finally:
+            with self._lock:
+                self._running.discard(running)
+        if status and self._stopping:
+            raise Stopped
         if status:
             raise failure(job, status)
 
@@ -79,12 +66,9 @@ class LocalExecutor:
         """Sends a signal to all jobs and starts no further job; a fit saves a checkpoint before it ends."""
         with self._lock:
             self._stopping = True
-            for process in self._processes:
-                process.send_signal(number)
+            for running in self._running:
+                running.stop(number)
 
     def kill(self) -> None:
         """Kills all jobs with their child processes and starts no further job."""
-        with self._lock:
-            self._stopping = True
-            for process in self._processes:
-                kill_group(process)
+        self.stop(signal.SIGKILL)

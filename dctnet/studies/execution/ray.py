@@ -1,6 +1,7 @@
 """The executor of a Ray cluster: each job occupies cores and a GPU of some node; those of a lost node can run again."""
 
 import contextlib
+import math
 import os
 import signal
 import threading
@@ -32,26 +33,30 @@ class RayExecutor:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray replaces it by one that exits without stopping the jobs
         try:
-            self.jobs, self.threads, gpus = self._slots(address, accelerator)
+            slots, self.threads, gpus = self._slots(address, accelerator, jobs)
         except UserError:
             self.close()
             raise
-        self.jobs = jobs or self.jobs
+        self.jobs = jobs or slots
         # An actor and not a task, because a task that runs cannot be told to save. Two calls at a time: run and stop.
         resources = {"num_cpus": self.threads, "num_gpus": gpus, "max_concurrency": 2}
         self._node_job = self._ray.remote(**resources)(NodeJob)
-        self._lock = threading.RLock()  # as in the local executor
+        # Reentrant: a signal handler calls stop(), also while the main thread stops the jobs after an exception.
+        self._lock = threading.RLock()
         self._actors: set[Any] = set()
         self._stopping = False
 
-    def _slots(self, address: str, accelerator: str) -> tuple[int, int, int]:
-        """Number of jobs that the nodes run at a time, and the cores and GPUs of each."""
+    def _slots(self, address: str, accelerator: str, jobs: int) -> tuple[int, int, int]:
+        """Number of jobs that the nodes run at a time, and the cores and GPUs of each; fewer jobs have more cores."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         on_gpu = accelerator != "cpu" and any(node.get("GPU") for node in nodes)
         if accelerator in ("gpu", "cuda") and not on_gpu:
             raise UserError(f"--trainer.accelerator {accelerator}: no node of --address {address} has a GPU")
         cores = [int(node.get("CPU", 0)) for node in nodes]
         slots = [min(most, int(node.get("GPU", 0)) if on_gpu else 4) for most, node in zip(cores, nodes, strict=True)]
+        if jobs:
+            share = math.ceil(jobs / max(1, sum(map(bool, slots))))  # of a node
+            slots = [min(slot, share) for slot in slots]
         if not any(slots):
             raise UserError(f"--address {address}: no node of the cluster has cores for a trial; ray status lists them")
         return sum(slots), min(most // slot for most, slot in zip(cores, slots, strict=True) if slot), int(on_gpu)

@@ -114,6 +114,8 @@ def test_a_dry_run_estimates_the_time_of_a_frozen_network(folder, capsys):
         (["--slurm.partition", "gpu"], ["--slurm: resources of trials on SLURM, needs --executor slurm"]),
         (["--executor", "slurm", "--slurm.gpus", "4"], ["--slurm.gpus must be 0 or 1", "got 4"]),
         (["--executor", "slurm", "--slurm.partitoin", "gpu"], ["Did you mean 'slurm.partition'?"]),
+        (["--executor", "slurm", "--slurm.options", "{a: [1]}"], ["--slurm.options: a must be text", "got [1]"]),
+        (["--executor", "slurm", "--slurm.options", "{a: false}"], ["--slurm.options: a must be text", "got False"]),
     ],
 )
 def test_an_invalid_option_is_one_line_and_nothing_is_written(folder, capsys, more, words):

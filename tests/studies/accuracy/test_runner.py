@@ -1,5 +1,6 @@
 """Trials run once, in the right order and side by side; errors stop a benchmark before anything is written."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import threading
 import time
 
 import pytest
+import torch
 import yaml
 
 from dctnet.errors import Stopped, UserError
@@ -78,7 +80,7 @@ def leave_version(folder, metrics):
     version = folder / f"version_{len(list(folder.glob('version_*')))}"
     version.mkdir(parents=True)
     (version / "metrics.csv").write_text(f"epoch,images_per_second,seconds\n{metrics}")
-    (version / "last.ckpt").write_text("")
+    torch.save({"global_step": 10 * sum(1 for _ in folder.glob("version_*"))}, version / "last.ckpt")
 
 
 def run(photos, out, arms, signals=None, jobs=1, effects=None, **options):
@@ -176,7 +178,53 @@ def test_a_trial_that_is_interrupted_again_and_again_fails(photos, tmp_path):
     executor, failed = run(photos, tmp_path, ARMS[1:], effects={"square-6-s0": interrupt})
     assert failed == ["square-6-s0"]
     assert executor.fits.count("square-6-s0") == 10
-    assert "interrupted 10 times; the last: lost its node" in (tmp_path / "failures.csv").read_text()
+    message = "interrupted 10 times without progress; the last: lost its node"
+    assert message in (tmp_path / "failures.csv").read_text()
+
+
+def test_a_trial_that_goes_on_at_each_attempt_is_not_given_up(photos, tmp_path):
+    folder, numbers = tmp_path / "runs" / "patchify-s0", iter(range(30))
+
+    def interrupt():
+        if (number := next(numbers)) < 24:
+            if number % 6 == 5:  # five attempts without progress, and one with a step more
+                leave_version(folder, "")
+            raise Interrupted("time limit")
+
+    executor, failed = run(photos, tmp_path, PATCHIFY, effects={"patchify-s0": interrupt})
+    assert failed == []
+    assert executor.fits.count("patchify-s0") == 25
+
+
+def test_a_trial_resumes_from_what_a_job_that_was_left_behind_saved(photos, tmp_path):
+    folder = tmp_path / "runs" / "patchify-s0"
+    folder.mkdir(parents=True)
+    with open(folder / "log.txt", "a") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        executor = StubExecutor()
+        thread = threading.Thread(target=Runner(make_context(photos, tmp_path, PATCHIFY), executor).run)
+        thread.start()
+        while not (folder / "fit.yaml").exists():
+            time.sleep(0.01)
+        time.sleep(0.3)
+        leave_version(folder, "0,10,4\n")
+    thread.join()
+    assert executor.calls == [("patchify-s0", "fit", True), ("patchify-s0", "evaluate", False)]
+
+
+def test_slurm_jobs_of_a_killed_run_are_stopped_before_the_first_trial_of_any_executor(photos, tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/scancel").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n')
+    (tmp_path / "bin/scancel").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    out = tmp_path / "out"
+    (out / "slurm").mkdir(parents=True)
+    for name in ("7_submitted.pkl", "8_submitted.pkl", "8_0_log.out"):
+        (out / "slurm" / name).touch()
+    before_fit = []
+    run(photos, out, PATCHIFY, effects={"patchify-s0": lambda: before_fit.extend((tmp_path / "calls").open())})
+    assert sorted(before_fit) == ["--signal=TERM 8\n", "7\n"]  # job 7 has not started
+    assert not list(out.glob("slurm/*_submitted.pkl"))
 
 
 def test_a_fit_with_too_few_epochs_is_a_failure(photos, tmp_path):

@@ -1,5 +1,6 @@
 """The local executor: each job has its share of the machine, failures give a reason, jobs stop together."""
 
+import fcntl
 import os
 import signal
 import threading
@@ -12,7 +13,7 @@ import torch
 from dctnet.errors import Stopped, UserError
 from dctnet.studies.execution.job import Job, StopSignals
 from dctnet.studies.execution.local import LocalExecutor
-from tests.studies.execution.conftest import IGNORES_SIGTERM, has_ended, pids, wait_until
+from tests.studies.execution.conftest import IGNORES_SIGTERM, InThread, has_ended, pids, wait_until
 
 needs_proc = pytest.mark.skipif(not Path("/proc").exists(), reason="processes are looked up in /proc")
 
@@ -44,7 +45,7 @@ def test_cores_are_divided_among_jobs(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
     assert (LocalExecutor().jobs, LocalExecutor().threads) == (4, 4)
-    assert LocalExecutor(5).environment(0)["OMP_NUM_THREADS"] == "3"
+    assert LocalExecutor(5).threads == 3
 
 
 def test_a_failure_gives_status_last_line_and_log(job):
@@ -70,6 +71,18 @@ def test_stop_ends_running_jobs_and_starts_no_others(job, tmp_path):
     assert stopped
     with pytest.raises(Stopped):
         executor.run(sleep)
+
+
+def test_a_job_waits_for_one_of_the_same_trial_that_was_left_behind(job):
+    made = job("print('ran')")
+    executor = LocalExecutor(1, "cpu")
+    with open(made.log, "a") as left:  # by a cluster, for example
+        fcntl.flock(left, fcntl.LOCK_EX)
+        thread = InThread(executor.run, made)
+        time.sleep(1)
+        left.write("ended\n")
+    assert thread.error() is None
+    assert made.log.read_text().split() == ["ended", "ran"]
 
 
 def test_a_job_inherits_the_descriptors_to_keep_open(job, tmp_path):

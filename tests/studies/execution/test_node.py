@@ -46,6 +46,18 @@ def test_a_signal_lets_a_job_save_and_none_starts_after_it(job, tmp_path):
     assert not (tmp_path / "other.log").read_text()
 
 
+def test_a_signal_whose_handler_interrupts_the_start_of_a_job_reaches_it(job, monkeypatch):
+    made, on, popen = job("import time; time.sleep(60)"), NodeJob(), subprocess.Popen
+
+    def start(*args, **options):
+        process = popen(*args, **options)
+        on.stop(signal.SIGTERM)  # as a handler of the thread that starts it
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    assert run(made, on) == -signal.SIGTERM
+
+
 @pytest.mark.skipif(not Path("/proc").exists(), reason="processes are looked up in /proc")
 def test_sigkill_reaches_the_children_of_a_job(job):
     made, on = job(IGNORES_SIGTERM), NodeJob()
@@ -87,7 +99,7 @@ def test_a_job_ends_when_the_process_that_runs_it_is_killed(job, monkeypatch):
     assert run(job("pass")) == 0  # gets the lock on the same log long before the other would have ended
 
 
-@pytest.mark.parametrize("status", [75, -signal.SIGTERM, -signal.SIGUSR1])
+@pytest.mark.parametrize("status", [75, -signal.SIGTERM, -signal.SIGUSR1, 128 + signal.SIGTERM])
 def test_a_job_that_something_else_stopped_is_interrupted_and_one_that_failed_is_not(job, status):
     made = job("")
     made.log.write_text("dctnet: the reason\n")

@@ -1,9 +1,14 @@
 """A stand-in for the commands of SLURM that the executor and submitit call; jobs are processes of this machine.
 
-``SLURM_STAND_IN`` is a folder with a file per job: its state. A job waits while the folder has a file ``hold``.
-A signal reaches all processes of a job, which are known by their environment, as SLURM knows them by their cgroup.
+``SLURM_STAND_IN`` is a folder with a file per job: its state. A job waits while the folder has a file ``hold``; it
+runs, but its script has not begun, while the folder has a file ``prolog``.
+
+SIGKILL reaches all processes of a job, which are known by their environment, as SLURM knows them by their cgroup. Other
+signals reach only the task, which is the process that srun starts (SLURM's proctrack_p_signal).
 """
 
+import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -13,6 +18,7 @@ from pathlib import Path
 
 STATES = Path(os.environ.get("SLURM_STAND_IN", ""))
 ID = "SLURM_JOB_ID"
+KILL_WAIT = 10.0  # seconds between SIGTERM and SIGKILL when a job is cancelled
 
 
 def sbatch(script):
@@ -27,14 +33,22 @@ def sbatch(script):
 
 def start(number, script):
     """Waits for the nodes and runs the script of a job."""
-    while (STATES / "hold").exists():
-        time.sleep(0.02)
-        if (STATES / number).read_text() == "CANCELLED":
+    state = STATES / number
+    for wait in ("hold", "prolog"):
+        while (STATES / wait).exists() and state.read_text() != "CANCELLED":
+            time.sleep(0.02)
+        if state.read_text() == "CANCELLED":
             return
-    (STATES / number).write_text("RUNNING")
-    status = subprocess.run(["bash", script], check=False, env={**os.environ, ID: number}).returncode
-    if (STATES / number).read_text() == "RUNNING":
-        (STATES / number).write_text("FAILED" if status else "COMPLETED")
+        state.write_text("RUNNING")
+    process, killed = subprocess.Popen(["bash", script], env={**os.environ, ID: number}), 0.0
+    while process.poll() is None:
+        time.sleep(0.05)
+        if state.read_text() == "CANCELLED":
+            killed = killed or time.monotonic() + KILL_WAIT
+            if time.monotonic() > killed:
+                kill(number)
+    if state.read_text() == "RUNNING":
+        state.write_text("FAILED" if process.returncode else "COMPLETED")
 
 
 def srun(*args):
@@ -42,7 +56,8 @@ def srun(*args):
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)
-    command = list(args[args.index("--output") + 2 :])
+    options = args.index("--output") + 2
+    command = list(itertools.dropwhile(lambda arg: arg.startswith("--"), args[options:]))
     os.environ |= {
         "SLURM_STEP_ID": "0",
         "SLURM_NTASKS": "1",
@@ -50,18 +65,24 @@ def srun(*args):
         "SLURM_LOCALID": "0",
         "SLURM_JOB_NAME": "dctnet",
     }
+    (STATES / f"task-{os.environ[ID]}").write_text(str(os.getpid()))
     os.execvp(command[0], command)
 
 
-def processes(number):
-    """The processes of the steps of a job, without the batch shell."""
+def terminate(number):
+    """Sends SIGTERM to the task of a job, if it has begun."""
+    if (task := STATES / f"task-{number}").exists():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(task.read_text()), signal.SIGTERM)
+
+
+def kill(number):
+    """Kills all processes of a job, but not the batch shell."""
     for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
+        with contextlib.suppress(OSError):  # it has ended, or belongs to another user
             environment = path.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if f"{ID}={number}".encode() in environment and b"SLURM_STEP_ID=0" in environment:
-            yield int(path.parent.name)
+            if f"{ID}={number}".encode() in environment and b"SLURM_STEP_ID=0" in environment:
+                os.kill(int(path.parent.name), signal.SIGKILL)
 
 
 def scancel(*args):
@@ -73,8 +94,7 @@ def scancel(*args):
         elif state.read_text() == "RUNNING" and option != "--state=PENDING":
             if option is None:
                 state.write_text("CANCELLED")
-            for pid in processes(number):
-                os.kill(pid, signal.SIGTERM)
+            terminate(number)
 
 
 def sacct(*args):
