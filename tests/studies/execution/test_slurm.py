@@ -211,6 +211,32 @@ def test_a_job_that_is_stopped_while_it_starts_does_not_outlive_the_study(execut
     assert not starts.log.exists()
 
 
+def test_a_stop_does_not_wait_for_a_submission_whose_job_is_cancelled(executor, states, job, tmp_path):
+    made, submit = executor(), (tmp_path / "bin/sbatch").read_text().splitlines()[-1]
+    (states / "hold").write_text("")
+    waiting = f"touch {tmp_path}/called; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
+    replace_command(tmp_path, "sbatch", f"{waiting}\n{submit}")
+    thread = InThread(made.run, job("print('ran')"))
+    wait_until(lambda: (tmp_path / "called").exists())
+    assert InThread(made.stop).error(20) is None
+    (tmp_path / "go").touch()
+    assert isinstance(thread.error(20), Stopped)
+    assert (states / "1000").read_text() == "CANCELLED"
+
+
+def test_slurm_is_asked_for_the_states_of_all_jobs_once_at_a_time(executor, states, job, tmp_path):
+    made, ask = executor(), (tmp_path / "bin/sacct").read_text().splitlines()[-1].removeprefix("exec ")
+    (states / "hold").write_text("")
+    alone = f"mkdir {tmp_path}/asking || touch {tmp_path}/overlap"
+    replace_command(tmp_path, "sacct", f"{alone}; echo >> {tmp_path}/asked; {ask}; rmdir {tmp_path}/asking")
+    threads = [InThread(made.run, job("print('ran')", name=f"job{i}")) for i in range(4)]
+    wait_until(lambda: len(list(tmp_path.glob("slurm/*_submitted.pkl"))) == 4)
+    made.stop()
+    assert [type(thread.error()) for thread in threads] == [Stopped] * 4
+    assert len((tmp_path / "asked").read_text()) > 2
+    assert not (tmp_path / "overlap").exists()
+
+
 def test_a_second_signal_ends_the_jobs_also_if_slurm_does_not_answer_the_first(
     executor, states, job, tmp_path, monkeypatch
 ):
