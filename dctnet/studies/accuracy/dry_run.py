@@ -1,8 +1,10 @@
 """Lists the trials of a benchmark with their cost and an estimate of their time, without running them."""
 
+import contextlib
 import logging
 import sys
 import warnings
+from collections.abc import Iterator
 
 import pytorch_lightning as pl
 import torch
@@ -17,6 +19,20 @@ from dctnet.training.module import FrequencyClassifier
 _BATCHES = 6
 
 
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Silences what Lightning says about a training of a few batches."""
+    log = logging.getLogger("pytorch_lightning")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        log.setLevel(level)
+
+
+@_quietly()
 def dry_run(context: BenchmarkContext, executor: Executor) -> None:
     """Prints each trial with its cost and estimated training time, and to standard error what it measures.
 
@@ -26,8 +42,6 @@ def dry_run(context: BenchmarkContext, executor: Executor) -> None:
     runner = Runner(context, executor)
     images = len(context.data.files("train"))
     torch.set_num_threads(executor.threads)
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore")
     rates: dict[tuple, float] = {}
     total = 0.0
     print(f"{'trial':<30}{'channels':>9}{'GMAC':>8}{'native px':>11}{'values':>9}{'minutes':>9}")
