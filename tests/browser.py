@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-REASON = "chromium and chromedriver are not installed"
+_CHROMIUM, _DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 DESKTOP, PHONE = (1200, 800), (360, 740)
-# Contrast ratio (WCAG 2.2) of every element of a selector with the background behind it.
-CONTRAST = """
+_CONTRAST = """
 const channel = c => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
 const parts = text => text.match(/[\\d.]+/g).map(Number);
 const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
@@ -35,17 +33,17 @@ _TEXTS = ("p, li, dt, dd, h1, h2, h3, figcaption, pre, summary", "th, td, small,
 
 def open_browser() -> Any:
     """A headless browser that logs what it loads; skips the test without Chromium."""
-    if not (CHROMIUM and DRIVER):
-        pytest.skip(REASON)
+    if not (_CHROMIUM and _DRIVER):
+        pytest.skip("chromium and chromedriver are not installed")
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
     options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
+    options.binary_location = _CHROMIUM
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    return webdriver.Chrome(options=options, service=Service(DRIVER))
+    return webdriver.Chrome(options=options, service=Service(_DRIVER))
 
 
 def emulate(page: Any, size: tuple[int, int], scheme: str = "light") -> None:
@@ -67,11 +65,16 @@ def check_that_nothing_is_loaded(page: Any) -> None:
     assert page.execute_script("return performance.getEntriesByType('resource').length") == 0
 
 
+def contrasts(page: Any, selector: str) -> list[float]:
+    """Contrast ratio (WCAG 2.2) of every element of a selector with the background behind it."""
+    return page.execute_script(_CONTRAST, selector)
+
+
 def check_contrast(page: Any, scheme: str) -> None:
     """Checks that a page follows the colour scheme, and that its texts can be read on their background."""
     background = page.execute_script("return getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(255, 255, 255)") == (scheme == "light")
     for selector in _TEXTS:
-        found = page.execute_script(CONTRAST, selector)
+        found = contrasts(page, selector)
         assert len(found) > 5
         assert min(found) >= 4.5, selector

@@ -71,7 +71,8 @@ def build_optimizer(
         gate: The gate, if there is one.
         options: ``optimizer``, ``lr``, ``momentum``, ``weight_decay``, ``layer_decay``, ``warmup`` and ``gate_lr``.
         total: Steps of the whole training.
-        entry: Name of the layer that reads the channels, which learns at the head's rate: pretrained weights have none.
+        entry: Name of the layer that reads the channels, which learns at the head's rate, because RGB weights do
+            not have it.
 
     Raises:
         UserError: The order of the backbone's layers is not known.

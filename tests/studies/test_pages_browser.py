@@ -3,21 +3,9 @@
 import pytest
 
 from dctnet.studies.laboratory.sensitivity.command import sensitivity
-from tests.browser import (
-    CHROMIUM,
-    DESKTOP,
-    DRIVER,
-    PHONE,
-    REASON,
-    check_contrast,
-    check_that_nothing_is_loaded,
-    emulate,
-    open_browser,
-)
+from tests.browser import DESKTOP, PHONE, check_contrast, check_that_nothing_is_loaded, emulate, open_browser
 from tests.commands import CKPT, run
 
-if not (CHROMIUM and DRIVER):
-    pytest.skip(REASON, allow_module_level=True)
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_backbones")]
 
 

@@ -15,15 +15,12 @@ _RETRIES = 20  # of a shard whose node died
 
 
 @contextlib.contextmanager
-def connected(address: str | None) -> Iterator[Any]:
-    """Context with the module ``ray``, connected to the cluster at an address; with None, if there is none.
+def connected(address: str) -> Iterator[Any]:
+    """Context with the module ``ray``, connected to the cluster at an address.
 
     Raises:
         UserError: Ray is not installed, or the address does not answer.
     """
-    if address is None:
-        yield None
-        return
     ray = connect(address)
     try:
         yield ray

@@ -65,7 +65,7 @@ def lock_part(folder: Path) -> Iterator[None]:
                 _lock_byte(file, folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 is_planned = (folder / PLAN).is_file() and not (folder / MANIFEST).is_file()
                 _remove_temporaries(folder, but=CLAIMS if is_planned else None)
-            _claims.pop(folder).close()
+            _close_claims(folder)
 
 
 @contextlib.contextmanager
@@ -108,16 +108,17 @@ def _lock_claims(folder: Path) -> IO[bytes]:
     """Opens the file of claims and locks the byte of all running parts."""
     while True:
         file = _open_claims(folder)
-        try:
+        with contextlib.ExitStack() as stack:
+            stack.callback(_close_claims, folder)
             _lock_byte(file, folder, fcntl.LOCK_SH)
-            if os.path.samestat(os.fstat(file.fileno()), os.stat(folder / CLAIMS)):
-                return file
-        except FileNotFoundError:  # removed by what was the last part, as is a file that has been replaced
-            pass
-        except BaseException:
-            _claims.pop(folder).close()
-            raise
-        _claims.pop(folder).close()
+            with contextlib.suppress(FileNotFoundError):  # the part that was the last one has removed it meanwhile
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(folder / CLAIMS)):
+                    stack.pop_all()
+                    return file
+
+
+def _close_claims(folder: Path) -> None:
+    _claims.pop(folder).close()
 
 
 def _lock_byte(file: IO[bytes], folder: Path, how: int) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -24,6 +23,7 @@ class _Pool(ProcessPoolExecutor):
         self._method = context.get_start_method()
 
     def submit(self, fn: Callable, /, *args: Any, **kwargs: Any) -> Future:
+        """As that of the base class; ``map`` calls it too."""
         with starting_workers(self._method):
             return super().submit(fn, *args, **kwargs)
 
@@ -45,11 +45,6 @@ def worker_pool(workers: int, folder: Path) -> Iterator[ProcessPoolExecutor]:
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-
-
-def available_cores() -> int:
-    """Number of cores that this process may use, which a scheduler can limit to a part of the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _worker_context() -> BaseContext:

@@ -4,19 +4,19 @@ import contextlib
 import errno
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from dctnet.cores import available_cores
 from dctnet.data.config_checks import check_data_options
-from dctnet.data.images.photo import choose_decoder
+from dctnet.data.images.photo import Decoder, choose_decoder
 from dctnet.data.packed.cluster import connected, write_shards_on_ray
 from dctnet.data.packed.completion import find_missing, finish, is_finished
 from dctnet.data.packed.locks import lock_folder, lock_part
 from dctnet.data.packed.manifest import PLAN, is_store
 from dctnet.data.packed.parts import pack_part, parse_part
 from dctnet.data.packed.plan import choose_scales, make_plan, make_tasks, resume_or_create_plan
-from dctnet.data.packed.pool import available_cores
 from dctnet.data.packed.sizes import read_sizes
 from dctnet.data.packed.workers import announce, write_shards
 from dctnet.data.sources import PhotoSource
@@ -110,33 +110,50 @@ def pack(
         raise UserError(f"{out}: lies within {src} and would become one of its classes; choose a folder outside")
     split_scales = choose_scales(image_size, crop_fraction, min_scale, scales)
 
+    cores = workers or available_cores()
+
     def plan_files(earlier: dict[str, Any] | None = None) -> dict[str, Any]:
         options = ranked, image_size, crop_fraction, split_scales, dtype, shard_bytes, reader, on_error
-        sizes = functools.partial(read_sizes, folder=folder, workers=workers or available_cores())
-        return make_plan(source, *options, sizes, earlier)
+        return make_plan(source, *options, functools.partial(read_sizes, folder=folder, workers=cores), earlier)
 
     if part is not None:
         with _translate_disk_errors(folder), lock_part(folder):
-            pack_part(plan_files, folder, source.root, reader, on_error, parse_part(part), workers or available_cores())
+            pack_part(plan_files, folder, source.root, reader, on_error, parse_part(part), cores)
         return
-    with connected(address) as ray:  # first: a plan takes long, and binds the folder to its options
+    images = _pack_whole(plan_files, folder, source.root, reader, on_error, cores, address)
+    if images is None:
+        print(printable(f"{out}: already packed, nothing to do; dctnet verify {out} checks it"))
+    else:
+        print(printable(f"{out}: {images:,} images, {time.perf_counter() - started:.0f} s"))
+
+
+def _pack_whole(
+    plan_files: Callable[[], dict[str, Any]],
+    folder: Path,
+    root: Path,
+    decoder: Decoder,
+    on_error: str,
+    workers: int,
+    address: str | None,
+) -> int | None:
+    """Writes the missing shards and completes the store; returns its number of images, or None if it was complete."""
+    # Ray first: a plan takes long, and binds the folder to its options.
+    with connected(address) if address else contextlib.nullcontext() as ray:
         plan = plan_files()
         with _translate_disk_errors(folder), lock_folder(folder):
-            plan = resume_or_create_plan(plan, folder, source.root, reader)
-            tasks = make_tasks(plan, source.root, reader, on_error)
+            plan = resume_or_create_plan(plan, folder, root, decoder)
+            tasks = make_tasks(plan, root, decoder, on_error)
             missing = find_missing(folder, tasks)
             if not missing and is_finished(folder):
                 (folder / PLAN).unlink(missing_ok=True)
-                print(printable(f"{out}: already packed, nothing to do; dctnet verify {out} checks it"))
-                return
-            workers = min(workers or available_cores(), max(1, len(missing)))
+                return None
+            workers = min(workers, max(1, len(missing)))
             announce(plan, tasks, missing, folder, workers)
             if ray is not None:
                 write_shards_on_ray(ray, missing, folder, f"--address {address}")
             else:
                 write_shards(missing, folder, workers)
-            images = finish(plan, tasks, folder, source.root)
-    print(printable(f"{out}: {images:,} images, {time.perf_counter() - started:.0f} s"))
+            return finish(plan, tasks, folder, root)
 
 
 def _check_execution(workers: int | None, part: str | None, executor: str, address: str | None) -> None:

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from dctnet.data.datamodule import FrequencyDataModule
 from dctnet.errors import UserError, first_line
 from dctnet.io.atomic import atomic_open, atomic_write
+from dctnet.io.safe_torch import load_torch_file
 from dctnet.io.strict_yaml import load_yaml
 from dctnet.studies.accuracy.grid import Grid, Split, Trial
 
@@ -158,7 +158,7 @@ def steps_done(folder: Path) -> int:
     last = newest(folder, "last.ckpt")
     if last is None:
         return 0
-    return torch.load(last, map_location="cpu", weights_only=True, mmap=True)["global_step"]  # tensors are not read
+    return load_torch_file(last)["global_step"]
 
 
 def training_metrics(folder: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import threading
 
 import torch
 
+from dctnet.cores import available_cores
 from dctnet.errors import Stopped, UserError
 from dctnet.studies.execution.job import Job, failure
 from dctnet.studies.execution.node import NodeJob
@@ -27,7 +28,7 @@ class LocalExecutor:
         if accelerator in ("gpu", "cuda") and not gpus:
             raise UserError(f"--trainer.accelerator {accelerator}: torch finds no GPU here; run dctnet doctor")
         on_gpu = gpus > 0 and accelerator != "cpu"
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = available_cores()
         self.jobs = jobs or (gpus if on_gpu else min(cores, 4))
         self.threads = max(1, cores // self.jobs)
         # The names in CUDA_VISIBLE_DEVICES are kept: on a shared machine the other GPUs belong to other users.

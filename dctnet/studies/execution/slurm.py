@@ -25,6 +25,8 @@ _ANSWER = 10.0  # seconds for scancel
 _WARNING = 120  # seconds before the time limit at which SLURM sends SIGTERM
 # States of a job that ended without a result by no fault of its own.
 _LOST = ("NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "TIMEOUT", "DEADLINE", "REVOKED")
+# Options of sbatch that have an option here; YAML reads a time such as 1:30:00 as a number.
+_OWN = {"partition": "partition", "time": "hours", "cpus_per_task": "cpus", "gpus_per_node": "gpus", "gpus": "gpus"}
 _FOLDER = "slurm"  # in the results, for the scripts and outputs of the SLURM jobs
 
 
@@ -59,6 +61,9 @@ class Slurm:
         ):
             if not valid:
                 raise UserError(f"--slurm.{name} must be {what}; got {value}")
+        for option in self.options:
+            if own := _OWN.get(option.replace("-", "_")):
+                raise UserError(f"--slurm.options: {option}: give --slurm.{own}")
 
 
 class SlurmExecutor:

@@ -1,4 +1,4 @@
-"""Parts of a packing: several processes write one store, the same bytes as one process, whoever is killed."""
+"""Parts of a packing: several processes write one store, the same bytes as one process, also if some are killed."""
 
 import multiprocessing
 import os

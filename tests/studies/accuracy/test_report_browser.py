@@ -9,22 +9,9 @@ import pytest
 from dctnet.frequency.channels import NUM_CHANNELS
 from dctnet.studies.accuracy.report.report import write_report
 from dctnet.studies.rows import write_rows
-from tests.browser import (
-    CHROMIUM,
-    CONTRAST,
-    DESKTOP,
-    DRIVER,
-    PHONE,
-    REASON,
-    check_contrast,
-    check_that_nothing_is_loaded,
-    emulate,
-    open_browser,
-)
+from tests.browser import DESKTOP, PHONE, check_contrast, check_that_nothing_is_loaded, contrasts, emulate, open_browser
 from tests.simulated_rows import make_benchmark, ranking_text
 
-if not (CHROMIUM and DRIVER):
-    pytest.skip(REASON, allow_module_level=True)
 pytestmark = pytest.mark.slow
 VISIBLE_FIGURES = "[...document.querySelectorAll('figure svg')].filter(s => s.getClientRects().length)"
 
@@ -155,6 +142,6 @@ def test_only_the_table_scrolls_sideways(page, size):
 def test_texts_and_marks_have_enough_contrast(page, size, scheme):
     emulate(page, size, scheme)
     check_contrast(page, scheme)
-    marks = page.execute_script(CONTRAST, "#channels svg use")
+    marks = contrasts(page, "#channels svg use")
     assert len(set(marks)) >= 6
     assert min(marks) >= 3

@@ -85,6 +85,8 @@ def test_without_submitit_it_is_one_line(monkeypatch, tmp_path):
         ({"hours": float("nan")}, "--slurm.hours must be"),
         ({"cpus": 0}, "--slurm.cpus must be at least 1; got 0"),
         ({"gpus": 2}, "--slurm.gpus must be 0 or 1: a trial trains on one GPU; got 2"),
+        ({"options": {"time": 5400}}, "--slurm.options: time: give --slurm.hours"),
+        ({"options": {"gpus-per-node": 2}}, "--slurm.options: gpus-per-node: give --slurm.gpus"),
         ({"options": {"mem": "8G", "exclusive": False}}, "--slurm.options: exclusive must be text, an integer or true"),
         (
             {"options": {"nodelist": ["one"]}},
@@ -214,7 +216,7 @@ def test_a_job_that_is_stopped_while_it_starts_does_not_outlive_the_study(execut
 def test_a_stop_does_not_wait_for_a_submission_whose_job_is_cancelled(executor, states, job, tmp_path):
     made, submit = executor(), (tmp_path / "bin/sbatch").read_text().splitlines()[-1]
     (states / "hold").write_text("")
-    waiting = f"touch {tmp_path}/called; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
+    waiting = f"touch {tmp_path}/called; for i in $(seq 600); do [ -e {tmp_path}/go ] && break; sleep 0.05; done"
     replace_command(tmp_path, "sbatch", f"{waiting}\n{submit}")
     thread = InThread(made.run, job("print('ran')"))
     wait_until(lambda: (tmp_path / "called").exists())
