@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+import torch
 
 from dctnet.cli.plain_help import _plain
 from dctnet.cli.quiet import hide_noise
@@ -43,6 +44,14 @@ def test_a_missing_data_set_is_named_with_its_option(gated_run, fit, capsys, mon
     expected = "dctnet: --data.root photso: no such folder. Did you mean photos?"
     assert fails(capsys, *fit, "--data.root", "photso") == expected
     assert fails(capsys, "validate", "--ckpt_path", gated_run / CKPT, "--data.root", "photso") == expected
+
+
+def test_a_data_set_of_the_training_that_is_gone_is_named_with_the_option_to_give(gated_run, tmp_path, capsys):
+    content = torch.load(gated_run / CKPT)
+    content["datamodule_hyper_parameters"]["root"] = "/gone/photos"
+    torch.save(content, tmp_path / "last.ckpt")
+    expected = f"dctnet: {tmp_path}/last.ckpt: trained on /gone/photos, which is not here; give --data.root"
+    assert fails(capsys, "validate", "--ckpt_path", tmp_path / "last.ckpt") == expected
 
 
 def test_photographs_without_their_option_are_recognised(gated_run, capsys, monkeypatch):
