@@ -1,13 +1,17 @@
 """Sample order, resuming within an epoch, and errors of DataLoader workers."""
 
 import contextlib
+import multiprocessing
+import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader, DistributedSampler, SequentialSampler
 
-from dctnet.errors import UserError
+from dctnet.errors import Stopped, UserError
 from dctnet.signals import follow_parent, starting_workers
 
 
@@ -151,15 +155,43 @@ class ResumableLoader(Loader):
 def translate_worker_errors() -> Iterator[None]:
     """Converts crashes of DataLoader workers to UserError; torch raises them at any place in the main process.
 
+    Other code may have taken that error for its own, as the writer of a checkpoint, so causes are searched too.
+
     Raises:
         UserError: A worker process has died.
     """
     try:
         yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+    except Stopped:
+        raise
+    except Exception as error:
+        death = _death(error)
+        if death is None and _lost_connection(error):
+            # The main process may notice the closed connection before the death, whose error says the signal.
+            try:
+                time.sleep(1)
+            except RuntimeError as late:
+                death = _death(late)
+            death = death or "DataLoader worker closed its connection"
+        if death is None:
             raise
         raise UserError(
-            f"a DataLoader worker has died: {str(error).splitlines()[0].strip(' .')}. If memory ran out (see dmesg), "
+            f"a DataLoader worker has died: {death.splitlines()[0].strip(' .')}. If memory ran out (see dmesg), "
             "reduce --data.num_workers or --data.batch_size; training can be resumed from last.ckpt"
         ) from error
+
+
+def _death(error: BaseException | None) -> str | None:
+    """torch's message about a dead worker in an error or its causes."""
+    while error is not None:
+        if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
+            return str(error)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _lost_connection(error: Exception) -> bool:
+    """Whether an error is of a connection to another process of this machine, and not of a network."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    within = Path(multiprocessing.__file__).parent in Path(last.filename).parents
+    return within and isinstance(error, (ConnectionError, EOFError))

@@ -1,7 +1,9 @@
 """Order of samples, ranks, resuming within an epoch, and crashes of DataLoader workers."""
 
+import multiprocessing
 import os
 import signal
+import time
 from collections import Counter
 
 import pytest
@@ -9,6 +11,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from dctnet.data.sampler import BalancedSampler, EpochSampler, ResumableLoader, translate_worker_errors
 from dctnet.errors import UserError
+from dctnet.io import atomic
+from dctnet.training.checkpointing import AtomicCheckpointIO
 
 
 @pytest.mark.parametrize(("length", "world"), [(10, 1), (10, 3), (11, 2), (2, 4)])
@@ -111,6 +115,14 @@ def test_loader_resumes_after_the_batches_trained_on(kind):
     assert len(list(resumed.sampler)) == 12
 
 
+class Faulty(Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        raise RuntimeError("shapes")
+
+
 class Deadly(Dataset):
     def __len__(self):
         return 4
@@ -125,6 +137,30 @@ def test_worker_crash_is_one_line():
         list(DataLoader(Deadly(), num_workers=1))
 
 
+def killed(_=None):
+    raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed. ")
+
+
+@pytest.mark.parametrize(("sleep", "cause"), [(killed, "is killed by signal: Killed"), (id, "closed its connection")])
+def test_a_lost_connection_to_a_worker_is_its_crash(monkeypatch, sleep, cause):
+    ours, other = multiprocessing.Pipe()
+    other.close()
+    monkeypatch.setattr(time, "sleep", sleep)
+    message = rf"^a DataLoader worker has died: DataLoader worker .*{cause}\. If memory ran out "
+    with pytest.raises(UserError, match=message), translate_worker_errors():
+        ours.recv()
+
+
+def test_a_crash_that_interrupts_the_saving_of_a_checkpoint_is_not_a_full_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic.os, "fsync", killed)
+    with pytest.raises(UserError, match="^a DataLoader worker has died: "), translate_worker_errors():
+        AtomicCheckpointIO().save_checkpoint({}, tmp_path / "last.ckpt")
+
+
 def test_other_errors_are_not_translated():
+    with pytest.raises(ConnectionResetError), translate_worker_errors():
+        raise ConnectionResetError
     with pytest.raises(RuntimeError, match="^shapes$"), translate_worker_errors():
         raise RuntimeError("shapes")
+    with pytest.raises(RuntimeError, match="^Caught RuntimeError in DataLoader worker"), translate_worker_errors():
+        list(DataLoader(Faulty(), num_workers=1))

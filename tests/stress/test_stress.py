@@ -45,7 +45,7 @@ def test_a_training_ends_when_a_worker_is_killed_and_leaves_no_process(tmp_path,
     log = (tmp_path / "a-worker-0.log").read_text()
     # A thread of multiprocessing may report the lost connection with a traceback; the main thread must not.
     assert "__main__" not in log
-    assert any(line.startswith("dctnet: a DataLoader worker has died: ") for line in log.splitlines())
+    assert any(line.startswith("dctnet: a DataLoader worker has died: ") for line in log.splitlines()), log
 
 
 def test_kills_within_saves_leave_whole_checkpoints(tmp_path):
