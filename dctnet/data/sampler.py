@@ -182,7 +182,7 @@ def translate_worker_errors() -> Iterator[None]:
 
 
 def _death(error: BaseException | None) -> str | None:
-    """torch's message about a dead worker in an error or its causes."""
+    """The message of torch about a dead worker, in an error or its causes."""
     while error is not None:
         if isinstance(error, RuntimeError) and str(error).startswith("DataLoader worker"):
             return str(error)
