@@ -99,7 +99,7 @@ def benchmark(args: list[str], signals: StopSignals) -> None:
         if (name := unknown_option(error)) in {f"model.{each}" for each in _GATE}:
             raise UserError(f"--{name}: an option of an arm or of the ranking, not of all arms") from error
         raise one_line(error, _known_options(parser)) from error
-    check_executor_options(config, objects["slurm"])
+    check_executor_options(vars(objects))
     check_folder_name(config.name)
     shared: dict[str, Any] = {key: config[key].as_dict() for key in ("data", "model", "trainer")}
     grid = Grid(**shared, **{key: objects[key] for key in ("arms", "seeds", "evaluate", "ranking", "store")})
@@ -107,7 +107,7 @@ def benchmark(args: list[str], signals: StopSignals) -> None:
     plan(grid)
     out = Path(config.out or Path("checkpoints", config.name))
     context = BenchmarkContext(grid, out)
-    with chosen_executor(config, objects["slurm"], grid.trainer["accelerator"], out) as executor:
+    with chosen_executor(vars(objects), grid.trainer["accelerator"], out) as executor:
         if config.dry_run:
             dry_run(context, executor)
         else:

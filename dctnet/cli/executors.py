@@ -1,59 +1,78 @@
 """The options that choose where the jobs of a study run."""
 
+import argparse
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser
 
 from dctnet.errors import UserError
 from dctnet.studies.execution.job import Executor
 from dctnet.studies.execution.local import LocalExecutor
 from dctnet.studies.execution.slurm import Slurm, SlurmExecutor
 
+_SLOTS = "one per GPU, or per core up to four per machine; 32 on SLURM"
+
 
 def add_executor_options(parser: ArgumentParser) -> None:
-    """Adds the options to a parser."""
+    """Adds the options of a benchmark."""
+    _add_options(parser)
+    parser.add_argument("--jobs", type=int, default=0, help=f"Trials at a time; 0: {_SLOTS}.")
+
+
+def add_unit_options(parser: ArgumentParser) -> None:
+    """Adds the options of a study of the laboratory, whose units run in its own process unless one is given."""
+    _add_options(parser)
+    parser.add_argument(
+        "--jobs", type=int | None,
+        help=f"Trainings at a time, each in a process of its own; 0: {_SLOTS}. Default: one after the other in this "
+        "process, or 0 on a cluster.",
+    )  # fmt: skip
+    parser.add_argument("--unit", type=str, default="", help=argparse.SUPPRESS)  # of the process of one of them
+
+
+def _add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--executor", type=Literal["local", "ray", "slurm"], default="local",
         help="Where trials run; on a cluster, its nodes share a file system with this machine.",
     )  # fmt: skip
     parser.add_argument("--address", type=str | None, help="HOST:PORT of the head node of the Ray cluster.")
     parser.add_argument("--slurm", type=Slurm, default=Slurm(), help="Resources of each trial on SLURM.")
-    jobs = "Trials at a time; 0: one per GPU, or per core up to four per machine; 32 on SLURM."
-    parser.add_argument("--jobs", type=int, default=0, help=jobs)
 
 
 @contextlib.contextmanager
-def chosen_executor(config: Namespace, slurm: Slurm, accelerator: str, out: Path) -> Iterator[Executor]:
+def chosen_executor(options: Mapping[str, Any], accelerator: str, out: Path) -> Iterator[Executor]:
     """The executor that the options choose, for studies that write to ``out``.
 
     Raises:
         UserError: The executor cannot be used here.
     """
-    if config.executor == "slurm":
-        yield SlurmExecutor(out, slurm, config.jobs, accelerator)
-    elif config.executor == "ray":
+    executor, jobs = options["executor"], options["jobs"] or 0
+    if executor == "slurm":
+        yield SlurmExecutor(out, options["slurm"], jobs, accelerator)
+    elif executor == "ray":
         from dctnet.studies.execution.ray import RayExecutor
 
-        with contextlib.closing(RayExecutor(config.address, config.jobs, accelerator)) as executor:
-            yield executor
+        with contextlib.closing(RayExecutor(options["address"], jobs, accelerator)) as ray:
+            yield ray
     else:
-        yield LocalExecutor(config.jobs, accelerator)
+        yield LocalExecutor(jobs, accelerator)
 
 
-def check_executor_options(config: Namespace, slurm: Slurm) -> None:
+def check_executor_options(options: Mapping[str, Any]) -> None:
     """Checks that the options belong to the executor.
 
     Raises:
         UserError: They do not, or ``--jobs`` is negative.
     """
-    if config.jobs < 0:
-        raise UserError(f"--jobs must be at least 0, got {config.jobs}")
-    if config.executor == "ray" and config.address is None:
+    executor, address, jobs = options["executor"], options["address"], options["jobs"]
+    if jobs is not None and jobs < 0:
+        raise UserError(f"--jobs must be at least 0, got {jobs}")
+    if executor == "ray" and address is None:
         raise UserError("--executor ray needs --address HOST:PORT of the head node")
-    if config.executor != "ray" and config.address is not None:
-        raise UserError(f"--address {config.address}: of a Ray cluster, needs --executor ray")
-    if config.executor != "slurm" and slurm != Slurm():
+    if executor != "ray" and address is not None:
+        raise UserError(f"--address {address}: of a Ray cluster, needs --executor ray")
+    if executor != "slurm" and options["slurm"] != Slurm():
         raise UserError("--slurm: resources of trials on SLURM, needs --executor slurm")

@@ -1,6 +1,8 @@
 """dctnet lab STUDY: the studies of the frequency laboratory. A study's module is imported when it runs."""
 
 import importlib
+from collections.abc import Callable, Collection
+from pathlib import Path
 
 from dctnet.errors import UserError, did_you_mean
 from dctnet.signals import SignalRecorder
@@ -14,6 +16,7 @@ STUDIES = {
     "spectral-bias": "spectral_bias.command",
     "fourier-features": "fourier_features.command",
 }
+_TRAININGS = ("gate-causes", "spectral-bias", "fourier-features")  # whose units can run elsewhere
 _HELP = """usage: dctnet lab STUDY [options]
 
 Which frequencies a network learns first, relies on, and detects. A network is a checkpoint of dctnet fit,
@@ -27,6 +30,7 @@ torchvision:NAME or timm:NAME with --weights FILE, or MODULE:FACTORY.
   fourier-features  bandwidth that Fourier features choose:   dctnet lab fourier-features IMAGE
 
 Each writes rows.csv, figures and report.html into --out, and goes on after an interruption when it is repeated.
+gate-causes, spectral-bias and fourier-features train several at a time with --jobs N, also on a cluster.
 dctnet lab STUDY --help lists a study's options.
 """
 
@@ -51,4 +55,28 @@ def lab(args: list[str]) -> None:
 
         module = importlib.import_module(f"dctnet.studies.laboratory.{STUDIES[args[0]]}")
         function = getattr(module, args[0].replace("-", "_"))
-        call(function, args[1:], getattr(module, "DATA_OPTIONS", ()), "lab", signals=signals)
+        data_options = getattr(module, "DATA_OPTIONS", ())
+        if args[0] not in _TRAININGS:
+            call(function, args[1:], data_options, "lab", signals=signals)
+            return
+    _run_trainings(function, args, data_options)
+
+
+def _run_trainings(function: Callable[..., None], args: list[str], data_options: Collection[str]) -> None:
+    """Runs a study whose trainings can be jobs of an executor; in a job, one of them."""
+    from dctnet.cli.executors import add_unit_options, check_executor_options, chosen_executor
+    from dctnet.cli.parsing import call_parsed, function_parser, parse
+    from dctnet.studies.execution.job import StopSignals
+    from dctnet.studies.laboratory.jobs import Jobs, OneUnit
+
+    parser = function_parser(function, data_options, "lab", ("signals", "place"))
+    add_unit_options(parser)
+    values = parse(parser, args[1:])
+    check_executor_options(values)
+    if values["unit"] or (values["executor"] == "local" and values["jobs"] is None):
+        with SignalRecorder() as signals:
+            place = OneUnit(values["unit"]) if values["unit"] else None
+            call_parsed(function, values, signals=signals, place=place)
+    else:
+        with StopSignals() as stop, chosen_executor(values, "cpu", Path(values["out"])) as executor:
+            call_parsed(function, values, signals=stop, place=Jobs(executor, stop, ["dctnet", "lab", *args]))

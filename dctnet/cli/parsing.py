@@ -3,7 +3,7 @@
 import argparse
 import inspect
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,14 +86,31 @@ def call(
     Raises:
         UserError: The command line does not match the signature.
     """
+    parser = function_parser(function, data_options, group, fixed)
+    return call_parsed(function, parse(parser, args), **fixed)
+
+
+def function_parser(
+    function: Callable[..., Any], data_options: Collection[str], group: str, fixed: Collection[str]
+) -> jsonargparse.ArgumentParser:
+    """A parser for :func:`call`, to which options can be added."""
     prog = " ".join(filter(None, ["dctnet", group, function.__name__.replace("_", "-")]))
     parser = jsonargparse.ArgumentParser(prog=prog, **STRICT)
-    names = [name for name in inspect.signature(function).parameters if name not in fixed]
     parser.add_function_arguments(function, as_positional=True, skip={*data_options, *fixed})
     _spread_lists(parser)
     if data_options:
-        others: set[str | int] = {*fixed, *(name for name in names if name not in data_options)}
+        names = inspect.signature(function).parameters
+        others: set[str | int] = {name for name in names if name not in data_options}
         parser.add_function_arguments(function, "data", skip=others)
+    return parser
+
+
+def parse(parser: jsonargparse.ArgumentParser, args: list[str]) -> dict[str, Any]:
+    """Values of a parser's options.
+
+    Raises:
+        UserError: The command line does not match the options.
+    """
     use_plain_help(parser)
     try:
         config = parser.parse_args(args)
@@ -105,9 +122,14 @@ def call(
         raise one_line(error, option_names(parser)) from error
     except OverflowError as error:
         raise UserError(f"an option's number is too large: {first_line(error)}") from error
+    return parser.instantiate(config).as_dict()
+
+
+def call_parsed(function: Callable[..., Any], values: Mapping[str, Any], **fixed: Any) -> Any:
+    """Calls a function with those of the values, as of :func:`parse`, that are its parameters."""
     shorten_own_warnings()
-    values = parser.instantiate(config).as_dict()
-    values |= values.pop("data", {})
+    values = {**values, **values.get("data", {})}
+    names = [name for name in inspect.signature(function).parameters if name not in fixed]
     return function(**{name: values[name] for name in names}, **fixed)
 
 

@@ -4,14 +4,15 @@ import csv
 import datetime
 import fcntl
 import json
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from dctnet.data.ignored import mark_as_own
-from dctnet.errors import Stopped, UserError, printable
+from dctnet.errors import UserError, printable
 from dctnet.studies.accuracy.context import BenchmarkContext
 from dctnet.studies.accuracy.grid import Trial, plan
 from dctnet.studies.accuracy.provenance import (
@@ -31,13 +32,12 @@ from dctnet.studies.accuracy.provenance import (
     variants,
     write_yaml,
 )
-from dctnet.studies.execution.job import Executor, Interrupted, Job, StopSignals
+from dctnet.studies.execution.job import Executor, Job, StopSignals
 from dctnet.studies.execution.node import lock_log
+from dctnet.studies.execution.pool import Pool, retry
 from dctnet.studies.execution.slurm import stop_left_behind
 from dctnet.studies.rows import ROWS, Row, read_rows, write_rows
 
-_POLL = 2.0  # seconds between updates of the progress bar
-_ATTEMPTS = 10  # without progress, of a trial whose node is lost, or that a scheduler stops
 _LOG = "log.txt"  # in the folder of each trial
 
 
@@ -52,8 +52,6 @@ class Runner:
         self.context, self.out, self.executor = context, context.out, executor
         self.signals = signals or StopSignals()
         self._read_folder()
-        self._waiting: list[Trial] = []
-        self._active: dict[Future, tuple[Trial, int]] = {}  # with the slot of the executor
         self._failed: list[str] = []
         self._keep_open: tuple[int, ...] = ()
 
@@ -128,52 +126,27 @@ class Runner:
             )
 
     def _run_trials(self, trials: list[Trial]) -> list[str]:
-        self._waiting = list(trials)
-        free = list(range(self.executor.jobs))
-        self.signals.attach(self.executor.stop, self.executor.kill)
-        with (
-            ThreadPoolExecutor(self.executor.jobs) as pool,
-            tqdm(total=sum(map(self.context.epochs, trials)), unit="epoch", disable=None) as bar,
-        ):
-            try:
-                # After a signal no trial is started, and the running ones are awaited: some may still complete.
-                while self._active or (self._waiting and self.signals.received is None):
-                    self._start(pool, free)
-                    for future in wait(self._active, _POLL, FIRST_COMPLETED).done:
-                        trial, slot = self._active.pop(future)
-                        free.append(slot)
-                        self._collect(trial, future, bar)
-                    self._show_progress(bar, trials)
-            except BaseException:
-                self.executor.stop()
-                raise
-        if self._waiting:
-            raise self.signals.stopped(f"with {len(self._waiting)} of {len(trials)} trials to go")
+        pool = self._pool = Pool(self.executor, self.signals, trials)
+        with tqdm(total=sum(map(self.context.epochs, trials)), unit="epoch", disable=None) as bar:
+            pool.run(
+                self._run_trial,
+                lambda trial, future: self._collect(trial, future, bar),
+                lambda: self._show_progress(bar, trials),
+                self._has_ranking,
+            )
+        if pool.waiting:
+            raise self.signals.stopped(f"with {len(pool.waiting)} of {len(trials)} trials to go")
         return self._failed
 
-    def _start(self, pool: ThreadPoolExecutor, free: list[int]) -> None:
-        """Starts waiting trials in the free slots; those with learned channels once their gated trials have ended."""
-        unfinished = {trial.name for trial in [*self._waiting, *(trial for trial, _ in self._active.values())]}
-
-        def ranked(trial: Trial) -> bool:
-            gates = self.context.gated_trials(trial.seed) if trial.choose == "learned" else []
-            return unfinished.isdisjoint(gate.name for gate in gates)
-
-        ready = [trial for trial in self._waiting if ranked(trial)]
-        for trial in ready[: len(free)]:
-            if self.signals.received is None:
-                self._waiting.remove(trial)
-                slot = free.pop()
-                self._active[pool.submit(self._run_trial, trial, slot)] = trial, slot
+    def _has_ranking(self, trial: Trial) -> bool:
+        """Whether the gated trials that choose the channels of a trial have ended."""
+        unfinished = {each.name for each in [*self._pool.waiting, *self._pool.running]}
+        gates = self.context.gated_trials(trial.seed) if trial.choose == "learned" else []
+        return unfinished.isdisjoint(gate.name for gate in gates)
 
     def _collect(self, trial: Trial, future: Future, bar: tqdm) -> None:
         """Records the row or the failure of a trial that has ended, and prints it as one line."""
-        error = future.exception()
-        # A scheduler can signal the jobs too, some of which end by it before the executor stops them.
-        if isinstance(error, Stopped) or (error is not None and self.signals.received is not None):
-            self._waiting.append(trial)
-            return
-        if error is not None:
+        if (error := future.exception()) is not None:
             self._failed.append(trial.name)
             with open(self.out / FAILURES, "a", newline="", encoding="utf-8", errors="backslashreplace") as file:
                 csv.writer(file).writerow([trial.name, _now(), str(error)])
@@ -188,23 +161,15 @@ class Runner:
         bar.write(printable(f"{trial.name:<28} {result}"))
 
     def _show_progress(self, bar: tqdm, trials: list[Trial]) -> None:
-        epochs, active = self.context.epochs, [trial for trial, _ in self._active.values()]
-        bar.set_description(f"{len(trials) - len(self._waiting) - len(active)} of {len(trials)} trials")
-        remaining = sum(epochs(trial) - epochs_done(self.context.folder(trial)) for trial in active)
-        bar.n = sum(map(epochs, trials)) - sum(map(epochs, self._waiting)) - remaining
+        epochs, waiting, running = self.context.epochs, self._pool.waiting, self._pool.running
+        bar.set_description(f"{len(trials) - len(waiting) - len(running)} of {len(trials)} trials")
+        remaining = sum(epochs(trial) - epochs_done(self.context.folder(trial)) for trial in running)
+        bar.n = sum(map(epochs, trials)) - sum(map(epochs, waiting)) - remaining
         bar.refresh()
 
     def _run_trial(self, trial: Trial, slot: int) -> dict[str, Any] | None:
         """Runs a trial and, each time that it is interrupted, what is left of it; returns as :meth:`_attempt`."""
-        attempts, step = 0, -1
-        while True:
-            try:
-                return self._attempt(trial, slot)
-            except Interrupted as error:
-                before, step = step, steps_done(self.context.folder(trial))
-                attempts = attempts + 1 if step == before else 1
-                if attempts == _ATTEMPTS:
-                    raise RuntimeError(f"interrupted {attempts} times without progress; the last: {error}") from error
+        return retry(partial(self._attempt, trial, slot), lambda: steps_done(self.context.folder(trial)))
 
     def _attempt(self, trial: Trial, slot: int) -> dict[str, Any] | None:
         """Trains and evaluates a trial; returns the columns of its row, or None for a gated trial."""

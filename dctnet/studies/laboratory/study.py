@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from tqdm import tqdm
@@ -24,6 +24,7 @@ ROWS, STUDY = "rows.csv", "study.json"
 Value = str | int | float
 Measurement = dict[str, Any]  # values: Value
 Measure = Callable[[], Iterable[Measurement]]
+Record = Callable[[str, Iterable[Measurement]], None]  # takes a unit's name and its rows
 
 
 class Study:
@@ -63,24 +64,15 @@ class Study:
             "inputs": {str(path): _sha256(path) for path in inputs},
         }
         self._check_out()
-        self.rows = _read_rows(self.out / ROWS, self.columns)
+        self.rows = read_rows(self.out / ROWS, self.columns)
         self._total = self._done = 0
         self._streams = streams
         if self.rows:
-            self._check_unchanged(content)
-        else:  # also after an error before the first unit, so that the corrected command can use the folder
-            self.out.mkdir(parents=True, exist_ok=True)
-            mark_as_own(self.out)
+            self.content = self._check_unchanged(content)
+        else:
             versions = {"dctnet": __version__, "python": platform.python_version()}
             versions |= {package: version(package) for package in ("torch", "torchvision", "numpy", "scipy")}
-            content |= {
-                "versions": versions,
-                "machine": machine(),
-                "threads": torch.get_num_threads(),
-                "streams": streams,
-            }
-            atomic_write(self.out / STUDY, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
-        self.content: dict[str, Any] = json.loads((self.out / STUDY).read_text(encoding="utf-8"))
+            self.content = {**content, "versions": versions, "streams": streams}
 
     def _check_out(self) -> None:
         if self.out.exists() and not self.out.is_dir():
@@ -93,7 +85,7 @@ class Study:
         elif self.out.exists() and any(self.out.iterdir()):
             raise UserError(f"--out {self.out}: a folder with other files; give a new or empty one")
 
-    def _check_unchanged(self, content: dict[str, Any]) -> None:
+    def _check_unchanged(self, content: dict[str, Any]) -> dict[str, Any]:
         before = read_content(self.out / STUDY)
         old = {**before["options"], **before["inputs"]}
         new = {**content["options"], **content["inputs"]}
@@ -101,12 +93,18 @@ class Study:
             if old.get(key) != new.get(key):
                 was, now = (repr(each.get(key))[:60] for each in (old, new))
                 raise UserError(f"--out {self.out}: was made with {key} {was}, now {now}; give another --out")
+        return before
 
-    def run(self, units: Mapping[str, Measure]) -> None:
-        """Measures the units that have no rows yet, in their order, with a progress bar.
+    def run(self, units: Mapping[str, Measure], place: "Place | None" = None) -> None:
+        """Measures the units that have no rows yet, with a progress bar.
+
+        Args:
+            units: The units by name.
+            place: Where they are measured; None for this process, one after the other.
 
         Raises:
-            UserError: A unit is missing, and the random numbers of the other rows are those of another version.
+            UserError: A unit is missing, and the random numbers of the other rows are those of another version; or
+                units failed in other processes.
             Stopped: A signal came; the finished units are recorded.
         """
         finished = {row["unit"] for row in self.rows}
@@ -117,15 +115,31 @@ class Study:
                 f"--out {self.out}: its rows are of a version of dctnet with other random numbers, and {len(waiting)} "
                 f"of {len(units)} units are missing; give another --out"
             )
-        for name in tqdm(waiting, initial=self._done, total=self._total, desc=self.name, unit="unit", disable=None):
-            self.check_stop()
-            found = [{"unit": name, **row} for row in units[name]()]
-            if not found or any(set(row) != set(self.columns) for row in found):
-                raise AssertionError(f"unit {name}: rows without the columns {self.columns}")
-            self.rows += found
-            self._write_rows()
-            self._done += 1
+        place = place or Here()
+        if not self.rows and (here := place.machine()) is not None:
+            self._begin(here)
+        order = {name: number for number, name in enumerate(units)}
+        with tqdm(initial=self._done, total=self._total, desc=self.name, unit="unit", disable=None) as bar:
+
+            def record(name: str, rows: Iterable[Measurement]) -> None:
+                found = [{"unit": name, **row} for row in rows]
+                if not found or any(set(row) != set(self.columns) for row in found):
+                    raise AssertionError(f"unit {name}: rows without the columns {self.columns}")
+                # In the order of the units, in which other processes need not end.
+                self.rows = sorted(self.rows + found, key=lambda row: order.get(str(row["unit"]), -1))
+                write_rows(self.out / ROWS, self.columns, self.rows)
+                self._done += 1
+                bar.update()
+
+            place.measure(self, {name: units[name] for name in waiting}, record)
         self.check_stop()
+
+    def _begin(self, here: dict[str, Any]) -> None:
+        """Creates the folder; also after an error in the first unit, so that the corrected command can use it."""
+        self.content |= here
+        self.out.mkdir(parents=True, exist_ok=True)
+        mark_as_own(self.out)
+        atomic_write(self.out / STUDY, (json.dumps(self.content, indent=1, ensure_ascii=False) + "\n").encode())
 
     def check_stop(self) -> None:
         """Ends the study if a signal has come; long units call it in their loops."""
@@ -139,11 +153,42 @@ class Study:
         """The rows of the units with that name, or with that name before a slash."""
         return [row for row in self.rows if row["unit"] == unit or str(row["unit"]).startswith(f"{unit}/")]
 
-    def _write_rows(self) -> None:
-        with atomic_open(self.out / ROWS, "w", suffix="partial", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self.columns)
-            writer.writeheader()
-            writer.writerows({k: _text(v) for k, v in row.items()} for row in self.rows)
+
+class Place(Protocol):
+    """Where the units of a study are measured."""
+
+    def machine(self) -> dict[str, Any] | None:
+        """``machine`` and ``threads`` for ``study.json``; None if another process writes it."""
+
+    def measure(self, study: Study, units: Mapping[str, Measure], record: Record) -> None:
+        """Measures units and records the rows of each, in any order.
+
+        Raises:
+            UserError: Units failed.
+            Stopped: A signal came.
+        """
+
+
+class Here:
+    """This process, in which the units are measured one after the other."""
+
+    def machine(self) -> dict[str, Any]:
+        """This machine."""
+        return {"machine": machine(), "threads": torch.get_num_threads()}
+
+    def measure(self, study: Study, units: Mapping[str, Measure], record: Record) -> None:
+        """Measures all units; raises as the interface."""
+        for name, measure in units.items():
+            study.check_stop()
+            record(name, measure())
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Measurement]) -> None:
+    """Writes rows, with all digits of numbers."""
+    with atomic_open(path, "w", suffix="partial", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows({k: _text(v) for k, v in row.items()} for row in rows)
 
 
 def read_study(folder: Path, columns: Sequence[str]) -> tuple[dict[str, Any], list[Measurement]]:
@@ -152,7 +197,7 @@ def read_study(folder: Path, columns: Sequence[str]) -> tuple[dict[str, Any], li
     Raises:
         UserError: A file is missing or damaged.
     """
-    return read_content(folder / STUDY), _read_rows(folder / ROWS, ["unit", *columns])
+    return read_content(folder / STUDY), read_rows(folder / ROWS, ["unit", *columns])
 
 
 def read_content(path: Path) -> dict[str, Any]:
@@ -171,7 +216,12 @@ def read_content(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read_rows(path: Path, columns: list[str]) -> list[Measurement]:
+def read_rows(path: Path, columns: list[str]) -> list[Measurement]:
+    """Reads what :func:`write_rows` has written; no rows if there is no file.
+
+    Raises:
+        UserError: The file is damaged, or has other columns.
+    """
     if not path.exists():
         return []
     try:

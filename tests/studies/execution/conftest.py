@@ -35,6 +35,8 @@ signal.signal(signal.SIGTERM, save)
 print("started", flush=True)
 time.sleep(600)
 """
+# Options of the study spectral-bias for two trainings of a second.
+TINY_STUDY = ("--steps", "40", "--width", "8", "--directions", "0", "--label_noise", "[]", "--seeds", "2")
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ import time
 
 import pytest
 
+from dctnet.cli.main import main
 from dctnet.errors import Stopped, UserError
 from dctnet.studies.execution.job import Interrupted
-from tests.studies.execution.conftest import SAVES, InThread, rows_without_times, wait_until
+from tests.studies.execution.conftest import SAVES, TINY_STUDY, InThread, rows_without_times, wait_until
 
 pytest.importorskip("ray", reason="Ray is not installed")
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_backbones")]
@@ -162,3 +163,10 @@ def test_a_signal_stops_all_trials_which_have_saved_and_resume(cluster, nodes, f
     )
     os.killpg(again.pid, signal.SIGTERM)
     assert again.wait(120) == 75
+
+
+def test_a_study_of_the_laboratory_has_the_rows_of_one_process(cluster, nodes, tmp_path):
+    nodes(num_cpus=2)
+    for out, where in (("here", ()), ("ray", ("--executor", "ray", "--address", cluster.address))):
+        assert main(["lab", "spectral-bias", *TINY_STUDY, "--out", str(tmp_path / out), *where]) == 0
+    assert (tmp_path / "ray/rows.csv").read_bytes() == (tmp_path / "here/rows.csv").read_bytes()

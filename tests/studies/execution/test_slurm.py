@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import submitit
 
+from dctnet.cli.main import main
 from dctnet.errors import Stopped, UserError
 from dctnet.studies.execution import slurm
 from dctnet.studies.execution.job import Interrupted
 from dctnet.studies.execution.slurm import Slurm, SlurmExecutor, stop_left_behind
-from tests.studies.execution.conftest import SAVES, InThread, rows_without_times, wait_until
+from tests.studies.execution.conftest import SAVES, TINY_STUDY, InThread, rows_without_times, wait_until
 from tests.studies.execution.slurm_stand_in import slurm as stand_in
 
 COMMANDS = ("sbatch", "srun", "scancel", "sacct")
@@ -281,3 +282,10 @@ def test_a_benchmark_has_the_rows_of_a_local_one_also_after_slurm_stopped_its_tr
     local = start("local-slurm", *options)
     assert local.wait(300) == 0, local.stderr.read()
     assert rows_without_times(folder / "slurm") == rows_without_times(folder / "local-slurm")
+
+
+def test_a_study_of_the_laboratory_has_the_rows_of_one_process(states, tmp_path, capsys):
+    for out, where in (("here", ()), ("slurm", ("--executor", "slurm", "--slurm.cpus", "1"))):
+        assert main(["lab", "spectral-bias", *TINY_STUDY, "--out", str(tmp_path / out), *where]) == 0
+    assert (tmp_path / "slurm/rows.csv").read_bytes() == (tmp_path / "here/rows.csv").read_bytes()
+    assert len(list(states.glob("script-*"))) == 2

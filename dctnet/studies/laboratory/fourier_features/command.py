@@ -24,7 +24,7 @@ from dctnet.studies.laboratory.fourier_features.measure import (
 from dctnet.studies.laboratory.fourier_features.noise_signals import signal_rows
 from dctnet.studies.laboratory.fourier_features.report import write_report
 from dctnet.studies.laboratory.seeds import STREAMS
-from dctnet.studies.laboratory.study import Measurement, Study
+from dctnet.studies.laboratory.study import Measurement, Place, Study
 
 COLUMNS = ("part", "name", "level", "seed", "measure", "k", "x", "value")
 # Mappings on one dimension; Tancik et al. weight harmonics by 1/j^p.
@@ -64,6 +64,7 @@ def fourier_features(
     seed: int = 0,
     *,
     signals: SignalRecorder | None = None,
+    place: Place | None = None,
 ) -> None:
     """Measures how a mapping of coordinates to sines and cosines chooses the bandwidth of a network.
 
@@ -95,12 +96,13 @@ def fourier_features(
         num_signals: Number of random signals for each spectrum 1/f^p.
         seed: Of the first draw.
         signals: Recorder of the signals that stop the study.
+        place: Where the units are measured; None for this process.
 
     Raises:
         UserError: The photograph cannot be read or is too small, or an option is out of range.
         Stopped: A signal came; the finished units are recorded.
     """
-    given = {key: value for key, value in locals().items() if key not in ("out", "signals", "image")}
+    given = {key: value for key, value in locals().items() if key not in ("out", "signals", "place", "image")}
     options: dict[str, Any] = given | {k: given[k] if given[k] is not None else v for k, v in _PRESETS[preset].items()}
     _check(options)
     fit = Fit(options["width"], depth, options["steps"], options["batch"], options["lr"])
@@ -126,7 +128,7 @@ def fourier_features(
             units[f"signals/{alpha:g}/{name}"] = partial(
                 signal_rows, alpha, name, points, kernel_bias, kernel_depth, num_signals, seed
             )
-    study.run(units)
+    study.run(units, place)
     page = write_report(study, picture, sigmas, compare_sigmas)
     print(f"report: {printable(str(page))}")
 

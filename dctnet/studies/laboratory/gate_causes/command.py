@@ -10,7 +10,7 @@ from dctnet.studies.laboratory.gate_causes.arms import ARMS, Arm, deviations
 from dctnet.studies.laboratory.gate_causes.page import write_gate_causes
 from dctnet.studies.laboratory.gate_causes.training import probe_accuracy, smoothness, train_gate
 from dctnet.studies.laboratory.seeds import STREAMS, generator
-from dctnet.studies.laboratory.study import Measurement, Study
+from dctnet.studies.laboratory.study import Measurement, Place, Study
 
 DATA_OPTIONS = ("root",)
 COLUMNS = (
@@ -26,6 +26,7 @@ def gate_causes(
     seeds: int = 8,
     *,
     signals: SignalRecorder | None = None,
+    place: Place | None = None,
 ) -> None:
     """Why does a gate keep low frequencies: spectral bias of the network, energy compaction of the DCT, or information?
 
@@ -40,6 +41,7 @@ def gate_causes(
         images: Photographs to train on; a quarter of it to validate. Of no use for generated data.
         seeds: Trainings of each arm.
         signals: Recorder of the signals that stop the study.
+        place: Where the units are measured; None for this process.
 
     Raises:
         UserError: The photographs, the folder or an option cannot be used.
@@ -57,7 +59,8 @@ def gate_causes(
 
     measure = partial(_measure, study, data_of)
     # All arms of a seed before the next seed, so that an unfinished study compares arms.
-    study.run({f"{arm.name}/{seed}": partial(measure, arm, seed) for seed in range(seeds) for arm in ARMS})
+    units = {f"{arm.name}/{seed}": partial(measure, arm, seed) for seed in range(seeds) for arm in ARMS}
+    study.run(units, place)
     print(write_gate_causes(study))
 
 

@@ -13,7 +13,7 @@ from dctnet.studies.laboratory.spectral_bias.perturbation import perturb
 from dctnet.studies.laboratory.spectral_bias.report import write_report
 from dctnet.studies.laboratory.spectral_bias.targets import make_target
 from dctnet.studies.laboratory.spectral_bias.training import Optimizer, Setting, learn
-from dctnet.studies.laboratory.study import Measurement, Study
+from dctnet.studies.laboratory.study import Measurement, Place, Study
 
 COLUMNS = ("arm", "seed", "measure", "x", "k", "value")
 # What a sweep compares unless --values says otherwise; the first value is what the others are compared with.
@@ -53,6 +53,7 @@ def spectral_bias(
     out: str = "checkpoints/spectral-bias",
     *,
     signals: SignalRecorder | None = None,
+    place: Place | None = None,
 ) -> None:
     """Measures the order in which a network learns the frequencies of a function.
 
@@ -84,12 +85,13 @@ def spectral_bias(
         seed: The first seed.
         out: Folder for rows.csv, figures and report.html.
         signals: Recorder of the signals that stop the study.
+        place: Where the units are measured; None for this process.
 
     Raises:
         UserError: An option is out of range, a training diverges, or scikit-learn is missing for the label noise.
         Stopped: A signal came; the finished units are recorded.
     """
-    options = {key: value for key, value in locals().items() if key not in ("out", "signals")}
+    options = {key: value for key, value in locals().items() if key not in ("out", "signals", "place")}
     width = _PRESETS[preset]["width"] if width is None else width
     steps = _PRESETS[preset]["steps"] if steps is None else steps
     base = Setting(activation, depth, width, optimizer, lr, weight_decay, steps, amplitudes, petals)
@@ -121,7 +123,7 @@ def spectral_bias(
         for own in all_seeds:
             for noise in (0.0, *label_noise):
                 units[f"labels/{noise:g}/seed {own}"] = lambda n=noise, o=own: measure_labels(n, o)  # type: ignore[misc]
-    study.run(units)
+    study.run(units, place)
     page = write_report(study, arms, sweep)
     print(f"report: {printable(str(page))}")
 
