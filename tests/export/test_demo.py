@@ -88,8 +88,15 @@ def test_a_browser_computes_the_same_probabilities(gated_run, tmp_path, monkeypa
         for name, probability in shown:
             assert probability == pytest.approx(expected[network.metadata["classes"].index(name)].item(), abs=2e-2)
         assert shown[0][0] == network.metadata["classes"][int(expected.argmax())]
+        browser.execute_script("window.photo = document.getElementById('file').files[0]")
         choose(browser, tmp_path / "note.txt")
         wait(browser, "not an image")
+        browser.execute_script(
+            "const transfer = new DataTransfer(); transfer.items.add(window.photo);"
+            "document.body.dispatchEvent(new DragEvent('drop', {dataTransfer: transfer, bubbles: true}))"
+        )
+        wait(browser, "Classified in")
+        assert browser.find_element("css selector", "#classes li").get_attribute("data-name") == shown[0][0]
     finally:
         server.shutdown()
         browser.quit()

@@ -62,12 +62,11 @@ async function classify(file) {
   }
 }
 
-const drop = find("drop");
 find("file").addEventListener("change", event => event.target.files[0] && classify(event.target.files[0]));
 for (const name of ["dragover", "dragleave", "drop"]) {
-  drop.addEventListener(name, event => {
+  document.addEventListener(name, event => { // anywhere: elsewhere on the page, a browser would open the file instead
     event.preventDefault();
-    drop.classList.toggle("over", name === "dragover");
+    find("drop").classList.toggle("over", name === "dragover");
     if (name === "drop" && event.dataTransfer.files[0]) classify(event.dataTransfer.files[0]);
   });
 }
