@@ -13,13 +13,12 @@ from dctnet.studies.execution.job import Executor
 from dctnet.studies.execution.local import LocalExecutor
 from dctnet.studies.execution.slurm import Slurm, SlurmExecutor
 
-_SLOTS = "one per GPU, or per core up to four per machine; 32 on SLURM"
-
 
 def add_executor_options(parser: ArgumentParser) -> None:
     """Adds the options of a benchmark."""
     _add_options(parser)
-    parser.add_argument("--jobs", type=int, default=0, help=f"Trials at a time; 0: {_SLOTS}.")
+    jobs = "Trials at a time; 0: one per GPU, or per core up to four per machine; 32 on SLURM."
+    parser.add_argument("--jobs", type=int, default=0, help=jobs)
 
 
 def add_unit_options(parser: ArgumentParser) -> None:
@@ -27,8 +26,8 @@ def add_unit_options(parser: ArgumentParser) -> None:
     _add_options(parser)
     parser.add_argument(
         "--jobs", type=int | None,
-        help=f"Trainings at a time, each in a process of its own; 0: {_SLOTS}. Default: one after the other in this "
-        "process, or 0 on a cluster.",
+        help="Trainings at a time, each in a process of its own; 0: one per core up to four per machine, 32 on SLURM. "
+        "Default: one after the other in this process, or 0 on a cluster.",
     )  # fmt: skip
     parser.add_argument("--unit", type=str, default="", help=argparse.SUPPRESS)  # of the process of one of them
 
