@@ -1,6 +1,6 @@
 """Accuracy against channels and against cost, and differences to the baselines; arms are the most accurate first."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -78,23 +78,32 @@ def _draw_methods(axes: Axes, arms: Sequence[Arm]) -> None:
     groups: dict[str, list[Arm]] = {}
     for arm in sorted(arms, key=lambda arm: (arm.first.label, order_of(arm), arm.first.channels)):
         groups.setdefault(legend_name(arm), []).append(arm)
-    apart = min(_APART, _SPREAD / max(len(groups) - 1, 1))
-    for position, (name, group) in enumerate(groups.items()):
-        shift = 1 if group == everything else 2 ** (apart * (position - (len(groups) - 1) / 2))
+    for name, group in groups.items():
         # All methods meet at all channels.
         ends = [] if group[0].first.choose in ("random", "all") or group[0].first.label else everything
-        _draw_series(axes, group, ends, shift, {"label": name, **styles[name]})
+        counts = {arm.first.channels for arm in group}
+        places = {count: count if group == everything else _place(name, count, groups) for count in counts}
+        _draw_series(axes, group, ends, places, {"label": name, **styles[name]})
 
 
-def _draw_series(axes: Axes, group: Sequence[Arm], ends: Sequence[Arm], shift: float, style: Style) -> None:
+def _place(name: str, count: int, groups: Mapping[str, Sequence[Arm]]) -> float:
+    """Where a series is drawn that has arms with a number of channels: beside the other series that have such arms."""
+    present = [each for each, group in groups.items() if any(arm.first.channels == count for arm in group)]
+    apart = min(_APART, _SPREAD / max(len(present) - 1, 1))
+    return count * 2 ** (apart * (present.index(name) - (len(present) - 1) / 2))
+
+
+def _draw_series(
+    axes: Axes, group: Sequence[Arm], ends: Sequence[Arm], places: Mapping[int, float], style: Style
+) -> None:
     """One series with error bars; for random selections their mean, and a dot for each selection."""
     series = series_of(group[0])
     if draws := merge_draws(group):
-        dots = [(arm.first.channels * shift * 1.03, arm.top1.value) for arm in group]
+        dots = [(places[arm.first.channels] * 1.03, arm.top1.value) for arm in group]
         axes.plot(*zip(*dots, strict=True), ".", color=series.colour, markersize=6)
         style["label"] += ", mean"
     points = draws or group
-    x, values = [arm.first.channels * shift for arm in points], [arm.top1.value for arm in points]
+    x, values = [places[arm.first.channels] for arm in points], [arm.top1.value for arm in points]
     line = [*x, *(arm.first.channels for arm in ends)], [*values, *(arm.top1.value for arm in ends)]
     pattern = "--" if group[0].first.label else series.line
     axes.plot(*line, color=series.colour, linewidth=1.3, alpha=0.75, linestyle=pattern)
