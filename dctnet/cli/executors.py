@@ -35,10 +35,10 @@ def add_unit_options(parser: ArgumentParser) -> None:
 def _add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--executor", type=Literal["local", "ray", "slurm"], default="local",
-        help="Where trials run; on a cluster, its nodes share a file system with this machine.",
+        help="Where trainings run; on a cluster, its nodes share a file system with this machine.",
     )  # fmt: skip
     parser.add_argument("--address", type=str | None, help="HOST:PORT of the head node of the Ray cluster.")
-    parser.add_argument("--slurm", type=Slurm, default=Slurm(), help="Resources of each trial on SLURM.")
+    parser.add_argument("--slurm", type=Slurm, default=Slurm(), help="Resources of each training on SLURM.")
 
 
 @contextlib.contextmanager

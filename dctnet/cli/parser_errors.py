@@ -153,5 +153,6 @@ def _correct_section(option: str, known: list[str]) -> str:
 
 
 def option_names(parser: argparse.ArgumentParser) -> list[str]:
-    """Names of all options of a parser, dotted."""
-    return [action.dest for action in parser._actions if action.option_strings and action.dest != argparse.SUPPRESS]
+    """Names of all options of a parser that its help shows, dotted."""
+    shown = (action for action in parser._actions if argparse.SUPPRESS not in (action.dest, action.help))
+    return [action.dest for action in shown if action.option_strings]

@@ -47,6 +47,7 @@ function show(probabilities) {
 }
 
 async function classify(file) {
+  if (!session) return say("The network is still being loaded.");
   say("Reading …");
   find("found").hidden = true;
   try {

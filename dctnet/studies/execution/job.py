@@ -87,7 +87,7 @@ class StopSignals(SignalRecorder):
         """Sets what the first signal, with its number, and the second signal call."""
         self._stop, self._kill = stop, kill
 
-    def stopped(self, done: str = "before the first trial") -> Stopped:
+    def stopped(self, done: str = "before the first training") -> Stopped:
         """The exception that ends the study, with the progress and how to resume."""
         assert self.received is not None
         return Stopped(f"stopped by {signal.Signals(self.received).name} {done}; to resume, repeat the same command")

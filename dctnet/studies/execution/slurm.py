@@ -32,13 +32,13 @@ _FOLDER = "slurm"  # in the results, for the scripts and outputs of the SLURM jo
 
 @dataclass
 class Slurm:
-    """Resources of each trial on SLURM.
+    """Resources of each training on SLURM.
 
     Args:
         partition: The partition; the default of the cluster if not given.
-        hours: Time limit; a longer trial is resumed in another job.
+        hours: Time limit; a longer training with checkpoints continues in another job.
         cpus: Cores.
-        gpus: 1, or 0 for a training without a GPU; by default 1 unless ``--trainer.accelerator`` is ``cpu``.
+        gpus: 1 or 0; by default 1, and 0 for trainings that need no GPU, as with ``--trainer.accelerator cpu``.
         options: Other options of ``sbatch`` by name, such as ``{account: vision, mem: 32G}``; ``true`` for one without
             a value.
     """

@@ -26,12 +26,12 @@ class Jobs:
     Args:
         executor: Runs the jobs.
         signals: Recorder of the signals that stop them.
-        command: Of the study, as after ``python -m``; a job's ends with ``--unit=NAME``.
+        args: The command line of the study, after ``dctnet lab``.
     """
 
     executor: Executor
     signals: StopSignals
-    command: Sequence[str]
+    args: Sequence[str]
 
     def machine(self) -> dict[str, Any]:
         """The executor, and the machine that it runs on."""
@@ -65,12 +65,14 @@ class Jobs:
             folder.rmdir()
         if failed:
             name, error = next(iter(failed.items()))
-            raise UserError(f"{len(failed)} of {len(units)} units failed, such as {name}: {error}")
+            what = f"{name} failed" if len(failed) == 1 else f"{len(failed)} units failed, such as {name}"
+            raise UserError(f"{what}: {error}")
 
     def _run(self, study: Study, name: str, slot: int) -> list[Measurement]:
         rows, log = _paths(study, name)
         rows.unlink(missing_ok=True)
-        self.executor.run(Job([*self.command, f"--unit={name}"], log, slot))
+        study_name, *options = self.args  # a line with -- takes options only in front of it
+        self.executor.run(Job(["dctnet", "lab", study_name, f"--unit={name}", *options], log, slot))
         if not (found := read_rows(rows, study.columns)):
             raise RuntimeError(f"ended without its rows ({log})")
         return found
@@ -95,9 +97,13 @@ class OneUnit:
         Raises:
             SystemExit: With status 0, after it was measured.
         """
+        if self.name not in units:
+            raise UserError(f"--unit {self.name}: of those, the study has none to measure")
         rows = [{"unit": self.name, **row} for row in units[self.name]()]
         study.check_stop()
-        write_rows(_paths(study, self.name)[0], study.columns, rows)
+        path, _ = _paths(study, self.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_rows(path, study.columns, rows)
         raise SystemExit(0)
 
 

@@ -1,11 +1,13 @@
 """A study's folder: rows of measurements, written unit by unit, so that a stopped study goes on where it was."""
 
+import contextlib
 import csv
+import fcntl
 import hashlib
 import json
 import platform
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,13 +16,13 @@ import torch
 from tqdm import tqdm
 
 from dctnet import __version__
-from dctnet.data.ignored import mark_as_own
+from dctnet.data.ignored import MARKER, mark_as_own
 from dctnet.errors import Stopped, UserError, first_line
 from dctnet.io.atomic import atomic_open, atomic_write
 from dctnet.signals import SignalRecorder
 from dctnet.studies.machine import machine
 
-ROWS, STUDY = "rows.csv", "study.json"
+ROWS, STUDY, LOCK = "rows.csv", "study.json", ".lock"
 Value = str | int | float
 Measurement = dict[str, Any]  # values: Value
 Measure = Callable[[], Iterable[Measurement]]
@@ -82,7 +84,7 @@ class Study:
                 raise UserError(
                     f"--out {self.out}: was made with study {name!r}, now {self.name!r}; give another --out"
                 )
-        elif self.out.exists() and any(self.out.iterdir()):
+        elif self.out.exists() and {path.name for path in self.out.iterdir()} - {LOCK, MARKER}:
             raise UserError(f"--out {self.out}: a folder with other files; give a new or empty one")
 
     def _check_unchanged(self, content: dict[str, Any]) -> dict[str, Any]:
@@ -95,51 +97,69 @@ class Study:
                 raise UserError(f"--out {self.out}: was made with {key} {was}, now {now}; give another --out")
         return before
 
-    def run(self, units: Mapping[str, Measure], place: "Place | None" = None) -> None:
+    def run(self, units: Mapping[str, Measure], place: "Place | None" = None, quick: Collection[str] = ()) -> None:
         """Measures the units that have no rows yet, with a progress bar.
 
         Args:
             units: The units by name.
             place: Where they are measured; None for this process, one after the other.
+            quick: Names of units that take less time than the start of a process; they are measured in this one.
 
         Raises:
             UserError: A unit is missing, and the random numbers of the other rows are those of another version; or
                 units failed in other processes.
             Stopped: A signal came; the finished units are recorded.
         """
-        finished = {row["unit"] for row in self.rows}
-        waiting = [name for name in units if name not in finished]
-        self._total, self._done = len(units), len(units) - len(waiting)
-        if waiting and self.content.get("streams", 0) != self._streams:
-            raise UserError(
-                f"--out {self.out}: its rows are of a version of dctnet with other random numbers, and {len(waiting)} "
-                f"of {len(units)} units are missing; give another --out"
-            )
         place = place or Here()
-        if not self.rows and (here := place.machine()) is not None:
-            self._begin(here)
-        order = {name: number for number, name in enumerate(units)}
-        with tqdm(initial=self._done, total=self._total, desc=self.name, unit="unit", disable=None) as bar:
+        here = place.machine()
+        with contextlib.nullcontext() if here is None else self._lock(here):
+            finished = {row["unit"] for row in self.rows}
+            waiting = {name: measure for name, measure in units.items() if name not in finished}
+            self._total, self._done = len(units), len(units) - len(waiting)
+            if waiting and self.content.get("streams", 0) != self._streams:
+                raise UserError(
+                    f"--out {self.out}: its rows are of a version of dctnet with other random numbers, and "
+                    f"{len(waiting)} of {len(units)} units are missing; give another --out"
+                )
+            with tqdm(initial=self._done, total=self._total, desc=self.name, unit="unit", disable=None) as bar:
+                order = {name: number for number, name in enumerate(units)}
 
-            def record(name: str, rows: Iterable[Measurement]) -> None:
-                found = [{"unit": name, **row} for row in rows]
-                if not found or any(set(row) != set(self.columns) for row in found):
-                    raise AssertionError(f"unit {name}: rows without the columns {self.columns}")
-                # In the order of the units, in which other processes need not end.
-                self.rows = sorted(self.rows + found, key=lambda row: order.get(str(row["unit"]), -1))
-                write_rows(self.out / ROWS, self.columns, self.rows)
-                self._done += 1
-                bar.update()
+                def record(name: str, rows: Iterable[Measurement]) -> None:
+                    self._record(name, rows, order)
+                    bar.update()
 
-            place.measure(self, {name: units[name] for name in waiting}, record)
+                if here is not None:
+                    Here().measure(self, {name: waiting.pop(name) for name in [*waiting] if name in quick}, record)
+                place.measure(self, waiting, record)
         self.check_stop()
 
-    def _begin(self, here: dict[str, Any]) -> None:
-        """Creates the folder; also after an error in the first unit, so that the corrected command can use it."""
-        self.content |= here
+    def _record(self, name: str, rows: Iterable[Measurement], order: Mapping[str, int]) -> None:
+        """Writes the rows of a unit, in the order of the units, in which other processes need not end."""
+        found = [{"unit": name, **row} for row in rows]
+        if not found or any(set(row) != set(self.columns) for row in found):
+            raise AssertionError(f"unit {name}: rows without the columns {self.columns}")
+        self.rows = sorted(self.rows + found, key=lambda row: order.get(str(row["unit"]), -1))
+        write_rows(self.out / ROWS, self.columns, self.rows)
+        self._done += 1
+
+    @contextlib.contextmanager
+    def _lock(self, here: dict[str, Any]) -> Iterator[None]:
+        """Holds the folder, which is created; after an error in the first unit, a corrected command can use it."""
         self.out.mkdir(parents=True, exist_ok=True)
-        mark_as_own(self.out)
-        atomic_write(self.out / STUDY, (json.dumps(self.content, indent=1, ensure_ascii=False) + "\n").encode())
+        with open(self.out / LOCK, "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UserError(f"--out {self.out}: in use by another study") from error
+            was_empty, self.rows = not self.rows, read_rows(self.out / ROWS, self.columns)
+            if not self.rows:
+                mark_as_own(self.out)
+                self.content |= here
+                text = json.dumps(self.content, indent=1, ensure_ascii=False) + "\n"
+                atomic_write(self.out / STUDY, text.encode())
+            elif was_empty:  # another study has begun since
+                self.content = self._check_unchanged(self.content)
+            yield
 
     def check_stop(self) -> None:
         """Ends the study if a signal has come; long units call it in their loops."""

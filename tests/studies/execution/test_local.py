@@ -119,7 +119,7 @@ def test_a_second_signal_kills_all_processes_at_once(job, tmp_path, second):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_before_the_first_job_stops_at_once(number):
-    message = rf"stopped by {number.name} before the first trial; to resume, repeat the same command"
+    message = rf"stopped by {number.name} before the first training; to resume, repeat the same command"
     with StopSignals(), pytest.raises(Stopped, match=message):
         signal.raise_signal(number)
 

@@ -355,7 +355,7 @@ def test_stopped_study_goes_on_to_the_same_rows_and_page(photo, tmp_path):
         ({"lr": 0}, "--lr"),
         ({"lr": "nan"}, "--lr"),
         ({"batch": -1}, "--batch"),
-        ({"points": 9}, "--points must be even"),
+        ({"points": 17}, "--points must be even"),
         ({"kernel_width": 100_000, "kernel_depth": 3}, "GB"),
         ({"draws": 0}, "--draws"),
     ],

@@ -3,8 +3,13 @@
 import contextlib
 import json
 import os
+import re
 import signal
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -32,7 +37,7 @@ class StubExecutor:
         self.jobs, self.effects, self.ran, self.stopped = jobs, effects or {}, [], threading.Event()
 
     def run(self, job):
-        name = job.command[-1].removeprefix("--unit=")
+        name = job.command[3].removeprefix("--unit=")
         job.log.write_text("started\n")
         if self.stopped.is_set():
             raise Stopped
@@ -50,7 +55,7 @@ class StubExecutor:
 def run(out, executor):
     with StopSignals() as signals:
         study = Study("tested", out, COLUMNS, {}, signals=signals)
-        study.run(units(), Jobs(executor, signals, ["dctnet", "lab", "tested"]))
+        study.run(units(), Jobs(executor, signals, ["tested"]))
     return study
 
 
@@ -62,16 +67,25 @@ def test_rows_are_those_of_one_process_in_the_same_order(tmp_path):
     assert study.rows == here.rows
     assert (tmp_path / "jobs/rows.csv").read_bytes() == (tmp_path / "here/rows.csv").read_bytes()
     assert sorted(executor.ran) == sorted(NAMES)
-    assert sorted(os.listdir(tmp_path / "jobs")) == [".dctnet", "rows.csv", "study.json"]
+    assert sorted(os.listdir(tmp_path / "jobs")) == [".dctnet", ".lock", "rows.csv", "study.json"]
     content = json.loads((tmp_path / "jobs/study.json").read_text())
     assert "processes of the executor 'stub'" in content["machine"]
+
+
+def test_quick_units_are_measured_in_this_process(tmp_path):
+    executor = StubExecutor()
+    with StopSignals() as signals:
+        study = Study("tested", tmp_path, COLUMNS, {}, signals=signals)
+        study.run(units(), Jobs(executor, signals, ["tested"]), quick=["b/1", "c d"])
+    assert sorted(executor.ran) == ["a", "b/2"]
+    assert [row["unit"] for row in study.rows] == [name for name in NAMES for _ in range(2)]
 
 
 def test_a_unit_that_fails_is_named_and_the_others_are_recorded(tmp_path):
     def fail():
         raise RuntimeError("status 2: dctnet: diverged")
 
-    message = "^1 of 4 units failed, such as b/1: status 2: dctnet: diverged"
+    message = "^b/1 failed: status 2: dctnet: diverged"
     with pytest.raises(UserError, match=message):
         run(tmp_path, StubExecutor(effects={"b/1": fail}))
     assert os.listdir(tmp_path / "units") == ["b%2F1.log"]
@@ -94,7 +108,7 @@ def test_an_interrupted_unit_is_measured_again_and_one_without_rows_fails(tmp_pa
 
     executor = StubExecutor(1)
     executor.run = lambda job: None
-    with pytest.raises(UserError, match="4 of 4 units failed, such as a: ended without its rows"):
+    with pytest.raises(UserError, match="^4 units failed, such as a: ended without its rows"):
         run(tmp_path / "empty", executor)
 
 
@@ -119,8 +133,48 @@ def test_a_training_that_fails_in_its_process_is_one_line(tmp_path, capsys):
     options = (*TINY_STUDY[:-1], "1", "--lr", "1e30", "--optimizer", "sgd", "--jobs", "1")
     assert main(["lab", "spectral-bias", *options, "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("dctnet: 1 of 1 units failed, such as base/seed 0: status 2: dctnet: ")
+    assert error.startswith("dctnet: base/seed 0 failed: status 2: dctnet: ")
     assert "diverge" in error
+
+
+def test_a_study_in_use_is_refused_and_keeps_its_rows(tmp_path):
+    def again():
+        with pytest.raises(UserError, match="in use by another study"):
+            run(tmp_path, StubExecutor())
+
+    study = run(tmp_path, StubExecutor(1, {"b/2": again}))
+    assert Study("tested", tmp_path, COLUMNS, {}).rows == study.rows
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="caught signals are looked up in /proc")
+@pytest.mark.parametrize("more", [(), ("--jobs", "1"), ("--unit=base/seed 0",)])
+def test_a_signal_before_the_first_training_stops_the_study(tmp_path, more):
+    command = [
+        sys.executable,
+        "-m",
+        "dctnet",
+        "lab",
+        "spectral-bias",
+        *TINY_STUDY,
+        "--out",
+        str(tmp_path / "out"),
+        *more,
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    caught = 1 << (signal.SIGTERM - 1)
+    while not int(re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{process.pid}/status").read_text())[1], 16) & caught:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    out, error = process.communicate(timeout=60)
+    assert (process.returncode, out) == (75, "")
+    assert error.startswith("dctnet: stopped by SIGTERM ")
+
+
+def test_a_unit_that_the_study_does_not_have_is_one_line(tmp_path, capsys):
+    assert main(["lab", "spectral-bias", *TINY_STUDY, "--out", str(tmp_path / "out"), "--unit", "nope"]) == 2
+    assert capsys.readouterr().err == "dctnet: --unit nope: of those, the study has none to measure\n"
+    assert main(["lab", "spectral-bias", *TINY_STUDY, "--out", str(tmp_path / "out"), "--units", "3"]) == 2
+    assert "Did you mean 'unit'" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

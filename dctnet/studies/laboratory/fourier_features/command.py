@@ -128,7 +128,8 @@ def fourier_features(
             units[f"signals/{alpha:g}/{name}"] = partial(
                 signal_rows, alpha, name, points, kernel_bias, kernel_depth, num_signals, seed
             )
-    study.run(units, place)
+    quick = [name for name in units if name.startswith(("kernel/", "signals/")) or name == "image/bicubic"]
+    study.run(units, place, quick)
     page = write_report(study, picture, sigmas, compare_sigmas)
     print(f"report: {printable(str(page))}")
 
@@ -136,7 +137,7 @@ def fourier_features(
 def _check(options: dict[str, Any]) -> None:
     least = {
         "image_size": 8, "features": 2, "width": 1, "depth": 1, "steps": 1, "batch": 0, "draws": 1,
-        "kernel_width": 1, "kernel_depth": 1, "kernel_bias": 0, "points": 8, "kernel_steps": 2, "num_signals": 1,
+        "kernel_width": 1, "kernel_depth": 1, "kernel_bias": 0, "points": 16, "kernel_steps": 2, "num_signals": 1,
     }  # fmt: skip
     for name, limit in least.items():
         if not limit <= options[name] < math.inf:
