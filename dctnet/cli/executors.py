@@ -74,4 +74,4 @@ def check_executor_options(options: Mapping[str, Any]) -> None:
     if executor != "ray" and address is not None:
         raise UserError(f"--address {address}: of a Ray cluster, needs --executor ray")
     if executor != "slurm" and options["slurm"] != Slurm():
-        raise UserError("--slurm: resources of trials on SLURM, needs --executor slurm")
+        raise UserError("--slurm: resources of trainings on SLURM, needs --executor slurm")

@@ -379,7 +379,7 @@ def _trained_options(args: list[str]) -> dict[str, Any]:
     model, data = read(given.ckpt_path)
     data = checkpoint.adapt_data_options(data, model, given.root)
     if given.root is None and not Path(data["root"]).exists():  # an exported file has only the name of the folder
-        raise UserError(printable(f"{given.ckpt_path}: trained on {data['root']}, which is not here; give --data.root"))
+        raise UserError(f"{given.ckpt_path}: trained on {data['root']}, which is not here; give --data.root")
     data.pop("input")
     parts = {"model": model, "data": data}
     return {f"{part}.{name}": value for part, options in parts.items() for name, value in options.items()}

@@ -1,11 +1,12 @@
 """dctnet lab STUDY: the studies of the frequency laboratory. A study's module is imported when it runs."""
 
 import importlib
+import inspect
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 from dctnet.errors import UserError, did_you_mean
-from dctnet.signals import SignalRecorder
+from dctnet.studies.execution.job import StopSignals
 
 # Module with a function of the study's name, within dctnet.studies.laboratory.
 STUDIES = {
@@ -16,7 +17,6 @@ STUDIES = {
     "spectral-bias": "spectral_bias.command",
     "fourier-features": "fourier_features.command",
 }
-_TRAININGS = ("gate-causes", "spectral-bias", "fourier-features")  # whose units can run elsewhere
 _HELP = """usage: dctnet lab STUDY [options]
 
 Which frequencies a network learns first, relies on, and detects. A network is a checkpoint of dctnet fit,
@@ -50,41 +50,34 @@ def lab(args: list[str]) -> None:
         return
     if args[0] not in STUDIES:
         raise UserError(f"no study {args[0]!r}.{did_you_mean(args[0], STUDIES)} Studies: {', '.join(STUDIES)}")
-    module = f"dctnet.studies.laboratory.{STUDIES[args[0]]}"
-    if args[0] in _TRAININGS:
-        _run_trainings(module, args)
-        return
-    with SignalRecorder() as signals:
+    with StopSignals() as signals:
         from dctnet.cli.parsing import call
 
-        function, data_options = _function(module, args[0])
-        call(function, args[1:], data_options, "lab", signals=signals)
-
-
-def _function(module: str, study: str) -> tuple[Callable[..., None], Collection[str]]:
-    """The function of a study, and its parameters that are named ``--data.NAME`` on the command line."""
-    imported = importlib.import_module(module)
-    return getattr(imported, study.replace("-", "_")), getattr(imported, "DATA_OPTIONS", ())
-
-
-def _run_trainings(module: str, args: list[str]) -> None:
-    """Runs a study whose trainings can be jobs of an executor; in a job, one of them."""
-    from dctnet.studies.execution.job import StopSignals
-
-    with StopSignals() as signals:
-        from dctnet.cli.executors import add_unit_options, check_executor_options, chosen_executor
-        from dctnet.cli.parsing import call_parsed, function_parser, parse
-        from dctnet.studies.laboratory.jobs import Jobs, OneUnit
-
-        function, data_options = _function(module, args[0])
-        parser = function_parser(function, data_options, "lab", ("signals", "place"))
-        add_unit_options(parser)
-        values = parse(parser, args[1:])
-        check_executor_options(values)
-        if values["unit"] or (values["executor"] == "local" and values["jobs"] is None):
-            signals.attach(lambda _: None, lambda: None)  # only recorded: the study looks for them
-            place = OneUnit(values["unit"]) if values["unit"] else None
-            call_parsed(function, values, signals=signals, place=place)
+        module = importlib.import_module(f"dctnet.studies.laboratory.{STUDIES[args[0]]}")
+        function, data_options = getattr(module, args[0].replace("-", "_")), getattr(module, "DATA_OPTIONS", ())
+        if "place" in inspect.signature(function).parameters:
+            _run_trainings(function, data_options, args, signals)
         else:
-            with chosen_executor(values, "cpu", Path(values["out"])) as executor:
-                call_parsed(function, values, signals=signals, place=Jobs(executor, signals, args))
+            signals.record_only()
+            call(function, args[1:], data_options, "lab", signals=signals)
+
+
+def _run_trainings(
+    function: Callable[..., None], data_options: Collection[str], args: list[str], signals: StopSignals
+) -> None:
+    """Runs a study whose trainings can be jobs of an executor; in a job, one of them."""
+    from dctnet.cli.executors import add_unit_options, check_executor_options, chosen_executor
+    from dctnet.cli.parsing import call_parsed, function_parser, parse
+    from dctnet.studies.laboratory.jobs import Jobs, OneUnit
+
+    parser = function_parser(function, data_options, "lab", ("signals", "place"))
+    add_unit_options(parser)
+    values = parse(parser, args[1:])
+    check_executor_options(values)
+    if values["unit"] or (values["executor"] == "local" and values["jobs"] is None):
+        signals.record_only()
+        place = OneUnit(values["unit"]) if values["unit"] else None
+        call_parsed(function, values, signals=signals, place=place)
+    else:
+        with chosen_executor(values, "cpu", Path(values["out"])) as executor:
+            call_parsed(function, values, signals=signals, place=Jobs(executor, signals, args))

@@ -87,6 +87,10 @@ class StopSignals(SignalRecorder):
         """Sets what the first signal, with its number, and the second signal call."""
         self._stop, self._kill = stop, kill
 
+    def record_only(self) -> None:
+        """From now on, the first signal is only recorded, for a study in this process that looks for it."""
+        self.attach(lambda _: None, lambda: None)
+
     def stopped(self, done: str = "before the first training") -> Stopped:
         """The exception that ends the study, with the progress and how to resume."""
         assert self.received is not None

@@ -38,7 +38,7 @@ class Pool(Generic[Task]):
         self,
         work: Callable[[Task, int], Any],
         collect: Callable[[Task, Future], None],
-        update: Callable[[], None],
+        update: Callable[[], None] = lambda: None,
         ready: Callable[[Task], bool] = lambda _: True,
     ) -> None:
         """Runs all tasks, or, after a signal, those that have started; the others are left in ``waiting``.

@@ -155,7 +155,7 @@ class SlurmExecutor:
             return submitted.done() or submitted.state == "PREEMPTED"  # submitit would wait until it is requeued
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """Sends SIGTERM, whichever signal is given, to running jobs and cancels the waiting ones."""
+        """Sends SIGTERM, for any signal, to running jobs and cancels the waiting ones."""
         self._stopping = True
         with self._lock:
             jobs = list(self._submitted.values())

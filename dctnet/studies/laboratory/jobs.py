@@ -59,7 +59,7 @@ class Jobs:
                     path.unlink()
 
         pool = Pool(self.executor, self.signals, units)
-        pool.run(lambda name, slot: retry(partial(self._run, study, name, slot)), collect, lambda: None)
+        pool.run(lambda name, slot: retry(partial(self._run, study, name, slot)), collect)
         study.check_stop()
         with contextlib.suppress(OSError):  # logs of failed units
             folder.rmdir()

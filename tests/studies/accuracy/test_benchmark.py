@@ -111,7 +111,7 @@ def test_a_dry_run_estimates_the_time_of_a_frozen_network(folder, capsys):
         (["--executor", "ray"], ["--executor ray needs --address HOST:PORT"]),
         (["--address", "node:1"], ["--address node:1: of a Ray cluster, needs --executor ray"]),
         (["--executor", "slurm", "--address", "node:1"], ["--address node:1: of a Ray cluster, needs --executor ray"]),
-        (["--slurm.partition", "gpu"], ["--slurm: resources of trials on SLURM, needs --executor slurm"]),
+        (["--slurm.partition", "gpu"], ["--slurm: resources of trainings on SLURM, needs --executor slurm"]),
         (["--executor", "slurm", "--slurm.gpus", "4"], ["--slurm.gpus must be 0 or 1", "got 4"]),
         (["--executor", "slurm", "--slurm.partitoin", "gpu"], ["Did you mean 'slurm.partition'?"]),
         (["--executor", "slurm", "--slurm.options", "{a: [1]}"], ["--slurm.options: a must be text", "got [1]"]),

@@ -182,7 +182,7 @@ def test_a_unit_that_the_study_does_not_have_is_one_line(tmp_path, capsys):
     [
         (["--jobs", "-1"], "--jobs must be at least 0, got -1"),
         (["--executor", "ray"], "--executor ray needs --address HOST:PORT of the head node"),
-        (["--slurm.cpus", "2"], "--slurm: resources of trials on SLURM, needs --executor slurm"),
+        (["--slurm.cpus", "2"], "--slurm: resources of trainings on SLURM, needs --executor slurm"),
     ],
 )
 def test_options_of_another_executor_are_refused(tmp_path, capsys, options, message):
