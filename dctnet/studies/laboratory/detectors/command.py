@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from dctnet.errors import UserError
+from dctnet.errors import UserError, printable
 from dctnet.signals import SignalRecorder
 from dctnet.studies.laboratory.detectors import circuit
 from dctnet.studies.laboratory.detectors.closer_look import IMAGES
@@ -84,7 +84,8 @@ def detectors(
         each.choose(read_units(study.rows), show)
     (study.out / IMAGES).mkdir(exist_ok=True)
     study.run({k: v for each in opened for k, v in each.closer_look(study, steps).items()})
-    print(write_report(study, {each.label: each for each in opened}, _command(nets, out, options)))
+    page = write_report(study, {each.label: each for each in opened}, _command(nets, out, options))
+    print(f"report: {printable(str(page))}")
 
 
 def _check(

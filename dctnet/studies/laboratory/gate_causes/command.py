@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 
-from dctnet.errors import UserError
+from dctnet.errors import UserError, printable
 from dctnet.signals import SignalRecorder
 from dctnet.studies.laboratory.gate_causes import data
 from dctnet.studies.laboratory.gate_causes.arms import ARMS, Arm, deviations
@@ -61,7 +61,8 @@ def gate_causes(
     # All arms of a seed before the next seed, so that an unfinished study compares arms.
     units = {f"{arm.name}/{seed}": partial(measure, arm, seed) for seed in range(seeds) for arm in ARMS}
     study.run(units, place)
-    print(write_gate_causes(study))
+    page = write_gate_causes(study)
+    print(f"report: {printable(str(page))}")
 
 
 def _measure(study: Study, data_of: Callable[[int], data.ChannelData], arm: Arm, seed: int) -> Iterator[Measurement]:

@@ -1,5 +1,6 @@
 """The command: collects the probes of runs, or measures their checkpoints, and writes the page."""
 
+from dctnet.errors import printable
 from dctnet.signals import SignalRecorder
 from dctnet.studies.laboratory.learning_order.order import read_accuracies
 from dctnet.studies.laboratory.learning_order.page import write_learning_order
@@ -33,4 +34,5 @@ def learning_order(
         folders = {str(run.folder) for run in own}
         curves[name] = read_accuracies([row for row in study.rows if row["run"] in folders], name)
     calibrated = {name for name, own in groups.items() if all(run.is_calibrated for run in own)}
-    print(write_learning_order(study, curves, calibrated))
+    page = write_learning_order(study, curves, calibrated)
+    print(f"report: {printable(str(page))}")
